@@ -1,0 +1,2 @@
+//! connect
+fn main() {}

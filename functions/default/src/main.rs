@@ -1,0 +1,2 @@
+//! default
+fn main() {}

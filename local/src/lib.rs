@@ -1,0 +1,4 @@
+//! The development gateway: a local API Gateway, Lambda and DynamoDB for WebSocket applications.
+
+pub mod lambda;
+pub mod stack;

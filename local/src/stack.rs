@@ -1,0 +1,129 @@
+//! What a template says, once its parameters, conditions and intrinsics are resolved.
+//!
+//! The template reader (`template`) makes a [`Stack`]; the gateway, the Lambda host and DynamoDB are set up from it.
+//! Nothing here knows YAML, and nothing here does I/O.
+
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+
+/// Everything of one template that runs locally. Keys of the maps are the template's logical ids.
+#[derive(Debug, Clone, Default)]
+pub struct Stack {
+    /// WebSocket APIs. HTTP and REST APIs are not emulated.
+    pub apis: IndexMap<String, WebSocketApi>,
+    /// Lambda functions.
+    pub functions: IndexMap<String, Function>,
+    /// DynamoDB tables.
+    pub tables: IndexMap<String, Table>,
+    /// What was recognised but is not emulated; each is told to the user once, and blocks only what needs it.
+    pub notes: Vec<Note>,
+}
+
+/// A remark about a part of the template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Line in the template, counted from 1.
+    pub line: usize,
+    /// One sentence.
+    pub text: String,
+}
+
+/// One WebSocket API with its stages.
+#[derive(Debug, Clone)]
+pub struct WebSocketApi {
+    /// What `!Ref` of the API resolves to: ten lower-case letters and digits, derived from the logical id.
+    pub api_id: String,
+    /// For example `$request.body.action`.
+    pub route_selection_expression: String,
+    /// Stage names; the first is the one in the `ready` line.
+    pub stages: Vec<Stage>,
+    /// Routes by route key (`$connect`, `$disconnect`, `$default` or a custom key).
+    pub routes: IndexMap<String, Route>,
+}
+
+/// A stage of an API.
+#[derive(Debug, Clone, Default)]
+pub struct Stage {
+    /// The path segment clients connect to.
+    pub name: String,
+    /// Stage variables.
+    pub variables: IndexMap<String, String>,
+}
+
+/// A route and what runs behind it.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// What handles the route.
+    pub integration: Integration,
+    /// Two-way: a `RouteResponse` for `$default` exists, so the integration's body goes back to the client.
+    pub returns_response: bool,
+    /// Only on `$connect`.
+    pub authorizer: Option<Authorizer>,
+}
+
+/// What a route invokes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Integration {
+    /// `AWS_PROXY` to a function of the same template.
+    Lambda {
+        /// The function's logical id.
+        function: String,
+        /// Integration timeout in milliseconds, 50 to 29,000.
+        timeout_ms: u64,
+    },
+    /// `MOCK`: answers without invoking anything.
+    Mock {
+        /// The response template that goes back on a two-way route, if any.
+        response: Option<String>,
+    },
+}
+
+/// A Lambda REQUEST authorizer.
+#[derive(Debug, Clone)]
+pub struct Authorizer {
+    /// Logical id of the function.
+    pub function: String,
+    /// `route.request.header.X` or `route.request.querystring.X`; all must be present.
+    pub identity_sources: Vec<String>,
+}
+
+/// A Lambda function.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// What `!Ref` resolves to: `FunctionName` if given, else the logical id.
+    pub name: String,
+    /// The folder of `CodeUri`, made absolute from the template's folder.
+    pub code: Option<PathBuf>,
+    /// For example `provided.al2023`.
+    pub runtime: Option<String>,
+    /// `bootstrap` for Rust.
+    pub handler: Option<String>,
+    /// `Metadata: BuildMethod`, for example `rust-cargolambda`.
+    pub build_method: Option<String>,
+    /// `Metadata: BuildProperties: Binary`: the name of the Cargo binary where it is not the package's only one.
+    pub binary: Option<String>,
+    /// Environment variables, resolved.
+    pub environment: IndexMap<String, String>,
+    /// Seconds, 1 to 900; Lambda's default is 3.
+    pub timeout_seconds: u64,
+    /// MB; Lambda's default is 128.
+    pub memory_mb: u64,
+    /// `LoggingConfig: LogFormat: JSON`.
+    pub json_logs: bool,
+    /// Most environments at once (`ReservedConcurrentExecutions`), if limited.
+    pub reserved_concurrency: Option<usize>,
+    /// Line of the resource in the template.
+    pub line: usize,
+}
+
+/// A DynamoDB table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// `TableName` if given, else the logical id.
+    pub name: String,
+    /// The input of `CreateTable`, in DynamoDB's own JSON.
+    pub create: serde_json::Value,
+    /// The TTL attribute, where enabled.
+    pub ttl_attribute: Option<String>,
+}
