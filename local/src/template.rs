@@ -151,4 +151,6 @@ fn transform_notes(root: &Node) -> Vec<Note> {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ use super::{
 const MAX_DEPTH: usize = 200;
 
 /// Most nodes and bytes that evaluation may produce; the largest template that CloudFormation takes has 1 MB.
-const MAX_WORK: usize = 20_000_000;
+const MAX_WORK: usize = 5_000_000;
 
 /// A value, or nothing where the template says `AWS::NoValue`.
 pub(super) type Evaluated = Result<Option<Rc<Node>>, Fault>;
@@ -62,7 +62,8 @@ impl Scope {
                 Ok(Some(Rc::clone(node)))
             }
             Value::List(items) => {
-                let items = items.iter().filter_map(|item| self.evaluate(item).transpose()).collect::<Result<_, _>>()?;
+                let items =
+                    items.iter().filter_map(|item| self.evaluate(item).transpose()).collect::<Result<_, _>>()?;
                 Ok(Some(Node::list(node.line, items)))
             }
             Value::Map(map) => match node.as_intrinsic() {
@@ -146,12 +147,7 @@ impl Scope {
     }
 
     /// Works something out that may refer to itself by a detour, which `what` then names.
-    pub(super) fn once<T>(
-        &self,
-        what: &str,
-        line: usize,
-        work: impl FnOnce() -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+    pub(super) fn once<T>(&self, what: &str, line: usize, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
         if self.in_progress.borrow().iter().any(|name| name == what) {
             return Err(Fault::at(line, format!("{what} depends on itself")));
         }
@@ -204,4 +200,66 @@ pub(super) fn unsupported(name: &str, line: usize) -> Fault {
         format!("there is no intrinsic function `{name}`")
     };
     Fault::at(line, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{check_condition, check_condition_fault, check_in, fault_in};
+
+    #[test]
+    fn conditions_are_worked_out() {
+        check_condition("!Equals [!Ref Stage, dev]", true);
+        check_condition("!Equals [!Ref Stage, prod]", false);
+        check_condition("!Equals [1, '1']", true);
+        check_condition("!Equals [true, 'true']", true);
+        check_condition("!Equals [!Ref Zones, [a, b]]", true);
+        check_condition("!Not [!Equals [a, b]]", true);
+        check_condition("!And [!Equals [a, a], !Equals [a, b]]", false);
+        check_condition("!Or [!Equals [a, a], !Equals [a, b]]", true);
+        check_condition("!Condition Always", true);
+        check_condition("{'Fn::Not': [{Condition: Always}]}", false);
+        check_condition("!Equals [!FindInMap [Sizes, dev, memory], 256]", true);
+    }
+
+    #[test]
+    fn a_bad_condition_is_told() {
+        check_condition_fault("!Ref Stage", "must be one of");
+        check_condition_fault("true", "must be one of");
+        check_condition_fault("!Equals [a]", "takes a list of two values");
+        check_condition_fault("!Not []", "takes a list of conditions");
+        check_condition_fault("!Condition Nowhere", "there is no condition `Nowhere`");
+        check_condition_fault("!Condition Tested", "the condition `Tested` depends on itself");
+        check_condition_fault("!Not [!Condition Tested]", "the condition `Tested` depends on itself");
+    }
+
+    #[test]
+    fn a_name_that_depends_on_itself_is_told() {
+        let template = "Resources:\n  A: {Type: AWS::SQS::Queue, Properties: {QueueName: !GetAtt B.QueueName}}\n  \
+                        B: {Type: AWS::SQS::Queue, Properties: {QueueName: !GetAtt A.QueueName}}\nProbe: !Ref A\n";
+        assert!(fault_in(template).text.contains("the name of `A` depends on itself"));
+    }
+
+    #[test]
+    fn a_long_chain_of_conditions_is_refused_and_a_reasonable_one_is_not() {
+        let chain = |length: usize| {
+            let links = (1..length).map(|n| format!("  C{n}: !Not [!Condition C{}]\n", n - 1));
+            format!(
+                "Conditions:\n  C0: !Equals [a, a]\n{}Resources: {{}}\nProbe: !If [C{}, yes, no]\n",
+                links.collect::<String>(),
+                length - 1
+            )
+        };
+        check_in(&chain(50), json!("no"));
+        assert!(fault_in(&chain(5_000)).text.contains("more than 200 values"));
+    }
+
+    #[test]
+    fn an_alias_bomb_is_refused_when_its_value_is_needed() {
+        let levels =
+            (1..25).map(|n| format!("a{n}: &a{n} !Join ['', [{}]]\n", vec![format!("*a{}", n - 1); 9].join(", ")));
+        let bomb = format!("Resources: {{}}\na0: &a0 x\n{}Probe: *a24\n", levels.collect::<String>());
+        assert!(fault_in(&bomb).text.contains("too large"));
+    }
 }

@@ -43,7 +43,9 @@ impl Scope {
         let (template, variables) = match argument.as_list() {
             None => (argument, &none),
             Some([template, variables]) => (template, variables.as_map().unwrap_or(&none)),
-            Some(_) => return Err(Fault::at(argument.line, "`Fn::Sub` takes a text, or a list of a text and a mapping")),
+            Some(_) => {
+                return Err(Fault::at(argument.line, "`Fn::Sub` takes a text, or a list of a text and a mapping"));
+            }
         };
         let template = template
             .as_text()
@@ -162,5 +164,119 @@ impl Scope {
             Some([first, second]) => Ok([Rc::clone(first), Rc::clone(second)]),
             _ => Err(Fault::at(argument.line, usage)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{check, check_fault};
+
+    #[test]
+    fn ref_gives_parameters_and_pseudo_parameters() {
+        check("!Ref Stage", json!("dev"));
+        check("{Ref: Stage}", json!("dev"));
+        check("!Ref Zones", json!(["a", "b"]));
+        check("!Ref AWS::Region", json!("us-east-1"));
+        check("!Ref AWS::AccountId", json!("123456789012"));
+        check("!Ref AWS::StackName", json!("tidings-dev"));
+        check("!Ref AWS::Partition", json!("aws"));
+        check("!Ref AWS::URLSuffix", json!("amazonaws.com"));
+        check("!Ref AWS::NotificationARNs", json!([]));
+        check(
+            "!Ref AWS::StackId",
+            json!(
+                "arn:aws:cloudformation:us-east-1:123456789012:stack/tidings-dev/00000000-0000-0000-0000-000000000000"
+            ),
+        );
+    }
+
+    #[test]
+    fn no_value_leaves_its_place_empty() {
+        check("{a: !Ref AWS::NoValue, b: [1, !Ref AWS::NoValue, 2]}", json!({"b": [1, 2]}));
+        check("{a: !If [Never, 1, !Ref AWS::NoValue]}", json!({}));
+    }
+
+    #[test]
+    fn sub_fills_in_what_it_names() {
+        check("!Sub 'a-${Stage}-b'", json!("a-dev-b"));
+        check(
+            "!Sub '${Queue.Arn}/${Queue}'",
+            json!("arn:aws:sqs:us-east-1:123456789012:Queue/https://sqs.us-east-1.amazonaws.com/123456789012/Queue"),
+        );
+        check("!Sub '${AWS::Region}${AWS::Region}'", json!("us-east-1us-east-1"));
+        check("!Sub ['${x}-${Stage}', {x: !Ref AWS::Region}]", json!("us-east-1-dev"));
+        check("Fn::Sub: ['${Stage}', {Stage: own}]", json!("own"));
+        check("!Sub '${!Literal} $ {x} $x ${'", json!("${Literal} $ {x} $x ${"));
+        check_fault("!Sub '${Nothing}'", "`Nothing` is neither a parameter nor a resource");
+        check_fault("!Sub '${Nothing.Arn}'", "no resource `Nothing`");
+        check_fault("!Sub '${Zones}'", "`${Zones}` must be text");
+        check_fault("!Sub [a, {}, b]", "takes a text, or a list of a text and a mapping");
+    }
+
+    #[test]
+    fn join_split_and_select_take_lists_apart_and_together() {
+        check("!Join ['-', [a, !Ref Stage, 1]]", json!("a-dev-1"));
+        check("!Join ['', !Ref Zones]", json!("ab"));
+        check("!Join [',', !Split ['|', 'a|b|c']]", json!("a,b,c"));
+        check("!Join [',', [a, !Ref AWS::NoValue, b]]", json!("a,b"));
+        check("!Split [',', 'a,,b']", json!(["a", "", "b"]));
+        check("!Select [1, [a, b]]", json!("b"));
+        check("!Select ['0', !Ref Zones]", json!("a"));
+        check_fault("!Select [2, [a, b]]", "no item 2 in a list of 2");
+        check_fault("!Select [x, [a, b]]", "no item x");
+        check_fault("!Split ['', x]", "must not be empty");
+        check_fault("!Join ['-', x]", "must be a list");
+        check_fault("!Join [x]", "takes a delimiter and a list");
+        check_fault("!Join ['-', [[a]]]", "must be text");
+    }
+
+    #[test]
+    fn if_chooses_by_conditions() {
+        check("!If [Always, a, b]", json!("a"));
+        check("!If [Never, a, b]", json!("b"));
+        check("Fn::If: [Never, a, !If [Always, c, d]]", json!("c"));
+        check_fault("!If [Nowhere, a, b]", "there is no condition `Nowhere`");
+        check_fault("!If [Always, a]", "takes a condition and two values");
+        check_fault("!Equals [a, b]", "makes a condition");
+    }
+
+    #[test]
+    fn if_does_not_look_at_what_it_leaves_out() {
+        check("!If [Always, a, !ImportValue x]", json!("a"));
+    }
+
+    #[test]
+    fn find_in_map_looks_values_up() {
+        check("!FindInMap [Sizes, dev, memory]", json!(256));
+        check("!FindInMap [Sizes, !Ref Stage, zones]", json!(["x", "y"]));
+        check("!FindInMap [Sizes, prod, memory, {DefaultValue: !Ref Stage}]", json!("dev"));
+        check_fault("!FindInMap [Sizes, prod, memory]", "no value at `Sizes` > `prod` > `memory`");
+        check_fault("!FindInMap [Sizes, prod]", "takes a map's name and two keys");
+    }
+
+    #[test]
+    fn the_small_functions_work() {
+        check("!Base64 abc", json!("YWJj"));
+        check("Fn::Base64: !Sub '${Stage}'", json!("ZGV2"));
+        check("!Length [a, b, c]", json!("3"));
+        check("Fn::Length: !Ref Zones", json!("2"));
+        check(
+            "Fn::ToJsonString: {a: 1, b: !Ref Stage, c: '1', d: true}",
+            json!(r#"{"a":1,"b":"dev","c":"1","d":true}"#),
+        );
+        check("!GetAZs ''", json!(["us-east-1a", "us-east-1b", "us-east-1c"]));
+        check("!GetAZs eu-west-1", json!(["eu-west-1a", "eu-west-1b", "eu-west-1c"]));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        check_fault("!ImportValue x", "`Fn::ImportValue` cannot be resolved locally");
+        check_fault("!Cidr [x, 1, 1]", "`Fn::Cidr` cannot be resolved locally");
+        check_fault("!Transform {Name: AWS::Include}", "`Fn::Transform` cannot be resolved locally");
+        check_fault("{a: 1, Fn::Transform: {}}", "`Fn::Transform` cannot be resolved locally");
+        check_fault("{'Fn::ForEach::Loop': []}", "`Fn::ForEach::Loop` is not supported locally");
+        check_fault("!Frobnicate x", "there is no intrinsic function `Fn::Frobnicate`");
     }
 }

@@ -127,7 +127,9 @@ pub(super) fn parse(text: &str) -> Result<Rc<Node>, Fault> {
     for event in Parser::new_from_str(&text) {
         let (event, span) = event.map_err(|error| {
             let language = if is_json { "JSON" } else { "YAML" };
-            Fault::at(error.marker().line(), format!("this is not valid {language}: {}", error.info()))
+            // A text that ends too early is at fault in its last line, not in the one after.
+            let line = error.marker().line().min(text.lines().count());
+            Fault::at(line, format!("this is not valid {language}: {}", error.info()))
         })?;
         builder.accept(event, span.start.line())?;
     }
@@ -211,11 +213,9 @@ impl Builder {
             Event::DocumentStart(_) if self.root.is_some() => {
                 Err(Fault::at(line, "a template is one YAML document, and here a second one begins"))
             }
-            Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd => Ok(()),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Ok(())
+            }
         }
     }
 
@@ -338,14 +338,20 @@ mod tests {
     #[test]
     fn yaml_and_json_give_the_same_tree() {
         check("a: [1, x, '1', true, ~]\nb: {c: 1.5}", json!({"a": [1, "x", "1", true, null], "b": {"c": 1.5}}));
-        check(r#"{"a": [1, "x", "1", true, null], "b": {"c": 1.5}}"#, json!({"a": [1, "x", "1", true, null], "b": {"c": 1.5}}));
+        check(
+            r#"{"a": [1, "x", "1", true, null], "b": {"c": 1.5}}"#,
+            json!({"a": [1, "x", "1", true, null], "b": {"c": 1.5}}),
+        );
     }
 
     #[test]
     fn text_keeps_what_was_written() {
-        check("account: 012345678901\nversion: 2010-09-09\nforced: !!str 5", json!({
-            "account": "012345678901", "version": "2010-09-09", "forced": "5"
-        }));
+        check(
+            "account: 012345678901\nversion: 2010-09-09\nforced: !!str 5",
+            json!({
+                "account": "012345678901", "version": "2010-09-09", "forced": "5"
+            }),
+        );
     }
 
     #[test]
@@ -384,7 +390,7 @@ mod tests {
     #[test]
     fn faults_name_their_line() {
         check_fault("a: 1\nb: @x", 2, "not valid YAML");
-        check_fault("{\n \"a\": [1,\n", 3, "not valid JSON");
+        check_fault("{\n \"a\": [1,\n", 2, "not valid JSON");
         check_fault("a:\n\tb: 1", 2, "tabs");
         check_fault("a: 1\nb: 2\na: 3", 3, "`a` stands here a second time, after line 1");
         check_fault("a: *b", 1, "unknown anchor");
@@ -402,7 +408,8 @@ mod tests {
 
     #[test]
     fn deep_nesting_is_refused_before_it_hurts() {
-        check_fault(&"[".repeat(100_000), 1, "nested more than 100 levels");
+        check_fault(&"[".repeat(150), 1, "nested more than 100 levels");
+        check_fault(&"[".repeat(100_000), 1, "recursion limit");
         check_fault(&"- ".repeat(100_000), 1, "nested more than 100 levels");
         let aliases = (1..10_000).map(|n| format!("a{n}: &a{n} [*a{}]\n", n - 1));
         let text = format!("a0: &a0 [x]\n{}", aliases.collect::<String>());

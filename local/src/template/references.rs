@@ -63,7 +63,12 @@ const KINDS: &[Kind] = &[
     kind("AWS::Serverless::HttpApi", "", "apigateway:{region}::/apis/{name}", Reference::ApiId),
     kind("AWS::Serverless::LayerVersion", "LayerName", "lambda:{region}:{account}:layer:{name}:1", Reference::Arn),
     kind("AWS::Serverless::StateMachine", "Name", "states:{region}:{account}:stateMachine:{name}", Reference::Arn),
-    kind("AWS::StepFunctions::StateMachine", "StateMachineName", "states:{region}:{account}:stateMachine:{name}", Reference::Arn),
+    kind(
+        "AWS::StepFunctions::StateMachine",
+        "StateMachineName",
+        "states:{region}:{account}:stateMachine:{name}",
+        Reference::Arn,
+    ),
 ];
 
 /// A kind that is not in the list.
@@ -231,7 +236,8 @@ impl Scope {
             let is_sams = resource.kind.starts_with("AWS::Serverless::") || resource.made_for.is_some();
             is_sams && name.starts_with(owner.as_str())
         };
-        let shared = ["ServerlessRestApi", "ServerlessHttpApi", "ServerlessDeploymentApplication", "CodeDeployServiceRole"];
+        let shared =
+            ["ServerlessRestApi", "ServerlessHttpApi", "ServerlessDeploymentApplication", "CodeDeployServiceRole"];
         shared.contains(&name) || self.resources.iter().any(owns)
     }
 }

@@ -75,10 +75,8 @@ fn expand_api(id: &str, resource: &Resource, resources: &mut Resources) -> Resul
         let [route, integration] =
             route(id, &base, key, specification, authorizer.as_ref().filter(|_| key == "$connect"))?;
         resources.insert(format!("{base}Route"), make(id, resource, "AWS::ApiGatewayV2::Route", route));
-        resources.insert(
-            format!("{base}Integration"),
-            make(id, resource, "AWS::ApiGatewayV2::Integration", integration),
-        );
+        resources
+            .insert(format!("{base}Integration"), make(id, resource, "AWS::ApiGatewayV2::Integration", integration));
     }
     if let Some(Authorizer::Custom(properties)) = authorizer {
         let made = make(id, resource, "AWS::ApiGatewayV2::Authorizer", properties);
@@ -178,7 +176,8 @@ fn authorizer(id: &str, resource: &Resource) -> Result<Option<Authorizer>, Fault
 
 fn invocation_uri(function: &Rc<Node>) -> Rc<Node> {
     let line = function.line;
-    let text = "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Function}/invocations";
+    let text =
+        "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Function}/invocations";
     let variables = Node::map(line, Map::from([("Function".to_owned(), Rc::clone(function))]));
     Node::call(line, "Fn::Sub", Node::list(line, vec![Node::text(line, text), variables]))
 }

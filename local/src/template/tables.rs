@@ -81,9 +81,7 @@ fn rows(properties: &Properties<'_>, key: &str, second: &str) -> Result<Value, F
 
 fn throughput(properties: &Properties<'_>) -> Result<Option<Value>, Fault> {
     let Some(throughput) = properties.inside("ProvisionedThroughput")? else { return Ok(None) };
-    let units = |key: &str| {
-        throughput.number(key, 1..=i64::MAX)?.ok_or_else(|| throughput.fault(key, "is missing"))
-    };
+    let units = |key: &str| throughput.number(key, 1..=i64::MAX)?.ok_or_else(|| throughput.fault(key, "is missing"));
     let (read, write) = (units("ReadCapacityUnits")?, units("WriteCapacityUnits")?);
     Ok(Some(json!({"ReadCapacityUnits": read, "WriteCapacityUnits": write})))
 }
