@@ -79,8 +79,12 @@ impl<'a> Parts<'a> {
         self.of_api(api, &["AWS::ApiGatewayV2::Stage"])
             .map(|found| {
                 let (_, stage) = found?;
+                let name = stage.required_text("StageName")?;
+                if name == "$default" {
+                    return Err(stage.fault("StageName", "must not be `$default`, which only HTTP APIs have"));
+                }
                 let variables = stage.inside("StageVariables")?.map(|variables| variables.all_texts()).transpose()?;
-                Ok(Stage { name: stage.required_text("StageName")?, variables: variables.unwrap_or_default() })
+                Ok(Stage { name, variables: variables.unwrap_or_default() })
             })
             .collect()
     }
@@ -200,7 +204,8 @@ impl<'a> Parts<'a> {
         };
         let authorizer = Properties::of(self.scope, &id, resource);
         let uri = authorizer.required_text("AuthorizerUri")?;
-        let function = self.function(&uri).map_err(|reason| authorizer.fault("AuthorizerUri", reason))?;
+        let function =
+            self.function(&uri).map_err(|why| authorizer.fault("AuthorizerUri", format!("is no use: {why}")))?;
         Ok(Some(Authorizer { function, identity_sources: authorizer.texts("IdentitySource")? }))
     }
 
@@ -402,27 +407,48 @@ mod tests {
         assert_eq!(stack.apis.keys().collect::<Vec<_>>(), ["Api"]);
     }
 
+    fn check_fault(resources: &str, text: &str) {
+        assert_eq!(fault_of_resources(resources).text, text);
+    }
+
     #[test]
-    fn a_broken_api_is_told() {
-        let check = |resources: String, text: &str| assert_eq!(fault_of_resources(&resources).text, text);
-        check(sam("Routes: {}", ""), "the WebSocket API `Api` needs at least one route in `Routes`");
-        check(sam("Routes: {$connect: {}}", ""), "the route `$connect` of `Api` needs a `FunctionArn`");
+    fn a_broken_api_of_sam_is_told() {
+        let check = |properties: &str, text: &str| check_fault(&sam(properties, ""), text);
+        check("Routes: {}", "the WebSocket API `Api` needs at least one route in `Routes`");
+        check("Routes: {$connect: {}}", "the route `$connect` of `Api` needs a `FunctionArn`");
         check(
-            sam("Routes: {a/b: {FunctionArn: !GetAtt F.Arn}}", ""),
+            "Routes: {a/b: {FunctionArn: !GetAtt F.Arn}}",
             "the route key `a/b` of `Api` must have only letters and digits, or SAM refuses it",
         );
         check(
-            sam("Auth: {AuthType: JWT}, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}", ""),
+            "Auth: {AuthType: JWT}, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}",
             "`Auth` of `Api` needs an `AuthType` of `NONE`, `AWS_IAM` or `CUSTOM`",
         );
         check(
-            sam("Auth: {AuthType: CUSTOM}, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}", ""),
+            "Auth: {AuthType: CUSTOM}, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}",
             "`Auth` of `Api` needs an `AuthArn` with `AuthType: CUSTOM`",
         );
         check(
-            sam("Routes: {$connect: {FunctionArn: !GetAtt F.Arn, IntegrationTimeout: 30000}}", ""),
+            "Auth: {AuthType: NONE}, Routes: {$default: {FunctionArn: !GetAtt F.Arn}}",
+            "`Auth` of `Api` needs a route `$connect`, where it is checked",
+        );
+        check(
+            "Auth: {AuthType: CUSTOM, AuthArn: other}, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}",
+            "`AuthorizerUri` of `ApiConnectAuthorizer` is no use: it invokes `other`, which is no function of this template",
+        );
+        check(
+            "StageName: $default, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}",
+            "`StageName` of `Api$defaultStage` must not be `$default`, which only HTTP APIs have",
+        );
+        check(
+            "Routes: {$connect: {FunctionArn: !GetAtt F.Arn, IntegrationTimeout: 30000}}",
             "`TimeoutInMillis` of `ApiConnectIntegration` must be a whole number from 50 to 29000, not `30000`",
         );
+    }
+
+    #[test]
+    fn a_broken_api_of_plain_resources_is_told() {
+        let check = |resources: String, text: &str| check_fault(&resources, text);
         check(
             plain("Target: integrations/Nothing", "IntegrationType: MOCK", ""),
             "`Target` of `Route` must name an integration of this template, not `integrations/Nothing`",
