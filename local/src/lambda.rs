@@ -1,16 +1,38 @@
-//! Invoking functions, wherever they run.
+//! Invoking functions, wherever they run: as processes of this machine ([`Host`]) or behind somebody's Lambda Invoke
+//! API ([`Endpoint`]).
+//!
+//! [`build`] makes the programs that the host runs, [`api`] offers the functions to others.
 
+pub mod api;
+mod body;
+pub mod build;
 mod endpoint;
+mod environment;
+mod host;
+mod logs;
+mod names;
+mod output;
+mod pool;
+mod result;
+mod runtime_api;
+mod variables;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 pub use endpoint::Endpoint;
+pub use host::{Host, StartError};
+pub use logs::Logs;
+pub use names::Names;
+pub use variables::{Keys, Services};
 
 /// Where functions run.
 #[derive(Debug, Clone)]
 pub enum Invoker {
+    /// As processes of this machine.
+    Processes(Arc<Host>),
     /// Behind somebody's Lambda Invoke API (`sam local start-lambda`, `cargo lambda watch`).
     Endpoint(Endpoint),
 }
@@ -26,6 +48,8 @@ pub struct Invocation {
     pub function_error: Option<String>,
     /// From the call to the answer.
     pub duration: Duration,
+    /// The last lines that the function logged during this event; empty where they are not known.
+    pub log: String,
 }
 
 /// Why a function could not be invoked at all. A function that ran and failed is an [`Invocation`].
@@ -38,6 +62,12 @@ pub enum InvokeError {
         name: String,
         /// What there is, separated by commas.
         known: String,
+    },
+    /// More events than the function can take are waiting.
+    #[error("too many events for {function}")]
+    Throttled {
+        /// The function's name.
+        function: String,
     },
     /// The function's host did not answer, or answered with an error of its own.
     #[error("cannot invoke {function}: {reason}")]
@@ -56,7 +86,32 @@ impl Invoker {
     /// When the function cannot be reached; a failing function is not an error.
     pub async fn invoke(&self, function: &str, payload: Bytes) -> Result<Invocation, InvokeError> {
         match self {
+            Self::Processes(host) => host.invoke(function, payload).await,
             Self::Endpoint(endpoint) => endpoint.invoke(function, payload).await,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Functions for unit tests.
+
+    use crate::stack::Function;
+
+    pub(crate) fn function(name: &str, code: Option<&str>) -> Function {
+        Function {
+            name: name.to_owned(),
+            code: code.map(Into::into),
+            runtime: Some("provided.al2023".to_owned()),
+            handler: Some("bootstrap".to_owned()),
+            build_method: None,
+            binary: None,
+            environment: indexmap::IndexMap::new(),
+            timeout_seconds: 3,
+            memory_mb: 128,
+            json_logs: false,
+            reserved_concurrency: None,
+            line: 1,
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Stack {
     pub functions: IndexMap<String, Function>,
     /// DynamoDB tables.
     pub tables: IndexMap<String, Table>,
+    /// Parameters whose values the template's `Metadata: tidings: dev: Parameters` decided, for local runs only.
+    pub dev_parameters: IndexMap<String, String>,
     /// What was recognised but is not emulated; each is told to the user once, and blocks only what needs it.
     pub notes: Vec<Note>,
 }

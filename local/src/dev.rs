@@ -1,0 +1,292 @@
+//! `tidings dev`: everything of a template, running on this machine.
+//!
+//! [`start`] composes the parts: template, DynamoDB, the functions' build and host, API Gateway, and the Lambda Invoke
+//! API and console beside it on one port. [`Running::shutdown`] ends all of them.
+
+mod console;
+mod rebuild;
+mod summary;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::dynamodb::{self, DynamoDbError, Embedded};
+use crate::gateway::{self, Gateway};
+use crate::lambda::build::{self, BuildError, Plan};
+use crate::lambda::{Endpoint, Host, Invoker, Logs, Names, Services, StartError, api};
+use crate::net::reachable;
+use crate::stack::Stack;
+use crate::template::{self, TemplateError};
+
+/// The port of the embedded DynamoDB, which is also DynamoDB Local's.
+const DYNAMODB_PORT: u16 = 8000;
+
+/// What to run, and how. [`DevOptions::new`] gives the command's defaults.
+#[derive(Debug, Clone)]
+pub struct DevOptions {
+    /// The SAM or CloudFormation template.
+    pub template: PathBuf,
+    /// Values of the template's parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// Where to listen: an address or a name.
+    pub host: String,
+    /// The port of everything except DynamoDB; 0 picks one.
+    pub port: u16,
+    /// The port of the embedded DynamoDB; by default 8000, or a free one where `port` is 0.
+    pub dynamodb_port: Option<u16>,
+    /// A DynamoDB that runs elsewhere, instead of the embedded one.
+    pub dynamodb_endpoint: Option<String>,
+    /// A Lambda Invoke API that runs the functions, instead of processes of this machine.
+    pub lambda_endpoint: Option<String>,
+    /// A connection without data is closed after so long.
+    pub idle_timeout: Duration,
+    /// A connection is closed at this age.
+    pub connection_lifetime: Duration,
+    /// Refuse unsigned `@connections` calls.
+    pub strict: bool,
+    /// Build the functions with the release profile.
+    pub release: bool,
+    /// Run what the target folder has, and watch nothing.
+    pub no_build: bool,
+    /// Where log lines and remarks go.
+    pub logs: Arc<Logs>,
+}
+
+impl DevOptions {
+    /// The defaults of the command, for the template at this path.
+    #[must_use]
+    pub fn new(template: impl Into<PathBuf>) -> Self {
+        let gateway = gateway::Settings::default();
+        Self {
+            template: template.into(),
+            parameters: BTreeMap::new(),
+            host: "127.0.0.1".to_owned(),
+            port: 3030,
+            dynamodb_port: None,
+            dynamodb_endpoint: None,
+            lambda_endpoint: None,
+            idle_timeout: gateway.idle_timeout,
+            connection_lifetime: gateway.connection_lifetime,
+            strict: false,
+            release: false,
+            no_build: false,
+            logs: Arc::new(Logs::stderr(false)),
+        }
+    }
+}
+
+/// Why it does not start: one sentence each.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// The template cannot be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// Something else has the port.
+    #[error("port {port} of {host} is in use: stop what uses it, or choose another with {option} (0 picks a free one)")]
+    PortInUse {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The option that chooses it.
+        option: &'static str,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {host}:{port}; see --host and {option}")]
+    Listen {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The option that chooses it.
+        option: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no DynamoDB, or a table is missing.
+    #[error(transparent)]
+    DynamoDb(#[from] DynamoDbError),
+    /// The functions cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A function does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Where everything is, as the `ready` line says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// The first stage of the first WebSocket API, for clients.
+    pub websocket: String,
+    /// The same, for the `@connections` API.
+    pub management: String,
+    /// The Lambda Invoke API.
+    pub lambda: String,
+    /// DynamoDB.
+    pub dynamodb: String,
+    /// The page for people.
+    pub console: String,
+}
+
+/// A running stack. Call [`shutdown`](Self::shutdown) to end it; what is merely dropped may leave processes for a moment.
+#[derive(Debug)]
+pub struct Running {
+    /// Where everything is.
+    pub addresses: Addresses,
+    gateway: Gateway,
+    host: Option<Arc<Host>>,
+    dynamodb: Option<Embedded>,
+    rebuild: Option<JoinHandle<()>>,
+    server: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Running {
+    /// The object behind `ready `.
+    #[must_use]
+    pub fn ready_json(&self) -> String {
+        serde_json::json!(self.addresses).to_string()
+    }
+
+    /// Closes all connections, lets their `$disconnect` run, and ends everything that was started.
+    pub async fn shutdown(self) {
+        if let Some(rebuild) = self.rebuild {
+            rebuild.abort();
+        }
+        self.gateway.close_all().await;
+        // The server is gone already if nobody receives; a task that was cut off has nothing left to stop.
+        let _ = self.stop.send(());
+        let _ = self.server.await;
+        if let Some(host) = self.host {
+            host.shutdown().await;
+        }
+        if let Some(dynamodb) = self.dynamodb {
+            dynamodb.shutdown().await;
+        }
+    }
+}
+
+/// Starts everything and returns once it is up.
+///
+/// # Errors
+/// When a part cannot start; what was started before it is ended again.
+pub async fn start(options: DevOptions) -> Result<Running, DevError> {
+    let stack = template::load(&options.template, &options.parameters)?;
+    let logs = Arc::clone(&options.logs);
+    summary::announce(&options, &stack);
+    let listener = listen(&options.host, options.port, "--port").await?;
+    let (dynamodb, dynamodb_url) = start_dynamodb(&options).await?;
+    let addresses = addresses(&stack, &listener, dynamodb_url);
+    let services = services(&options, &addresses).await?;
+    logs.say(&summary::tables(&stack, &addresses.dynamodb));
+    dynamodb::create_tables(&addresses.dynamodb, &services.region, &services.keys, stack.tables.values()).await?;
+    let (invoker, rebuild) = start_functions(&options, &stack, &services).await?;
+
+    let settings = gateway::Settings {
+        region: services.region,
+        idle_timeout: options.idle_timeout,
+        connection_lifetime: options.connection_lifetime,
+        strict: options.strict,
+        ..gateway::Settings::default()
+    };
+    let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings);
+    let router = gateway
+        .router()
+        .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&logs)))
+        .merge(console::router(&stack, &addresses));
+    let (stop, stopped) = oneshot::channel();
+    let server = tokio::spawn(gateway::serve(listener, router, async {
+        // A dropped sender stops the server as well.
+        let _ = stopped.await;
+    }));
+    summary::up(&options, &stack, &addresses);
+    let host = match invoker {
+        Invoker::Processes(host) => Some(host),
+        Invoker::Endpoint(_) => None,
+    };
+    Ok(Running { addresses, gateway, host, dynamodb, rebuild, server, stop })
+}
+
+async fn listen(host: &str, port: u16, option: &'static str) -> Result<TcpListener, DevError> {
+    TcpListener::bind((host, port)).await.map_err(|source| {
+        let host = host.to_owned();
+        match source.kind() {
+            io::ErrorKind::AddrInUse => DevError::PortInUse { host, port, option },
+            _ => DevError::Listen { host, port, option, source },
+        }
+    })
+}
+
+async fn start_dynamodb(options: &DevOptions) -> Result<(Option<Embedded>, String), DevError> {
+    if let Some(endpoint) = &options.dynamodb_endpoint {
+        return Ok((None, endpoint.trim_end_matches('/').to_owned()));
+    }
+    let port = options.dynamodb_port.unwrap_or(if options.port == 0 { 0 } else { DYNAMODB_PORT });
+    let embedded = Embedded::serve(listen(&options.host, port, "--dynamodb-port").await?)?;
+    let url = embedded.url().to_owned();
+    Ok((Some(embedded), url))
+}
+
+fn addresses(stack: &Stack, listener: &TcpListener, dynamodb: String) -> Addresses {
+    // A bound listener has an address; the fallback only keeps a failing system call from ending the program.
+    let address = listener.local_addr().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), reachable);
+    let stage = stack.apis.values().find_map(|api| api.stages.first()).map_or("", |stage| stage.name.as_str());
+    Addresses {
+        websocket: format!("ws://{address}/{stage}"),
+        management: format!("http://{address}/{stage}"),
+        lambda: format!("http://{address}"),
+        dynamodb,
+        console: format!("http://{address}/"),
+    }
+}
+
+async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Services, DevError> {
+    let mut services = Services {
+        dynamodb: Some(addresses.dynamodb.clone()),
+        management: Some(addresses.management.clone()),
+        keys: dynamodb::keys(&addresses.dynamodb).await?,
+        ..Services::default()
+    };
+    if let Some(region) = options.parameters.get("AWS::Region") {
+        services.region.clone_from(region);
+    }
+    Ok(services)
+}
+
+/// Builds the functions and starts a first process of each, or leaves all of it to another Invoke API.
+async fn start_functions(
+    options: &DevOptions,
+    stack: &Stack,
+    services: &Services,
+) -> Result<(Invoker, Option<JoinHandle<()>>), DevError> {
+    if let Some(endpoint) = &options.lambda_endpoint {
+        return Ok((Invoker::Endpoint(Endpoint::new(endpoint).for_stack(stack)), None));
+    }
+    let logs = &options.logs;
+    let plan = Plan::new(stack).await?;
+    let programs = if options.no_build {
+        plan.existing(options.release)?
+    } else {
+        logs.say(&summary::building(&plan, options.release));
+        plan.build(build::Options { release: options.release, quiet: false }, logs).await?
+    };
+    let host = Host::new(stack, services, logs, &plan.missing);
+    for (id, reason) in &plan.missing {
+        logs.warn(&format!("function {} cannot run: {reason}", host.label(id)));
+    }
+    host.install(programs).await;
+    host.warm().await?;
+    let rebuild = (!options.no_build && plan.functions() > 0)
+        .then(|| rebuild::on_change(plan, options.release, Arc::clone(&host), Arc::clone(logs)));
+    Ok((Invoker::Processes(host), rebuild))
+}

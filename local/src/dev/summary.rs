@@ -1,0 +1,80 @@
+//! What `tidings dev` tells while it starts and once it is up.
+
+use crate::lambda::Names;
+use crate::lambda::build::Plan;
+use crate::stack::Stack;
+
+use super::{Addresses, DevOptions};
+
+/// Before anything slow happens: what is being run, and what the template says about it.
+pub(super) fn announce(options: &DevOptions, stack: &Stack) {
+    let (logs, template) = (&options.logs, options.template.display());
+    logs.say(&format!("tidings {} runs {template}", env!("CARGO_PKG_VERSION")));
+    for note in &stack.notes {
+        logs.say(&format!("note: {template}:{}: {}", note.line, note.text));
+    }
+    if !stack.dev_parameters.is_empty() {
+        let parameters: Vec<_> = stack.dev_parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        logs.say(&format!("parameters for local runs, from the template's Metadata: {}", parameters.join(", ")));
+    }
+}
+
+pub(super) fn tables(stack: &Stack, dynamodb: &str) -> String {
+    let names: Vec<_> = stack.tables.values().map(|table| table.name.as_str()).collect();
+    match names.as_slice() {
+        [] => format!("DynamoDB at {dynamodb}, without tables"),
+        names => format!("DynamoDB at {dynamodb}, creating {}", names.join(", ")),
+    }
+}
+
+pub(super) fn building(plan: &Plan, release: bool) -> String {
+    let profile = if release { "release" } else { "quick" };
+    match plan.functions() {
+        0 => "no function is a Cargo package, so there is nothing to build".to_owned(),
+        1 => format!("building 1 function with cargo ({profile} profile); the first time takes a while"),
+        count => format!("building {count} functions with cargo ({profile} profile); the first time takes a while"),
+    }
+}
+
+/// What is served, and what to do next.
+pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
+    let names = Names::new(stack);
+    let functions: Vec<_> = stack.functions.keys().map(|id| names.label(id)).collect();
+    let unsigned = if options.strict { "" } else { "  (@connections; unsigned calls are accepted, see --strict)" };
+    let engine = if options.dynamodb_endpoint.is_some() { "" } else { "  (in memory, empty at every start)" };
+    for line in [
+        "up:".to_owned(),
+        format!("  websocket   {}", addresses.websocket),
+        format!("  management  {}{unsigned}", addresses.management),
+        format!("  lambda      {}  ({})", addresses.lambda, functions.join(", ")),
+        format!("  dynamodb    {}{engine}", addresses.dynamodb),
+        format!("  console     {}", addresses.console),
+    ] {
+        options.logs.say(&line);
+    }
+    if names.resolve("notifier").is_some() {
+        options.logs.say("next, in two more shells:");
+        for command in next_commands(addresses) {
+            options.logs.say(&format!("  {command}"));
+        }
+    }
+    options.logs.say("Ctrl-C ends it");
+}
+
+/// A listener and a notification, as they have to be typed here.
+fn next_commands(addresses: &Addresses) -> [String; 2] {
+    // Cargo sets this for what it runs.
+    let tidings = if std::env::var_os("CARGO").is_some() { "cargo run -q --bin tidings --" } else { "tidings" };
+    let url = match addresses.websocket.as_str() {
+        crate::command::LISTEN_URL => String::new(),
+        other => format!(" --url {other}"),
+    };
+    let endpoint = match addresses.lambda.as_str() {
+        crate::command::NOTIFY_ENDPOINT => String::new(),
+        other => format!(" --endpoint-url {other}"),
+    };
+    [
+        format!("{tidings} listen --topic orders/42{url}"),
+        format!(r#"{tidings} notify --topic orders/42 '{{"status":"shipped"}}'{endpoint}"#),
+    ]
+}

@@ -1,0 +1,103 @@
+//! Noticing that sources change.
+
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+/// How long it must be quiet after a change: editors write a file in several steps.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Watches the source folders of workspaces. Hidden folders, `target` and `node_modules` do not count.
+#[derive(Debug)]
+pub struct Watch {
+    changes: mpsc::UnboundedReceiver<()>,
+    _watcher: RecommendedWatcher,
+}
+
+/// Why sources cannot be watched.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot watch the sources")]
+pub struct WatchError(#[from] notify::Error);
+
+impl Watch {
+    /// Starts watching.
+    ///
+    /// # Errors
+    /// When the operating system refuses, for example since too many folders are watched already.
+    pub fn new(roots: &[PathBuf]) -> Result<Self, WatchError> {
+        let (sender, changes) = mpsc::unbounded_channel();
+        let watched = roots.to_vec();
+        let mut watcher = notify::recommended_watcher(move |event: Result<notify::Event, _>| {
+            let Ok(event) = event else { return };
+            let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
+            if changed && event.paths.iter().any(|path| is_source(&watched, path)) {
+                // The receiver is gone only when nobody waits for changes any more.
+                let _ = sender.send(());
+            }
+        })?;
+        for root in roots {
+            // Watching `target` as well would take a watch for each of its many folders.
+            watcher.watch(root, RecursiveMode::NonRecursive)?;
+            let folders = std::fs::read_dir(root).map_err(notify::Error::io)?;
+            for folder in folders.flatten().filter(|entry| entry.path().is_dir()) {
+                if !is_ignored(&folder.file_name().to_string_lossy()) {
+                    watcher.watch(&folder.path(), RecursiveMode::Recursive)?;
+                }
+            }
+        }
+        Ok(Self { changes, _watcher: watcher })
+    }
+
+    /// Waits for a change, and then until it is quiet.
+    pub async fn changed(&mut self) {
+        if self.changes.recv().await.is_none() {
+            // The watcher lives as long as this struct, so the channel does not close.
+            std::future::pending::<()>().await;
+        }
+        while let Ok(Some(())) = tokio::time::timeout(QUIET, self.changes.recv()).await {}
+    }
+}
+
+fn is_source(roots: &[PathBuf], path: &Path) -> bool {
+    let inside = roots.iter().find_map(|root| path.strip_prefix(root).ok());
+    inside.is_some_and(|inside| {
+        inside.components().all(|part| !matches!(part, Component::Normal(name) if is_ignored(&name.to_string_lossy())))
+    })
+}
+
+fn is_ignored(name: &str) -> bool {
+    name.starts_with('.') || name == "target" || name == "node_modules"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_and_hidden_files_are_no_sources() {
+        let roots = [PathBuf::from("/app")];
+        for (path, expected) in [
+            ("/app/functions/connect/src/lib.rs", true),
+            ("/app/Cargo.toml", true),
+            ("/app/target/debug/connect", false),
+            ("/app/.git/index", false),
+            ("/app/web/node_modules/x/y.js", false),
+            ("/app/shared/.lib.rs.swp", false),
+            ("/elsewhere/lib.rs", false),
+        ] {
+            assert_eq!(is_source(&roots, Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_written_file_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("src/deep")).unwrap();
+        let mut watch = Watch::new(std::slice::from_ref(&root)).unwrap();
+        std::fs::write(root.join("src/deep/lib.rs"), "pub fn f() {}").unwrap();
+        tokio::time::timeout(Duration::from_secs(10), watch.changed()).await.unwrap();
+    }
+}
