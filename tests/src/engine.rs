@@ -87,8 +87,8 @@ async fn dynamodb_local() -> Option<String> {
 
 fn spawn(folder: &Path) -> (Child, u16) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let script = r#"java -Djava.library.path="$1" -cp "$1/*" com.amazonaws.services.dynamodbv2.local.main.ServerRunner \
-        -inMemory -disableTelemetry -port "$2" >/dev/null 2>&1 & cat >/dev/null; kill $!"#;
+    let script = r#"java -Djava.library.path="$1" -cp "$1/*" software.amazon.dynamodb.services.local.main.ServerRunner \
+        -inMemory -sharedDb -disableTelemetry -port "$2" >/dev/null 2>&1 & cat >/dev/null; kill $!"#;
     let mut command = Command::new("sh");
     command.args(["-c", script, "dynamodb-local"]).arg(folder).arg(port.to_string());
     let child = command.stdin(Stdio::piped()).spawn().unwrap();
