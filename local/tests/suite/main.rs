@@ -1,4 +1,5 @@
 //! Tests of the Lambda host, the development gateway and the command line with real processes.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 mod host;
 mod invoke_api;
