@@ -1,1 +1,22 @@
-//! harness
+//! What the tests of the whole are made of: real engines, real sockets, and faults where none can be had otherwise.
+
+pub mod engine;
+pub mod faults;
+pub mod standin;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `condition` gives a value, looking again every few milliseconds.
+///
+/// # Panics
+/// When that takes longer than `patience`.
+pub async fn eventually<T>(what: &str, patience: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(start.elapsed() < patience, "{what} did not come about in {patience:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,1 +1,3 @@
-//! suite
+//! Tests of the whole, in one binary.
+
+mod registry;

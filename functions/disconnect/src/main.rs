@@ -1,2 +1,16 @@
-//! disconnect
-fn main() {}
+//! The `disconnect` function: what it needs from its environment, and nothing else.
+
+use disconnect::{Deps, handle};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use tidings::aws::Aws;
+use tidings::config;
+use tidings::registry::Registry;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let aws = Aws::from_env()?;
+    let table = config::required("TABLE_NAME", "it names the table of connections")?;
+    let deps = Deps { registry: Registry::new(aws.dynamodb(), table) };
+    run(service_fn(|event: LambdaEvent<_>| handle(&deps, event.payload))).await
+}

@@ -79,8 +79,12 @@ impl<'a> Parts<'a> {
         self.of_api(api, &["AWS::ApiGatewayV2::Stage"])
             .map(|found| {
                 let (_, stage) = found?;
+                let name = stage.required_text("StageName")?;
+                if name == "$default" {
+                    return Err(stage.fault("StageName", "must not be `$default`, which only HTTP APIs have"));
+                }
                 let variables = stage.inside("StageVariables")?.map(|variables| variables.all_texts()).transpose()?;
-                Ok(Stage { name: stage.required_text("StageName")?, variables: variables.unwrap_or_default() })
+                Ok(Stage { name, variables: variables.unwrap_or_default() })
             })
             .collect()
     }
@@ -200,7 +204,8 @@ impl<'a> Parts<'a> {
         };
         let authorizer = Properties::of(self.scope, &id, resource);
         let uri = authorizer.required_text("AuthorizerUri")?;
-        let function = self.function(&uri).map_err(|reason| authorizer.fault("AuthorizerUri", reason))?;
+        let function =
+            self.function(&uri).map_err(|why| authorizer.fault("AuthorizerUri", format!("is no use: {why}")))?;
         Ok(Some(Authorizer { function, identity_sources: authorizer.texts("IdentitySource")? }))
     }
 
@@ -218,5 +223,254 @@ impl<'a> Parts<'a> {
         function
             .map(|(logical_id, _)| logical_id.clone())
             .ok_or_else(|| format!("it invokes `{name}`, which is no function of this template"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{fault_of_resources, stack_of_resources};
+    use super::*;
+    use crate::stack::Stack;
+
+    const FUNCTIONS: &str = "
+  F: {Type: AWS::Serverless::Function}
+  G: {Type: AWS::Lambda::Function, Properties: {FunctionName: gee}}
+  Alias: {Type: AWS::Lambda::Alias, Properties: {FunctionName: !Ref G, Name: live}}
+";
+
+    fn plain(route: &str, integration: &str, more: &str) -> String {
+        format!(
+            "{FUNCTIONS}  \
+  Api: {{Type: AWS::ApiGatewayV2::Api, Properties: {{ProtocolType: WEBSOCKET, RouteSelectionExpression: $request.body.a}}}}
+  Stage: {{Type: AWS::ApiGatewayV2::Stage, Properties: {{ApiId: !Ref Api, StageName: dev}}}}
+  Route: {{Type: AWS::ApiGatewayV2::Route, Properties: {{ApiId: !Ref Api, RouteKey: $connect, {route}}}}}
+  Integration: {{Type: AWS::ApiGatewayV2::Integration, Properties: {{ApiId: !Ref Api, {integration}}}}}
+{more}"
+        )
+    }
+
+    fn sam(properties: &str, more: &str) -> String {
+        format!(
+            "{FUNCTIONS}  Api:
+    Type: AWS::Serverless::WebSocketApi
+    Properties: {{RouteSelectionExpression: $request.body.a, {properties}}}
+{more}"
+        )
+    }
+
+    const TARGET: &str = "Target: !Sub 'integrations/${Integration}'";
+
+    fn texts(stack: &Stack) -> Vec<&str> {
+        stack.notes.iter().map(|note| note.text.as_str()).collect()
+    }
+
+    fn check_uri(uri: &str, function: &str) {
+        let integration = format!("IntegrationType: AWS_PROXY, IntegrationUri: {uri}");
+        let stack = stack_of_resources(&plain(TARGET, &integration, ""));
+        let expected = Integration::Lambda { function: function.to_owned(), timeout_ms: 29_000 };
+        assert_eq!(stack.apis["Api"].routes["$connect"].integration, expected, "{uri}");
+    }
+
+    fn check_left_out(integration: &str, reason: &str) {
+        let stack = stack_of_resources(&plain(TARGET, integration, ""));
+        assert!(stack.apis["Api"].routes.is_empty(), "{integration}");
+        assert_eq!(texts(&stack), [format!("the route `$connect` of `Api` is left out: {reason}")]);
+    }
+
+    #[test]
+    fn the_function_is_found_however_the_uri_is_written() {
+        let around = |arn: &str| {
+            format!("!Sub 'arn:aws:apigateway:${{AWS::Region}}:lambda:path/2015-03-31/functions/{arn}/invocations'")
+        };
+        check_uri(&around("${F.Arn}"), "F");
+        check_uri(&around("${F.Arn}:live"), "F");
+        check_uri(&around("${G.Arn}"), "G");
+        check_uri(&around("${Alias}"), "G");
+        check_uri(&around("arn:aws:lambda:us-east-1:1:function:gee"), "G");
+        check_uri("!GetAtt F.Arn", "F");
+        check_uri(
+            "!Join ['', ['arn:aws:apigateway:', !Ref AWS::Region, ':lambda:path/2015-03-31/functions/', \
+             !GetAtt F.Arn, '/invocations']]",
+            "F",
+        );
+    }
+
+    #[test]
+    fn what_is_not_emulated_leaves_its_route_out() {
+        check_left_out(
+            "IntegrationType: AWS_PROXY, IntegrationUri: 'arn:aws:lambda:us-east-1:1:function:other'",
+            "it invokes `other`, which is no function of this template",
+        );
+        check_left_out(
+            "IntegrationType: AWS_PROXY, IntegrationUri: 'x/functions/${stageVariables.name}/invocations'",
+            "stage variables in the address of a function are not emulated",
+        );
+        check_left_out("IntegrationType: HTTP_PROXY", "integrations of the type `HTTP_PROXY` are not emulated");
+    }
+
+    #[test]
+    fn a_mock_answers_with_its_selected_template() {
+        let response = |more: &str| {
+            format!(
+                "  R: {{Type: AWS::ApiGatewayV2::IntegrationResponse, Properties: {{ApiId: !Ref Api, \
+                 IntegrationId: !Ref Integration, IntegrationResponseKey: $default, {more}}}}}\n"
+            )
+        };
+        let check = |more: &str, expected: Option<&str>| {
+            let stack = stack_of_resources(&plain(TARGET, "IntegrationType: MOCK", more));
+            let expected = Integration::Mock { response: expected.map(str::to_owned) };
+            assert_eq!(stack.apis["Api"].routes["$connect"].integration, expected, "{more}");
+        };
+        check("", None);
+        check(&response("ResponseTemplates: {a: x, b: y}"), Some("x"));
+        check(&response("TemplateSelectionExpression: b, ResponseTemplates: {a: x, b: y}"), Some("y"));
+        check(&response("TemplateSelectionExpression: \\$default, ResponseTemplates: {a: x, $default: y}"), Some("y"));
+    }
+
+    #[test]
+    fn a_route_answers_only_with_a_route_response() {
+        let response = "  R: {Type: AWS::ApiGatewayV2::RouteResponse, Properties: \
+                        {ApiId: !Ref Api, RouteId: !Ref ApiConnectRoute, RouteResponseKey: $default}}\n";
+        let routes = "Routes: {$connect: {FunctionArn: !GetAtt F.Arn, RouteResponseSelectionExpression: $default}}";
+        let stack = stack_of_resources(&sam(routes, response));
+        assert!(stack.apis["Api"].routes["$connect"].returns_response);
+        assert_eq!(stack.notes, []);
+        let stack = stack_of_resources(&sam(routes, ""));
+        assert!(!stack.apis["Api"].routes["$connect"].returns_response);
+        assert_eq!(
+            texts(&stack),
+            ["the route `$connect` of `Api` sends no answers, because it has no `AWS::ApiGatewayV2::RouteResponse`"]
+        );
+    }
+
+    #[test]
+    fn an_authorizer_stands_on_connect_only() {
+        let api = "Auth: {AuthType: CUSTOM, AuthArn: !GetAtt G.Arn, IdentitySource: [route.request.header.X]}, \
+                   Routes: {$connect: {FunctionArn: !GetAtt F.Arn}, $default: {FunctionArn: !GetAtt F.Arn}}";
+        let stack = stack_of_resources(&sam(api, ""));
+        let routes = &stack.apis["Api"].routes;
+        let authorizer = routes["$connect"].authorizer.as_ref().unwrap();
+        assert_eq!(authorizer.function, "G");
+        assert_eq!(authorizer.identity_sources, ["route.request.header.X"]);
+        assert!(routes["$default"].authorizer.is_none());
+    }
+
+    #[test]
+    fn a_plain_authorizer_is_found() {
+        let authorizer = "  Auth: {Type: AWS::ApiGatewayV2::Authorizer, Properties: {ApiId: !Ref Api, \
+                          AuthorizerType: REQUEST, AuthorizerUri: !GetAtt G.Arn, IdentitySource: [a, b]}}\n";
+        let integration = "IntegrationType: AWS_PROXY, IntegrationUri: !GetAtt F.Arn";
+        let route = format!("{TARGET}, AuthorizationType: CUSTOM, AuthorizerId: !Ref Auth");
+        let stack = stack_of_resources(&plain(&route, integration, authorizer));
+        let authorizer = stack.apis["Api"].routes["$connect"].authorizer.clone().unwrap();
+        assert_eq!((authorizer.function.as_str(), authorizer.identity_sources.len()), ("G", 2));
+    }
+
+    #[test]
+    fn what_is_not_checked_on_connecting_is_noted() {
+        let api = "Auth: {AuthType: AWS_IAM}, Routes: {$connect: {FunctionArn: !GetAtt F.Arn, ApiKeyRequired: true}}";
+        assert_eq!(
+            texts(&stack_of_resources(&sam(api, ""))),
+            [
+                "the API key that the route `$connect` of `Api` requires is not checked locally",
+                "signatures of connecting clients (`AWS_IAM`) are not checked locally",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_timeout_of_an_integration_is_read() {
+        let api = "Routes: {$connect: {FunctionArn: !GetAtt F.Arn, IntegrationTimeout: 50}}";
+        let stack = stack_of_resources(&sam(api, ""));
+        let expected = Integration::Lambda { function: "F".to_owned(), timeout_ms: 50 };
+        assert_eq!(stack.apis["Api"].routes["$connect"].integration, expected);
+    }
+
+    #[test]
+    fn stages_have_names_and_variables() {
+        let routes = "Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}";
+        let stages =
+            |properties: &str, more: &str| stack_of_resources(&sam(properties, more)).apis["Api"].stages.clone();
+        assert_eq!(stages(routes, "")[0].name, "default");
+        let second = "  Second: {Type: AWS::ApiGatewayV2::Stage, Properties: {ApiId: !Ref Api, StageName: two}}\n";
+        let both = stages(&format!("StageName: one, StageVariables: {{a: 1}}, {routes}"), second);
+        assert_eq!(both.iter().map(|stage| stage.name.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(both[0].variables["a"], "1");
+    }
+
+    #[test]
+    fn an_api_under_a_condition_that_does_not_hold_is_not_there() {
+        let api = "Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}";
+        let other = "  Other:\n    Type: AWS::Serverless::WebSocketApi\n    Condition: Never\n    Properties: \
+                     {RouteSelectionExpression: x, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}}\n";
+        let stack = stack_of_resources(&format!("{}Conditions: {{Never: !Equals [a, b]}}\n", sam(api, other)));
+        assert_eq!(stack.apis.keys().collect::<Vec<_>>(), ["Api"]);
+    }
+
+    fn check_fault(resources: &str, text: &str) {
+        assert_eq!(fault_of_resources(resources).text, text);
+    }
+
+    #[test]
+    fn a_broken_api_of_sam_is_told() {
+        let check = |properties: &str, text: &str| check_fault(&sam(properties, ""), text);
+        check("Routes: {}", "the WebSocket API `Api` needs at least one route in `Routes`");
+        check("Routes: {$connect: {}}", "the route `$connect` of `Api` needs a `FunctionArn`");
+        check(
+            "Routes: {a/b: {FunctionArn: !GetAtt F.Arn}}",
+            "the route key `a/b` of `Api` must have only letters and digits, or SAM refuses it",
+        );
+        check(
+            "Auth: {AuthType: JWT}, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}",
+            "`Auth` of `Api` needs an `AuthType` of `NONE`, `AWS_IAM` or `CUSTOM`",
+        );
+        check(
+            "Auth: {AuthType: CUSTOM}, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}",
+            "`Auth` of `Api` needs an `AuthArn` with `AuthType: CUSTOM`",
+        );
+        check(
+            "Auth: {AuthType: NONE}, Routes: {$default: {FunctionArn: !GetAtt F.Arn}}",
+            "`Auth` of `Api` needs a route `$connect`, where it is checked",
+        );
+        check(
+            "Auth: {AuthType: CUSTOM, AuthArn: other}, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}",
+            "`AuthorizerUri` of `ApiConnectAuthorizer` is no use: it invokes `other`, which is no function of this template",
+        );
+        check(
+            "StageName: $default, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}",
+            "`StageName` of `Api$defaultStage` must not be `$default`, which only HTTP APIs have",
+        );
+        check(
+            "Routes: {$connect: {FunctionArn: !GetAtt F.Arn, IntegrationTimeout: 30000}}",
+            "`TimeoutInMillis` of `ApiConnectIntegration` must be a whole number from 50 to 29000, not `30000`",
+        );
+    }
+
+    #[test]
+    fn a_broken_api_of_plain_resources_is_told() {
+        let check = |resources: String, text: &str| check_fault(&resources, text);
+        check(
+            plain("Target: integrations/Nothing", "IntegrationType: MOCK", ""),
+            "`Target` of `Route` must name an integration of this template, not `integrations/Nothing`",
+        );
+        check(
+            plain(&format!("{TARGET}, AuthorizationType: JWT"), "IntegrationType: MOCK", ""),
+            "`AuthorizationType` of `Route` must be `NONE`, `AWS_IAM` or `CUSTOM` for a WebSocket API, not `JWT`",
+        );
+        let again = "  Again: {Type: AWS::ApiGatewayV2::Route, Properties: {ApiId: !Ref Api, RouteKey: $connect}}\n";
+        check(
+            plain(TARGET, "IntegrationType: MOCK", again),
+            "`RouteKey` of `Again` repeats the route `$connect` of `Api`",
+        );
+        check(
+            "\n  Api: {Type: AWS::ApiGatewayV2::Api, Properties: {ProtocolType: WEBSOCKET, \
+             RouteSelectionExpression: x}}\n"
+                .to_owned(),
+            "`Api` has no stage to connect to; add an `AWS::ApiGatewayV2::Stage`",
+        );
+        check(
+            "\n  Api: {Type: AWS::ApiGatewayV2::Api, Properties: {ProtocolType: WEBSOCKET}}\n".to_owned(),
+            "`RouteSelectionExpression` of `Api` is missing",
+        );
     }
 }

@@ -251,7 +251,21 @@ mod tests {
                 length - 1
             )
         };
-        check_in(&chain(50), json!("no"));
+        check_in(&chain(40), json!("no"));
+        assert!(fault_in(&chain(5_000)).text.contains("more than 200 values"));
+    }
+
+    #[test]
+    fn a_long_chain_of_names_is_refused_and_a_reasonable_one_is_not() {
+        let chain = |length: usize| {
+            let name =
+                |n: usize| format!("!Sub ['${{x}}', {{x: !Select [0, !Split [',', !GetAtt Q{}.QueueName]]}}]", n - 1);
+            let queue = |name: String| format!("{{Type: AWS::SQS::Queue, Properties: {{QueueName: {name}}}}}\n");
+            let queues = (1..length).map(|n| format!("  Q{n}: {}", queue(name(n))));
+            let first = queue("q".to_owned());
+            format!("Resources:\n  Q0: {first}{}Probe: !GetAtt Q{}.QueueName\n", queues.collect::<String>(), length - 1)
+        };
+        check_in(&chain(20), json!("q"));
         assert!(fault_in(&chain(5_000)).text.contains("more than 200 values"));
     }
 

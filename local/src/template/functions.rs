@@ -109,3 +109,83 @@ fn note_events(logical_id: &str, resource: &Resource, notes: &mut Vec<Note>) {
         notes.push(Note { line: event.line, text });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{stack_fault_of, stack_of};
+    use super::*;
+
+    /// The function that has these properties, and what is noted.
+    fn read_function(kind: &str, properties: &str) -> (Function, Vec<String>) {
+        let mut stack = stack_of(&format!("  Function: {{Type: {kind}, Properties: {properties}}}\n"));
+        let notes = stack.notes.iter().map(|note| note.text.clone()).collect();
+        (stack.functions.shift_remove("Function").expect("a function"), notes)
+    }
+
+    const SAM: &str = "AWS::Serverless::Function";
+    const PLAIN: &str = "AWS::Lambda::Function";
+
+    fn check_code(kind: &str, properties: &str, expected: Result<&str, &str>) {
+        let (function, notes) = read_function(kind, properties);
+        match expected {
+            Ok(path) => assert_eq!((function.code, notes), (Some(path.into()), Vec::new()), "{properties}"),
+            Err(reason) => {
+                assert_eq!(function.code, None, "{properties}");
+                assert_eq!(notes, [format!("`Function` cannot run locally: {reason}")]);
+            }
+        }
+    }
+
+    #[test]
+    fn code_is_found_from_the_folder_of_the_template() {
+        check_code(SAM, "{}", Ok("/project"));
+        check_code(SAM, "{CodeUri: functions/a}", Ok("/project/functions/a"));
+        check_code(SAM, "{CodeUri: ./functions/a/}", Ok("/project/functions/a"));
+        check_code(SAM, "{CodeUri: ../a}", Ok("/project/../a"));
+        check_code(SAM, "{CodeUri: /elsewhere/a}", Ok("/elsewhere/a"));
+        check_code(SAM, "{CodeUri: 's3://bucket/key'}", Err("its code is in S3"));
+        check_code(SAM, "{CodeUri: {Bucket: a, Key: b}}", Err("its code is in S3"));
+        check_code(SAM, "{InlineCode: 'x'}", Err("its code stands in the template"));
+        check_code(SAM, "{PackageType: Image}", Err("its code is a container image"));
+        check_code(PLAIN, "{Code: ./a}", Ok("/project/a"));
+        check_code(PLAIN, "{Code: {ZipFile: x}}", Err("its code stands in the template"));
+        check_code(PLAIN, "{Code: {ImageUri: x}}", Err("its code is a container image"));
+        check_code(PLAIN, "{Code: {S3Bucket: a, S3Key: b}}", Err("its code is in S3"));
+    }
+
+    #[test]
+    fn what_is_not_given_has_the_default_of_lambda() {
+        let (function, _) = read_function(SAM, "{}");
+        assert_eq!((function.timeout_seconds, function.memory_mb), (3, 128));
+        assert_eq!((function.runtime, function.handler, function.reserved_concurrency), (None, None, None));
+        assert_eq!((function.json_logs, function.environment.len()), (false, 0));
+        assert_eq!(function.name, "Function");
+    }
+
+    #[test]
+    fn environment_variables_are_text() {
+        let (function, notes) = read_function(
+            SAM,
+            "{Environment: {Variables: {A: 1, B: true, C: 1.50, D: !Ref AWS::NoValue, E: '{{resolve:ssm:/a}}'}}}",
+        );
+        assert_eq!(json!(function.environment), json!({"A": "1", "B": "true", "C": "1.50", "E": "{{resolve:ssm:/a}}"}));
+        assert_eq!(notes, ["the variable `E` has a `{{resolve:…}}`, which only CloudFormation replaces"]);
+    }
+
+    #[test]
+    fn a_bad_property_is_told() {
+        let check = |properties: &str, text: &str| {
+            let fault = stack_fault_of(&format!("  Function: {{Type: {SAM}, Properties: {properties}}}\n"));
+            assert_eq!(fault.text, text);
+            assert!(fault.line.is_some(), "{properties}");
+        };
+        check("{Timeout: x}", "`Timeout` of `Function` must be a whole number from 1 to 900, not `x`");
+        check("{Timeout: 901}", "`Timeout` of `Function` must be a whole number from 1 to 900, not `901`");
+        check("{MemorySize: 64}", "`MemorySize` of `Function` must be a whole number from 128 to 10240, not `64`");
+        check("{Handler: [a]}", "`Handler` of `Function` must be text");
+        check("{Environment: x}", "`Environment` of `Function` must be a mapping");
+        check("{Environment: {Variables: {A: {b: c}}}}", "`A` of `Function` must be text");
+    }
+}

@@ -83,7 +83,7 @@ impl Scope {
     }
 
     fn join(&self, argument: &Rc<Node>) -> Result<String, Fault> {
-        let [delimiter, items] = self.two(argument, "`Fn::Join` takes a delimiter and a list")?;
+        let [delimiter, items] = two(argument, "`Fn::Join` takes a delimiter and a list")?;
         let delimiter = self.text(&delimiter, "the delimiter of `Fn::Join`")?;
         let mut texts = Vec::new();
         for item in self.list(&items, "what `Fn::Join` joins")? {
@@ -95,7 +95,7 @@ impl Scope {
     }
 
     fn split(&self, argument: &Rc<Node>) -> Evaluated {
-        let [delimiter, source] = self.two(argument, "`Fn::Split` takes a delimiter and a text")?;
+        let [delimiter, source] = two(argument, "`Fn::Split` takes a delimiter and a text")?;
         let delimiter = self.text(&delimiter, "the delimiter of `Fn::Split`")?;
         let source = self.text(&source, "what `Fn::Split` splits")?;
         if delimiter.is_empty() {
@@ -106,7 +106,7 @@ impl Scope {
     }
 
     fn select(&self, argument: &Rc<Node>) -> Evaluated {
-        let [index, items] = self.two(argument, "`Fn::Select` takes an index and a list")?;
+        let [index, items] = two(argument, "`Fn::Select` takes an index and a list")?;
         let index = self.text(&index, "the index of `Fn::Select`")?;
         let items = self.list(&items, "what `Fn::Select` selects from")?;
         let item = index.trim().parse().ok().and_then(|index: usize| items.get(index));
@@ -157,13 +157,13 @@ impl Scope {
         let zones = ["a", "b", "c"].map(|zone| Node::text(line, format!("{region}{zone}")));
         Ok(Some(Node::list(line, zones.to_vec())))
     }
+}
 
-    /// The two arguments of a function.
-    fn two(&self, argument: &Rc<Node>, usage: &str) -> Result<[Rc<Node>; 2], Fault> {
-        match argument.as_list() {
-            Some([first, second]) => Ok([Rc::clone(first), Rc::clone(second)]),
-            _ => Err(Fault::at(argument.line, usage)),
-        }
+/// The two arguments of a function.
+fn two(argument: &Node, usage: &str) -> Result<[Rc<Node>; 2], Fault> {
+    match argument.as_list() {
+        Some([first, second]) => Ok([Rc::clone(first), Rc::clone(second)]),
+        _ => Err(Fault::at(argument.line, usage)),
     }
 }
 

@@ -209,3 +209,113 @@ fn broken_rule(declaration: &Node, value: &str) -> Option<String> {
 fn matches_whole(pattern: &str, value: &str) -> bool {
     Regex::new(&format!("^(?:{pattern})$")).map_or(true, |pattern| pattern.is_match(value))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::node::parse;
+    use super::*;
+
+    fn resolved(template: &str, given: &[(&str, &str)]) -> Result<(Parameters, Vec<Note>), Fault> {
+        let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut notes = Vec::new();
+        Ok((resolve(&*parse(template)?, &given, &mut notes)?, notes))
+    }
+
+    /// Checks the value of the parameter `P`.
+    fn check(declaration: &str, given: &[(&str, &str)], expected: serde_json::Value) {
+        let (parameters, _) = resolved(&format!("Parameters:\n  P: {declaration}"), given).expect(declaration);
+        assert_eq!(parameters.values["P"].to_json(), expected, "{declaration}");
+    }
+
+    fn check_fault(declaration: &str, given: &[(&str, &str)], text: &str) {
+        let fault = resolved(&format!("Parameters:\n  P: {declaration}"), given).map(|_| ()).expect_err(text);
+        assert_eq!(fault.text, text);
+    }
+
+    #[test]
+    fn a_parameter_has_its_default_or_what_is_given() {
+        check("{Type: String, Default: a}", &[], json!("a"));
+        check("{Type: String, Default: a}", &[("P", "b")], json!("b"));
+        check("{Type: String, Default: ''}", &[], json!(""));
+        check("{Type: Number, Default: 5}", &[], json!("5"));
+        check("{Type: CommaDelimitedList, Default: 'a, b,c'}", &[], json!(["a", "b", "c"]));
+        check("{Type: CommaDelimitedList, Default: ''}", &[], json!([]));
+        check("{Type: List<Number>, Default: '1,2'}", &[("P", "3")], json!(["3"]));
+        check("{Type: 'AWS::EC2::VPC::Id'}", &[("P", "vpc-1")], json!("vpc-1"));
+        check("{Type: 'List<AWS::EC2::Subnet::Id>'}", &[("P", "a,b")], json!(["a", "b"]));
+        check("{Type: 'AWS::SSM::Parameter::Value<String>', Default: /a}", &[], json!("/a"));
+    }
+
+    #[test]
+    fn a_value_must_obey_its_declaration() {
+        let end = "; pass `--parameter P=VALUE`";
+        let text = |rule: &str, value: &str| format!("the parameter `P` must {rule}, not `{value}`{end}");
+        check_fault("{Type: Number, Default: x}", &[], &text("be a number", "x"));
+        check_fault("{AllowedValues: [a, b], Default: a}", &[("P", "c")], &text("be one of `a`, `b`", "c"));
+        check_fault("{AllowedPattern: '[a-z]+', Default: a1}", &[], &text("match `[a-z]+`", "a1"));
+        check_fault(
+            "{AllowedPattern: '[a-z]+', ConstraintDescription: only letters., Default: a1}",
+            &[],
+            &text("match `[a-z]+` (only letters)", "a1"),
+        );
+        check_fault("{Type: Number, MinValue: 2, Default: 1}", &[], &text("be at least 2", "1"));
+        check_fault("{Type: Number, MaxValue: 2, Default: 3}", &[], &text("be at most 2", "3"));
+        check_fault("{MinLength: 2, Default: a}", &[], &text("have at least 2 characters", "a"));
+        check_fault("{MaxLength: 2, Default: abc}", &[], &text("have at most 2 characters", "abc"));
+        check_fault(
+            "{Type: CommaDelimitedList, AllowedValues: [a, b], Default: 'a,c'}",
+            &[],
+            &text("be one of `a`, `b`", "c"),
+        );
+        check_fault(
+            "{NoEcho: true, MinLength: 2, Default: a}",
+            &[],
+            &format!("the parameter `P` must have at least 2 characters{end}"),
+        );
+        check_fault("{Default: {a: b}}", &[], "the value of the parameter `P` must be text");
+    }
+
+    #[test]
+    fn a_pattern_that_only_java_knows_is_left_to_cloudformation() {
+        check("{AllowedPattern: '(?!a)b', Default: x}", &[], json!("x"));
+    }
+
+    #[test]
+    fn missing_values_are_told_with_the_option_to_pass() {
+        check_fault("{Type: String}", &[], "the parameter `P` has no value; pass `--parameter P=VALUE`");
+        check_fault(
+            "{Type: String}\n  Q: {Type: String}",
+            &[],
+            "the parameters `P`, `Q` have no value; pass `--parameter P=VALUE --parameter Q=VALUE`",
+        );
+    }
+
+    #[test]
+    fn unknown_names_are_told_with_the_known_ones() {
+        let text = "there is no parameter `R`; the template has `P`, `Q`";
+        check_fault("{Default: a}\n  Q: {Default: b}", &[("R", "c")], text);
+        let metadata = "{Default: a}\n  Q: {Default: b}\nMetadata: {tidings: {dev: {Parameters: {R: c}}}}";
+        check_fault(metadata, &[], text);
+        let fault = resolved("Resources: {}", &[("R", "c")]).map(|_| ()).expect_err("no parameters");
+        assert_eq!(fault.text, "there is no parameter `R`: the template has none");
+    }
+
+    #[test]
+    fn metadata_stands_between_the_command_line_and_the_default() {
+        let template = "Parameters: {A: {Default: a}, B: {Default: b}, C: {Default: c}}\n\
+                        Metadata: {tidings: {dev: {Parameters: {A: x, B: 2}}}}";
+        let (parameters, _) = resolved(template, &[("A", "y")]).unwrap();
+        let values = ["A", "B", "C"].map(|name| parameters.values[name].as_text().unwrap());
+        assert_eq!(values, ["y", "2", "c"]);
+        assert_eq!(json!(parameters.from_metadata), json!({"B": "2"}));
+    }
+
+    #[test]
+    fn an_unread_value_of_systems_manager_is_noted() {
+        let template = "Parameters:\n  P: {Type: 'AWS::SSM::Parameter::Value<String>', Default: /a}";
+        assert_eq!(resolved(template, &[]).unwrap().1.len(), 1);
+        assert_eq!(resolved(template, &[("P", "b")]).unwrap().1, []);
+    }
+}

@@ -259,3 +259,114 @@ pub(super) fn api_id(logical_id: &str) -> String {
     }
     id
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check_in, fault_in};
+    use super::*;
+
+    const RESOURCES: &str = "
+Conditions: {Never: !Equals [a, b]}
+Resources:
+  Function: {Type: AWS::Serverless::Function, Properties: {AutoPublishAlias: live}}
+  Named: {Type: AWS::Lambda::Function, Properties: {FunctionName: !Sub '${AWS::StackName}-fn'}}
+  Alias: {Type: AWS::Lambda::Alias, Properties: {FunctionName: !Ref Named, Name: live}}
+  Version: {Type: AWS::Lambda::Version, Properties: {FunctionName: !GetAtt Named.Arn}}
+  Queue: {Type: AWS::SQS::Queue}
+  Topic: {Type: AWS::SNS::Topic, Properties: {TopicName: news}}
+  Table: {Type: AWS::DynamoDB::Table}
+  Simple: {Type: AWS::Serverless::SimpleTable, Properties: {TableName: rows}}
+  Role: {Type: AWS::IAM::Role}
+  Bucket: {Type: AWS::S3::Bucket}
+  Strange: {Type: AWS::Some::Thing}
+  Http: {Type: AWS::Serverless::HttpApi}
+  Missing: {Type: AWS::SQS::Queue, Condition: Never}
+  Api:
+    Type: AWS::Serverless::WebSocketApi
+    Properties:
+      StageName: beta
+      RouteSelectionExpression: $request.body.action
+      Routes: {$connect: {FunctionArn: !GetAtt Function.Arn}, sendMessage: {FunctionArn: !Ref Function.Alias}}
+";
+
+    fn check(expression: &str, expected: &str) {
+        check_in(&format!("{RESOURCES}Probe: {expression}\n"), expected.into());
+    }
+
+    fn check_fault(expression: &str, words: &str) {
+        let fault = fault_in(&format!("{RESOURCES}Probe: {expression}\n"));
+        assert!(fault.text.contains(words), "{expression}: {}", fault.text);
+    }
+
+    #[test]
+    fn ref_gives_what_aws_gives() {
+        check("!Ref Function", "Function");
+        check("!Ref Named", "tidings-dev-fn");
+        check("!Ref Alias", "arn:aws:lambda:us-east-1:123456789012:function:tidings-dev-fn:live");
+        check("!Ref Version", "arn:aws:lambda:us-east-1:123456789012:function:tidings-dev-fn:1");
+        check("!Ref Queue", "https://sqs.us-east-1.amazonaws.com/123456789012/Queue");
+        check("!Ref Topic", "arn:aws:sns:us-east-1:123456789012:news");
+        check("!Ref Table", "Table");
+        check("!Ref Simple", "rows");
+        check("!Ref Role", "Role");
+        check("!Ref Bucket", "bucket");
+        check("!Ref Strange", "Strange");
+        check("!Ref Api", &api_id("Api"));
+    }
+
+    #[test]
+    fn get_att_gives_what_aws_gives() {
+        check("!GetAtt Function.Arn", "arn:aws:lambda:us-east-1:123456789012:function:Function");
+        check("!GetAtt [Named, Arn]", "arn:aws:lambda:us-east-1:123456789012:function:tidings-dev-fn");
+        check("{'Fn::GetAtt': [Queue, Arn]}", "arn:aws:sqs:us-east-1:123456789012:Queue");
+        check("!GetAtt Queue.QueueName", "Queue");
+        check("!GetAtt Queue.QueueUrl", "https://sqs.us-east-1.amazonaws.com/123456789012/Queue");
+        check("!GetAtt Topic.TopicArn", "arn:aws:sns:us-east-1:123456789012:news");
+        check("!GetAtt Topic.TopicName", "news");
+        check("!GetAtt Table.Arn", "arn:aws:dynamodb:us-east-1:123456789012:table/Table");
+        check(
+            "!GetAtt Table.StreamArn",
+            "arn:aws:dynamodb:us-east-1:123456789012:table/Table/stream/2000-01-01T00:00:00.000",
+        );
+        check("!GetAtt Role.Arn", "arn:aws:iam::123456789012:role/Role");
+        check("!GetAtt Bucket.Arn", "arn:aws:s3:::bucket");
+        check("!GetAtt Strange.Arn", "arn:aws:some:us-east-1:123456789012:Strange");
+        check("!GetAtt Strange.Deep.Attribute", "Strange");
+        check("!GetAtt Api.ApiEndpoint", &format!("wss://{}.execute-api.us-east-1.amazonaws.com", api_id("Api")));
+        check("!GetAtt Http.ApiEndpoint", &format!("https://{}.execute-api.us-east-1.amazonaws.com", api_id("Http")));
+        check("!GetAtt Api.ApiId", &api_id("Api"));
+    }
+
+    #[test]
+    fn what_sam_makes_can_be_referred_to() {
+        check("!Ref ApiConnectRoute", "ApiConnectRoute");
+        check("!Ref ApiSendmessageIntegration", "ApiSendmessageIntegration");
+        check("!Ref ApibetaStage", "beta");
+        check("!Ref Api.Stage", "beta");
+        check("!Sub '${Api.Stage}'", "beta");
+        check("!Ref Function.Alias", "arn:aws:lambda:us-east-1:123456789012:function:Function:live");
+        check("!Ref Function.Version", "arn:aws:lambda:us-east-1:123456789012:function:Function:1");
+        check("!Ref FunctionAliaslive", "arn:aws:lambda:us-east-1:123456789012:function:Function:live");
+        check("!Ref FunctionRole", "FunctionRole");
+        check("!GetAtt FunctionRole.Arn", "arn:aws:iam::123456789012:role/FunctionRole");
+        check("!Ref ServerlessHttpApi", "ServerlessHttpApi");
+    }
+
+    #[test]
+    fn a_name_that_stands_for_nothing_is_told() {
+        check_fault("!Ref Nothing", "`Nothing` is neither a parameter nor a resource of this template");
+        check_fault("!GetAtt Nothing.Arn", "this template has no resource `Nothing`");
+        check_fault("!GetAtt Queue", "takes a resource and an attribute");
+        check_fault("!Ref Missing", "`Missing` is used here, but its condition `Never` does not hold");
+    }
+
+    #[test]
+    fn an_api_id_looks_like_one_and_never_changes() {
+        assert_eq!(api_id("Api"), api_id("Api"));
+        assert_ne!(api_id("Api"), api_id("Api2"));
+        for id in ["", "Api", "WebSocketApi"].map(api_id) {
+            assert_eq!(id.len(), 10);
+            assert!(id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{id}");
+        }
+    }
+}

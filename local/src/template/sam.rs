@@ -9,6 +9,8 @@ use super::{
     resources::{Resource, Resources},
 };
 
+type Properties<'a> = Vec<(&'a str, Rc<Node>)>;
+
 /// Adds a resource, or what it stands for.
 pub(super) fn expand(logical_id: &str, resource: Resource, resources: &mut Resources) -> Result<(), Fault> {
     match resource.kind.as_str() {
@@ -55,7 +57,8 @@ fn reference(line: usize, name: &str) -> Rc<Node> {
     Node::call(line, "Ref", Node::text(line, name))
 }
 
-fn copied<'a>(from: &Node, keys: &[(&'a str, &str)]) -> Vec<(&'a str, Rc<Node>)> {
+/// Properties under new names.
+fn copied<'a>(from: &Node, keys: &[(&'a str, &str)]) -> Properties<'a> {
     keys.iter().filter_map(|(new, old)| Some((*new, Rc::clone(from.get(old)?)))).collect()
 }
 
@@ -64,35 +67,44 @@ fn expand_api(id: &str, resource: &Resource, resources: &mut Resources) -> Resul
     let Some(routes) = routes else {
         return Err(Fault::at(resource.line, format!("the WebSocket API `{id}` needs at least one route in `Routes`")));
     };
-    let line = resource.line;
+    if let (Some(auth), false) = (resource.properties.get("Auth"), routes.contains_key("$connect")) {
+        return Err(Fault::at(auth.line, format!("`Auth` of `{id}` needs a route `$connect`, where it is checked")));
+    }
+    let mut add = |logical_id: String, kind: &str, properties: Properties<'_>| {
+        resources.insert(logical_id, make(id, resource, &format!("AWS::ApiGatewayV2::{kind}"), properties));
+    };
     let mut api = copied(&resource.properties, &[("RouteSelectionExpression", "RouteSelectionExpression")]);
-    api.push(("ProtocolType", Node::text(line, "WEBSOCKET")));
-    resources.insert(id.to_owned(), make(id, resource, "AWS::ApiGatewayV2::Api", api));
+    api.push(("ProtocolType", Node::text(resource.line, "WEBSOCKET")));
+    add(id.to_owned(), "Api", api);
 
     let authorizer = authorizer(id, resource)?;
     for (key, specification) in routes {
         let base = format!("{id}{}", id_part(id, key, specification.line)?);
-        let [route, integration] =
-            route(id, &base, key, specification, authorizer.as_ref().filter(|_| key == "$connect"))?;
-        resources.insert(format!("{base}Route"), make(id, resource, "AWS::ApiGatewayV2::Route", route));
-        resources
-            .insert(format!("{base}Integration"), make(id, resource, "AWS::ApiGatewayV2::Integration", integration));
+        let authorizer = authorizer.as_ref().filter(|_| key == "$connect");
+        let [route, integration] = route(id, &base, key, specification, authorizer)?;
+        add(format!("{base}Route"), "Route", route);
+        add(format!("{base}Integration"), "Integration", integration);
     }
     if let Some(Authorizer::Custom(properties)) = authorizer {
-        let made = make(id, resource, "AWS::ApiGatewayV2::Authorizer", properties);
-        resources.insert(format!("{id}ConnectAuthorizer"), made);
+        add(format!("{id}ConnectAuthorizer"), "Authorizer", properties);
     }
+    let (logical_id, properties) = stage(id, resource);
+    add(logical_id, "Stage", properties);
+    Ok(())
+}
 
+/// The one stage, and the logical id that SAM gives it.
+fn stage(id: &str, resource: &Resource) -> (String, Properties<'static>) {
+    let line = resource.line;
     let name = resource.properties.get("StageName").cloned().unwrap_or_else(|| Node::text(line, "default"));
-    let stage_id = match name.as_text() {
+    let logical_id = match name.as_text() {
         Some("default") => format!("{id}DefaultStage"),
         Some(name) => format!("{id}{name}Stage"),
         None => format!("{id}Stage"),
     };
     let mut stage = copied(&resource.properties, &[("StageVariables", "StageVariables")]);
     stage.extend([("ApiId", reference(line, id)), ("StageName", name)]);
-    resources.insert(stage_id, make(id, resource, "AWS::ApiGatewayV2::Stage", stage));
-    Ok(())
+    (logical_id, stage)
 }
 
 /// The part of the generated logical ids that stands for a route: SAM writes it in lower case after one capital.
@@ -109,8 +121,6 @@ fn id_part(id: &str, route_key: &str, line: usize) -> Result<String, Fault> {
     let first = characters.next().into_iter().flat_map(char::to_uppercase);
     Ok(first.chain(characters.flat_map(char::to_lowercase)).collect())
 }
-
-type Properties<'a> = Vec<(&'a str, Rc<Node>)>;
 
 fn route(
     api: &str,

@@ -92,3 +92,121 @@ fn ttl_attribute(properties: &Properties<'_>) -> Result<Option<String>, Fault> {
         _ => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{stack_fault_of, stack_of};
+    use super::*;
+
+    fn check(kind: &str, properties: &str, expected: Value) {
+        let stack = stack_of(&format!("  Table:\n    Type: {kind}\n    Properties: {properties}\n"));
+        assert_eq!(stack.tables["Table"].create, expected, "{properties}");
+    }
+
+    fn check_fault(kind: &str, properties: &str, text: &str) {
+        let fault = stack_fault_of(&format!("  Table:\n    Type: {kind}\n    Properties: {properties}\n"));
+        assert_eq!(fault.text, text);
+    }
+
+    const TABLE: &str = "AWS::DynamoDB::Table";
+    const KEYS: &str = "AttributeDefinitions: [{AttributeName: a, AttributeType: S}], \
+                        KeySchema: [{AttributeName: a, KeyType: HASH}]";
+
+    /// The smallest input, with more added to it.
+    fn expected(more: Value) -> Value {
+        let mut input = json!({
+            "TableName": "Table",
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{"AttributeName": "a", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            input[key] = value.clone();
+        }
+        input
+    }
+
+    #[test]
+    fn only_what_create_table_knows_is_kept() {
+        let properties = format!(
+            "{{{KEYS}, TableName: !Sub '${{AWS::StackName}}-t', BillingMode: PAY_PER_REQUEST, Tags: [], \
+             SSESpecification: {{SSEEnabled: true}}, ContributorInsightsSpecification: {{Enabled: true}}, \
+             TimeToLiveSpecification: {{AttributeName: t, Enabled: true}}}}"
+        );
+        check(TABLE, &properties, expected(json!({"TableName": "tidings-dev-t"})));
+        check("AWS::DynamoDB::GlobalTable", &format!("{{{KEYS}, Replicas: []}}"), expected(json!({})));
+    }
+
+    #[test]
+    fn throughput_is_kept_where_it_counts() {
+        let throughput = "ProvisionedThroughput: {ReadCapacityUnits: '5', WriteCapacityUnits: 6}";
+        check(
+            TABLE,
+            &format!("{{{KEYS}, {throughput}}}"),
+            expected(json!({
+                "BillingMode": "PROVISIONED",
+                "ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": 6},
+            })),
+        );
+        check(TABLE, &format!("{{{KEYS}, BillingMode: PAY_PER_REQUEST, {throughput}}}"), expected(json!({})));
+    }
+
+    #[test]
+    fn indexes_and_streams_are_kept() {
+        let index = "{IndexName: i, KeySchema: [{AttributeName: a, KeyType: HASH}], \
+                     Projection: {ProjectionType: INCLUDE, NonKeyAttributes: [b]}, \
+                     ContributorInsightsSpecification: {Enabled: true}}";
+        let properties = format!(
+            "{{{KEYS}, GlobalSecondaryIndexes: [{index}], LocalSecondaryIndexes: [{index}], \
+             StreamSpecification: {{StreamViewType: KEYS_ONLY}}}}"
+        );
+        let index = json!([{
+            "IndexName": "i",
+            "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["b"]},
+        }]);
+        check(
+            TABLE,
+            &properties,
+            expected(json!({
+                "GlobalSecondaryIndexes": index,
+                "LocalSecondaryIndexes": index,
+                "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"},
+            })),
+        );
+    }
+
+    #[test]
+    fn simple_tables_are_tables() {
+        let simple = "AWS::Serverless::SimpleTable";
+        let table = |name: &str, kind: &str| {
+            expected(json!({
+                "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind}],
+                "KeySchema": [{"AttributeName": name, "KeyType": "HASH"}],
+            }))
+        };
+        check(simple, "{}", table("id", "S"));
+        check(simple, "{PrimaryKey: {Name: n, Type: Number}}", table("n", "N"));
+        check_fault(
+            simple,
+            "{PrimaryKey: {Name: n, Type: Text}}",
+            "`PrimaryKey` of `Table` must have the type `String`, `Number` or `Binary`",
+        );
+    }
+
+    #[test]
+    fn a_table_without_its_keys_is_told() {
+        check_fault(TABLE, "{}", "`AttributeDefinitions` of `Table` must be a list with at least one attribute");
+        check_fault(TABLE, "{AttributeDefinitions: [{AttributeName: a}]}", "`AttributeType` of `Table` is missing");
+        check_fault(
+            TABLE,
+            "{AttributeDefinitions: [a]}",
+            "`AttributeDefinitions` of `Table` must be a list of mappings",
+        );
+        check_fault(
+            TABLE,
+            &format!("{{{KEYS}, ProvisionedThroughput: {{ReadCapacityUnits: 1}}}}"),
+            "`WriteCapacityUnits` of `Table` is missing",
+        );
+    }
+}

@@ -1,10 +1,11 @@
 //! What the tests of this module share: an expression is evaluated in a small template.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
 use super::{Fault, evaluate::Scope, node, parameters, resources};
+use crate::stack::Stack;
 
 const CONTEXT: &str = "
 Parameters:
@@ -60,4 +61,36 @@ pub(super) fn check_condition(condition: &str, expected: bool) {
 pub(super) fn check_condition_fault(condition: &str, words: &str) {
     let fault = fault_in(&template("!If [Tested, yes, no]", condition));
     assert!(fault.text.contains(words), "{condition}: {}", fault.text);
+}
+
+/// The stack of some resources.
+pub(super) fn stack_of_resources(resources: &str) -> Stack {
+    let template = format!("Resources:{resources}");
+    stack(&template).unwrap_or_else(|fault| panic!("{}: {template}", fault.text))
+}
+
+pub(super) fn fault_of_resources(resources: &str) -> Fault {
+    stack(&format!("Resources:{resources}")).expect_err("broken resources")
+}
+
+/// The stack of some resources and a WebSocket API, without which no template is complete.
+pub(super) fn stack_of(resources: &str) -> Stack {
+    stack_of_resources(&format!("{API}{resources}"))
+}
+
+pub(super) fn stack_fault_of(resources: &str) -> Fault {
+    fault_of_resources(&format!("{API}{resources}"))
+}
+
+const API: &str = "
+  Api:
+    Type: AWS::Serverless::WebSocketApi
+    Properties:
+      RouteSelectionExpression: $request.body.action
+      Routes: {$connect: {FunctionArn: !GetAtt Behind.Arn}}
+  Behind: {Type: AWS::Serverless::Function}
+";
+
+fn stack(template: &str) -> Result<Stack, Fault> {
+    super::stack(&*node::parse(template)?, Path::new("/project"), &BTreeMap::new())
 }

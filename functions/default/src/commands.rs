@@ -1,0 +1,57 @@
+//! What each command does.
+
+use tidings::ConnectionId;
+use tidings::protocol::{ClientError, Command, ErrorCode, ReplyBody, Whoami};
+use tidings::registry::RegistryError;
+
+use crate::router::{ActionError, Context};
+use crate::{Deps, Error};
+
+/// Carries out a command. What the client did wrong is an answer; what we did wrong is an error.
+pub(crate) async fn run(deps: &Deps, id: &ConnectionId, command: Command) -> Result<ReplyBody, Error> {
+    let registry = &deps.registry;
+    let done = match command {
+        Command::Ping => return Ok(ReplyBody::Pong),
+        Command::Whoami => return whoami(deps, id).await,
+        Command::Application { action, body } => {
+            let context = Context::new(id.clone(), registry.clone());
+            return answer(deps.router.run(&action, context, body).await, action);
+        }
+        Command::Subscribe(topics) => registry.subscribe(id, &topics).await,
+        Command::Unsubscribe(topics) => registry.unsubscribe(id, &topics).await,
+    };
+    match done {
+        Ok(()) => Ok(ReplyBody::Ack),
+        Err(error) => refusal(error).map(ReplyBody::Error).map_err(Error::Registry),
+    }
+}
+
+async fn whoami(deps: &Deps, id: &ConnectionId) -> Result<ReplyBody, Error> {
+    match deps.registry.connection(id).await.map_err(Error::Registry)? {
+        None => refusal(RegistryError::NotConnected).map(ReplyBody::Error).map_err(Error::Registry),
+        Some(connection) => Ok(ReplyBody::Whoami(Whoami {
+            connection: connection.id,
+            user: connection.user,
+            connected_at: connection.connected_at,
+            topics: connection.topics,
+        })),
+    }
+}
+
+fn answer(outcome: Result<ReplyBody, ActionError>, action: String) -> Result<ReplyBody, Error> {
+    match outcome {
+        Ok(body) => Ok(body),
+        Err(ActionError::Client(error)) => Ok(ReplyBody::Error(error)),
+        Err(ActionError::Internal(source)) => Err(Error::Action { action, source }),
+    }
+}
+
+/// What a client is told when the registry refuses; anything else is not the client's business.
+pub(crate) fn refusal(error: RegistryError) -> Result<ClientError, RegistryError> {
+    let code = match &error {
+        RegistryError::NotConnected => ErrorCode::NotConnected,
+        RegistryError::TooManyTopics { .. } => ErrorCode::TooManyTopics,
+        _ => return Err(error),
+    };
+    Ok(ClientError::new(code, error.to_string()))
+}

@@ -1,0 +1,109 @@
+"""Check what no linter knows about our template.
+
+    python infra/check.py TRANSLATED
+
+TRANSLATED is what `infra/translate.py` wrote. Prints one line for each finding and exits 1 when there is any.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from samtranslator.yaml_helper import yaml_parse
+
+INFRA = Path(__file__).resolve().parent
+
+# Writing logs is all that it allows, and every function needs that.
+LOGS = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+
+# API Gateway checks the action against the route; no policy can name a single connection.
+WILDCARD_RESOURCES = {"execute-api:ManageConnections": re.compile(r"/(POST|DELETE)/@connections/\*$")}
+NOTHING = re.compile(r"(?!)")
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def of_type(template, kind):
+    return {name: resource for name, resource in template["Resources"].items() if resource["Type"] == kind}
+
+
+def text_of(resource):
+    """The ARN as far as it can be read before deployment."""
+    if isinstance(resource, str):
+        return resource
+    if "Fn::GetAtt" in resource:
+        return ".".join(resource["Fn::GetAtt"])
+    return resource["Fn::Sub"]
+
+
+def roles(template):
+    """Each role allows single actions on single resources, and has no managed policy but the one for logs."""
+    for name, role in of_type(template, "AWS::IAM::Role").items():
+        for policy in role["Properties"].get("ManagedPolicyArns", []):
+            if policy != LOGS:
+                yield f"{name}: the managed policy {policy} allows more than single actions"
+        for policy in role["Properties"].get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield from (f"{name}: {finding}" for finding in statement_findings(statement))
+
+
+def statement_findings(statement):
+    if statement["Effect"] != "Allow" or "NotAction" in statement or "NotResource" in statement:
+        yield "a statement is not a plain list of what is allowed"
+        return
+    resources = [text_of(resource) for resource in as_list(statement["Resource"])]
+    for action in as_list(statement["Action"]):
+        if "*" in action:
+            yield f"the action {action} is a wildcard"
+        allowed = WILDCARD_RESOURCES.get(action, NOTHING)
+        yield from (f"{action} on {resource} is a wildcard" for resource in resources if "*" in allowed.sub("", resource))
+
+
+def routes(template):
+    """The three routes exist, and $default answers: SAM makes no route response of its own."""
+    routes = of_type(template, "AWS::ApiGatewayV2::Route")
+    by_key = {route["Properties"]["RouteKey"]: name for name, route in routes.items()}
+    for key in ("$connect", "$disconnect", "$default"):
+        if key not in by_key:
+            yield f"the route {key} is missing"
+    default = by_key.get("$default")
+    if default and routes[default]["Properties"].get("RouteResponseSelectionExpression") != "$default":
+        yield f"{default}: RouteResponseSelectionExpression is not $default"
+    responses = of_type(template, "AWS::ApiGatewayV2::RouteResponse").values()
+    if {"Ref": default} not in [response["Properties"]["RouteId"] for response in responses]:
+        yield "no AWS::ApiGatewayV2::RouteResponse belongs to the route $default"
+
+
+def table(template):
+    """`infra/table.json`, which tests and laptops use, describes the table of the template."""
+    local = json.loads((INFRA / "table.json").read_text(encoding="utf-8"))
+    properties = template["Resources"]["ConnectionsTable"]["Properties"]
+    for key in ("AttributeDefinitions", "BillingMode", "KeySchema"):
+        if local.get(key) != properties.get(key):
+            yield f"infra/table.json: {key} differs from the template"
+    environment = json.loads((INFRA / "local-env.json").read_text(encoding="utf-8"))["Parameters"]
+    if environment["TABLE_NAME"] != local["TableName"]:
+        yield "infra/local-env.json: TABLE_NAME is not the table of infra/table.json"
+
+
+def local_variables(template):
+    """`sam local` silently drops a variable that no function has."""
+    environment = json.loads((INFRA / "local-env.json").read_text(encoding="utf-8"))["Parameters"]
+    functions = of_type(template, "AWS::Lambda::Function").values()
+    known = {name for function in functions for name in function["Properties"]["Environment"]["Variables"]}
+    for name in sorted(environment.keys() - known):
+        yield f"infra/local-env.json: no function of the template has the variable {name}"
+
+
+def main():
+    template = yaml_parse(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    findings = [finding for check in (roles, routes, table, local_variables) for finding in check(template)]
+    sys.stdout.writelines(f"{finding}\n" for finding in findings)
+    sys.exit(1 if findings else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+//! The one place where SDK clients are made.
+//!
+//! Lambda puts region and credentials into the environment, so nothing else is looked for: no profile, no metadata
+//! service, no single sign-on, and none of the code that would look. TLS is rustls with ring; see
+//! `docs/decisions/0001-tls.md`.
+
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, retry::RetryConfig};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+use crate::config::{ConfigError, optional, required};
+
+/// Where AWS is, and as whom we call it.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    region: Region,
+    credentials: Credentials,
+    http: SharedHttpClient,
+    dynamodb_endpoint: Option<String>,
+    management_endpoint: Option<String>,
+}
+
+impl Aws {
+    /// Reads `AWS_REGION`, the credentials that Lambda sets, and the SDKs' own endpoint variables
+    /// (`AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, `AWS_ENDPOINT_URL`).
+    ///
+    /// # Errors
+    /// When region or credentials are missing; the error names the variable.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let purpose = "Lambda sets it; elsewhere export it";
+        let endpoint = |name| optional(name).or_else(|| optional("AWS_ENDPOINT_URL"));
+        Ok(Self {
+            region: Region::new(required("AWS_REGION", purpose)?),
+            credentials: Credentials::new(
+                required("AWS_ACCESS_KEY_ID", purpose)?,
+                required("AWS_SECRET_ACCESS_KEY", purpose)?,
+                optional("AWS_SESSION_TOKEN"),
+                None,
+                "environment",
+            ),
+            http: https_client(),
+            dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
+            management_endpoint: endpoint("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"),
+        })
+    }
+
+    /// A DynamoDB client. It repeats what failed for a passing reason, up to five times; conflicts between transactions
+    /// are the registry's business.
+    #[must_use]
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_secs(3))
+            .build();
+        let mut config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(behavior_version())
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .http_client(self.http.clone())
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(5));
+        config.set_endpoint_url(self.dynamodb_endpoint.clone());
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// A client of the API Gateway Management API at `endpoint`, unless the environment names another one. Its retries
+    /// are off, so that delivery sees what happens; each post has `deadline` to succeed.
+    #[must_use]
+    pub fn management(&self, endpoint: &str, deadline: Duration) -> aws_sdk_apigatewaymanagement::Client {
+        let config = aws_sdk_apigatewaymanagement::Config::builder()
+            .behavior_version(behavior_version())
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .http_client(self.http.clone())
+            .endpoint_url(self.management_endpoint.as_deref().unwrap_or(endpoint))
+            .timeout_config(TimeoutConfig::builder().operation_timeout(deadline).build())
+            .retry_config(RetryConfig::disabled())
+            .build();
+        aws_sdk_apigatewaymanagement::Client::from_conf(config)
+    }
+}
+
+/// The SDK's defaults of this date; a later one is taken on purpose, here and nowhere else.
+fn behavior_version() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}
+
+fn https_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}

@@ -1,0 +1,157 @@
+//! Pushing one notification to everyone whom it is for. Nothing else knows the API Gateway Management API.
+//!
+//! Every member is pushed to or counted: one that fails never stops the others. What a push came to decides what
+//! happens next (`post`), how many run side by side is learnt from the answers (`window`), and how many start in a
+//! second is fixed (`pace`), since every API of the account shares one quota with us.
+
+mod dismiss;
+mod pace;
+mod post;
+mod run;
+mod window;
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use aws_sdk_apigatewaymanagement::Client;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::config::{self, ConfigError};
+use crate::ids::NotificationId;
+use crate::notification::Notification;
+use crate::registry::{Registry, RegistryError};
+use pace::Pace;
+use run::Run;
+
+pub use dismiss::dismiss;
+
+/// Longest message that API Gateway takes, in bytes (Developer Guide, quotas of WebSocket APIs: 128 KB).
+pub const MAX_MESSAGE_BYTES: usize = 128 * 1_024;
+
+/// How long one post may take before it counts as hanging.
+pub const POST_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How hard to push.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Posts that may start in a second: this invocation's share of the account's quota.
+    pub pushes_per_second: f64,
+    /// Posts that may be under way at once. Each holds a socket, and a function has 1,024 file descriptors.
+    pub max_in_flight: usize,
+}
+
+/// What came of a notification, in connections, except where something else is said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The notification.
+    pub id: NotificationId,
+    /// Whom it was for: each once, without those that it leaves out.
+    pub audience: u64,
+    /// API Gateway took the message.
+    pub delivered: u64,
+    /// The client is gone; it was removed from the registry.
+    pub gone: u64,
+    /// Still in the handshake after 3 s of trying; it stays registered.
+    pub pending: u64,
+    /// The client does not read as fast as it is written to; skipped.
+    pub slow: u64,
+    /// API Gateway did not take the message in several attempts.
+    pub failed: u64,
+    /// Answers that told us to slow down.
+    pub throttled: u64,
+    /// 1 if the notification was past its time to live, and so dropped.
+    pub expired: u64,
+}
+
+/// Why a notification could not be delivered as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The message is larger than API Gateway takes.
+    #[error("the message would be {bytes} bytes, and API Gateway takes {MAX_MESSAGE_BYTES}; make `data` smaller")]
+    PayloadTooLarge {
+        /// Its size in the largest protocol.
+        bytes: usize,
+    },
+    /// API Gateway forbids the post: a matter of configuration, the same for everyone.
+    #[error("API Gateway forbids pushing ({reason}); check the endpoint, its stage, and execute-api:ManageConnections")]
+    Forbidden {
+        /// What it said.
+        reason: String,
+    },
+    /// The time was up before the audience was through.
+    #[error(
+        "the audience is too large for one invocation: {} of {} members read were settled in time; raise the function's timeout or PUSHES_PER_SECOND",
+        settled(.0), .0.audience
+    )]
+    AudienceTooLarge(Report),
+    /// The audience could not be read.
+    #[error("the audience could not be read")]
+    Registry(#[from] RegistryError),
+}
+
+/// Pushes notifications.
+#[derive(Debug)]
+pub struct Delivery {
+    client: Client,
+    registry: Registry,
+    limits: Limits,
+    pace: Mutex<Pace>,
+}
+
+impl Delivery {
+    /// Pushes through `client`, whose retries must be off, to those whom `registry` knows.
+    #[must_use]
+    pub fn new(client: Client, registry: Registry, limits: Limits) -> Self {
+        Self { client, registry, limits, pace: Mutex::new(Pace::new(limits.pushes_per_second)) }
+    }
+
+    /// The registry that audiences are read from.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Pushes the notification to its whole audience before `deadline`. `now` is in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// When it cannot be delivered as a whole. Connections that fail one by one are counted in the report instead.
+    pub async fn deliver(
+        &self,
+        notification: &Notification,
+        now: i64,
+        deadline: Instant,
+    ) -> Result<Report, DeliveryError> {
+        if notification.is_expired(now) {
+            return Ok(Report { expired: 1, ..Report::new(&notification.id) });
+        }
+        post::check_size(notification)?;
+        Run::new(self, notification, now, deadline).finish().await
+    }
+}
+
+impl Limits {
+    /// Reads `PUSHES_PER_SECOND` (8,000 where it is not set: 80 % of an account's quota, which clients' own frames
+    /// share), `MAX_CONCURRENCY` (1), by which it is divided, and `MAX_IN_FLIGHT` (256).
+    ///
+    /// # Errors
+    /// When one is set to something else than a number in its range.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let above_zero = "use a number above 0";
+        let pushes: f64 = config::parsed("PUSHES_PER_SECOND", 8_000.0, above_zero, |rate: &f64| *rate > 0.0)?;
+        let concurrency: u32 = config::parsed("MAX_CONCURRENCY", 1, above_zero, |count| *count > 0)?;
+        let max_in_flight = config::parsed("MAX_IN_FLIGHT", 256, "use 1 to 900", |count| (1..=900).contains(count))?;
+        Ok(Self { pushes_per_second: pushes / f64::from(concurrency), max_in_flight })
+    }
+}
+
+impl Report {
+    fn new(id: &NotificationId) -> Self {
+        let id = id.clone();
+        Self { id, audience: 0, delivered: 0, gone: 0, pending: 0, slow: 0, failed: 0, throttled: 0, expired: 0 }
+    }
+}
+
+fn settled(report: &Report) -> u64 {
+    report.delivered + report.gone + report.pending + report.slow + report.failed
+}

@@ -1,0 +1,101 @@
+//! One post, and what its answer means.
+
+use std::collections::HashMap;
+
+use aws_sdk_apigatewaymanagement::Client;
+use aws_sdk_apigatewaymanagement::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
+use aws_sdk_apigatewaymanagement::primitives::Blob;
+use bytes::Bytes;
+
+use super::{DeliveryError, MAX_MESSAGE_BYTES};
+use crate::ids::Socket;
+use crate::notification::{Notification, Target};
+use crate::protocol::Protocol;
+
+/// What a post came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// API Gateway took the message.
+    Delivered,
+    /// 410: nobody is there. Also what API Gateway says until the handshake is through.
+    Gone,
+    /// 400 `Invalid connectionId`: nobody was ever there.
+    Invalid,
+    /// 429: too many posts, or the client's send buffer is full; API Gateway does not say which.
+    Throttled,
+    /// 413: it would be the same for every connection.
+    TooLarge,
+    /// 403: endpoint, stage or permission are wrong; it would be the same for every connection.
+    Forbidden(String),
+    /// 5xx, a timeout, no answer: worth another attempt.
+    Passing(String),
+    /// Anything else: not worth another attempt.
+    Refused(String),
+}
+
+pub(super) async fn post(client: Client, socket: Socket, message: Bytes) -> Outcome {
+    let request = client.post_to_connection().connection_id(socket.as_str()).data(Blob::new(message));
+    match request.send().await {
+        Ok(_) => Outcome::Delivered,
+        Err(error) => outcome(&error),
+    }
+}
+
+/// Reads the status rather than the error type: API Gateway's 410 has no body, its 400 is not in the service's model.
+fn outcome(error: &SdkError<PostToConnectionError>) -> Outcome {
+    let SdkError::ServiceError(service) = error else {
+        let reason = DisplayErrorContext(error).to_string();
+        return match error {
+            SdkError::ConstructionFailure(_) => Outcome::Refused(reason),
+            _ => Outcome::Passing(reason),
+        };
+    };
+    let message = service.err().message().unwrap_or_default();
+    let reason = |status: u16| format!("status {status}: {message}");
+    match service.raw().status().as_u16() {
+        400 if message.starts_with("Invalid connectionId") => Outcome::Invalid,
+        403 => Outcome::Forbidden(reason(403)),
+        410 => Outcome::Gone,
+        413 => Outcome::TooLarge,
+        429 => Outcome::Throttled,
+        status @ 500.. => Outcome::Passing(reason(status)),
+        status => Outcome::Refused(reason(status)),
+    }
+}
+
+/// The messages of one notification: each encoded once for all that receive the same bytes.
+#[derive(Debug)]
+pub(super) struct Messages<'a> {
+    notification: &'a Notification,
+    encoded: HashMap<(usize, Protocol), Bytes>,
+}
+
+impl<'a> Messages<'a> {
+    pub(super) fn new(notification: &'a Notification) -> Self {
+        Self { notification, encoded: HashMap::new() }
+    }
+
+    /// The message for those reached through the target of this index.
+    pub(super) fn get(&mut self, target: usize, protocol: Protocol) -> Bytes {
+        let encode = || match self.notification.to.get(target) {
+            Some(target) => protocol.encode_message(self.notification, target),
+            None => protocol.encode_message(self.notification, &Target::Everyone),
+        };
+        self.encoded.entry((target, protocol)).or_insert_with(encode).clone()
+    }
+}
+
+/// Checks the longest message that the notification can become, before anybody has received it.
+pub(super) fn check_size(notification: &Notification) -> Result<(), DeliveryError> {
+    let length = |target: &&Target| match target {
+        Target::Topic(topic) => topic.as_str().len(),
+        _ => 0,
+    };
+    let Some(longest) = notification.to.iter().max_by_key(length) else { return Ok(()) };
+    let bytes = Protocol::ALL.map(|protocol| protocol.encode_message(notification, longest).len()).into_iter().max();
+    match bytes {
+        Some(bytes) if bytes > MAX_MESSAGE_BYTES => Err(DeliveryError::PayloadTooLarge { bytes }),
+        _ => Ok(()),
+    }
+}

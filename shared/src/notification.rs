@@ -1,0 +1,96 @@
+//! What a producer asks to be delivered, and to whom.
+
+mod parse;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
+
+pub use parse::InvalidNotification;
+
+/// Most targets that one notification may name.
+pub const MAX_TARGETS: usize = 100;
+/// Most connections that one notification may leave out.
+pub const MAX_EXCEPTIONS: usize = 100;
+/// How long a notification stays worth delivering when its producer does not say, in seconds.
+pub const DEFAULT_TTL_SECONDS: u32 = 3_600;
+/// Longest time to live a producer may ask for, in seconds: what a queue can retain at most, 14 days.
+pub const MAX_TTL_SECONDS: u32 = 14 * 24 * 3_600;
+
+/// One notification, checked. Made by [`Notification::parse`].
+#[derive(Debug, Clone, Serialize)]
+pub struct Notification {
+    /// The producer's idempotency key, or what was derived from the event that carried it.
+    pub id: NotificationId,
+    /// 1 to [`MAX_TARGETS`] targets without repetition. A connection reached by several is served under the first.
+    #[serde(serialize_with = "parse::one_or_many")]
+    pub to: Vec<Target>,
+    /// Connections that are left out, at most [`MAX_EXCEPTIONS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<ConnectionId>,
+    /// The application's word for what happened (`order.shipped`), at most 128 bytes.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// What is delivered.
+    #[serde(flatten)]
+    pub payload: Payload,
+    /// When it happened, in milliseconds since the epoch.
+    pub at: i64,
+    /// Seconds from `at` after which it is not worth delivering any more.
+    pub ttl: u32,
+    /// Who caused it, where a client did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Origin>,
+}
+
+/// What a notification falls back on where its producer left something out: the event that carried it.
+#[derive(Debug, Clone)]
+pub struct Carrier {
+    /// Derived from the event, never random, so that a redelivery is recognised.
+    pub id: NotificationId,
+    /// The event's own time, in milliseconds since the epoch.
+    pub at: i64,
+}
+
+/// Who is to be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// One connection.
+    Connection(ConnectionId),
+    /// Every connection of a user.
+    User(UserId),
+    /// Every connection subscribed to a topic.
+    Topic(Topic),
+    /// Every connection there is.
+    Everyone,
+}
+
+/// The data of a notification, in one of the three forms that a text frame can carry.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "dataType", content = "data", rename_all = "lowercase")]
+pub enum Payload {
+    /// Any JSON, kept letter by letter.
+    Json(Box<RawValue>),
+    /// Plain text.
+    Text(String),
+    /// Bytes, in base64.
+    Binary(String),
+}
+
+/// The client that caused a notification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// Its user, unless it is anonymous.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
+}
+
+impl Notification {
+    /// Whether it is too late to deliver it at `now` (milliseconds since the epoch).
+    #[must_use]
+    pub fn is_expired(&self, now: i64) -> bool {
+        now > self.at.saturating_add(i64::from(self.ttl) * 1_000)
+    }
+}

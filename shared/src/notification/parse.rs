@@ -1,0 +1,312 @@
+//! From JSON to a checked [`Notification`]: each error names the field and the fix.
+
+use std::collections::BTreeMap;
+
+use aws_smithy_types::base64;
+use serde::ser::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::{Carrier, DEFAULT_TTL_SECONDS, MAX_EXCEPTIONS, MAX_TARGETS, MAX_TTL_SECONDS};
+use super::{Notification, Origin, Payload, Target};
+use crate::ids::{ConnectionId, InvalidId, NotificationId, Topic, UserId};
+
+const FIELDS: &str = "use to, type, data, dataType, id, at, ttl, except and from";
+const SHAPES: &str =
+    "use {\"topic\":…}, {\"user\":…}, {\"connection\":…}, \"everyone\", or a list of up to 100 of them";
+
+/// Why a notification was refused: the field, what is wrong with it, and the fix.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` {problem}; {fix}")]
+pub struct InvalidNotification {
+    /// The field, as a path from the notification's top (`to[2].topic`).
+    pub field: String,
+    problem: String,
+    fix: String,
+}
+
+fn invalid(field: impl Into<String>, problem: impl Into<String>, fix: impl Into<String>) -> InvalidNotification {
+    InvalidNotification { field: field.into(), problem: problem.into(), fix: fix.into() }
+}
+
+fn invalid_id(field: &str, error: &InvalidId) -> InvalidNotification {
+    invalid(field, "is not valid", error.to_string())
+}
+
+type Fields = BTreeMap<String, Box<RawValue>>;
+
+impl Notification {
+    /// Reads and checks a notification; what it leaves out comes from the event that carried it.
+    ///
+    /// # Errors
+    /// When it is not a JSON object of the documented shape; the error names the field and the fix.
+    pub fn parse(text: &str, carrier: &Carrier) -> Result<Self, InvalidNotification> {
+        let mut fields: Fields = serde_json::from_str(text)
+            .map_err(|error| invalid("notification", format!("is not a JSON object ({error})"), FIELDS))?;
+        let notification = Self {
+            to: targets(&mut fields)?,
+            payload: payload(&mut fields)?,
+            id: match string(&mut fields, "id")? {
+                Some(id) => NotificationId::parse(id).map_err(|error| invalid_id("id", &error))?,
+                None => carrier.id.clone(),
+            },
+            except: exceptions(&mut fields)?,
+            event: event(&mut fields)?,
+            at: integer(&mut fields, "at", "give the epoch in milliseconds", 0..=i64::MAX)?.unwrap_or(carrier.at),
+            ttl: ttl(&mut fields)?,
+            from: origin(&mut fields)?,
+        };
+        refuse_the_rest(&fields)?;
+        Ok(notification)
+    }
+}
+
+/// Serializes a single target bare and several as a list, as producers write them.
+pub(super) fn one_or_many<S: Serializer>(targets: &[Target], serializer: S) -> Result<S::Ok, S::Error> {
+    match targets {
+        [one] => one.serialize(serializer),
+        many => many.serialize(serializer),
+    }
+}
+
+fn refuse_the_rest(fields: &Fields) -> Result<(), InvalidNotification> {
+    match fields.keys().next() {
+        None => Ok(()),
+        Some(reserved) if reserved == "order" => Err(invalid("order", "is reserved", "leave it out")),
+        Some(unknown) => Err(invalid(unknown, "is not a field of a notification", FIELDS)),
+    }
+}
+
+/// Takes a field as a JSON value; an explicit `null` counts as absent.
+fn take(fields: &mut Fields, name: &str) -> Option<Value> {
+    let raw = fields.remove(name)?;
+    // A `RawValue` is well-formed JSON by construction.
+    serde_json::from_str(raw.get()).ok().filter(|value: &Value| !value.is_null())
+}
+
+fn string(fields: &mut Fields, name: &str) -> Result<Option<String>, InvalidNotification> {
+    match take(fields, name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(invalid(name, "is not a string", "give a JSON string")),
+    }
+}
+
+fn integer(
+    fields: &mut Fields,
+    name: &str,
+    fix: &str,
+    range: std::ops::RangeInclusive<i64>,
+) -> Result<Option<i64>, InvalidNotification> {
+    match take(fields, name) {
+        None => Ok(None),
+        Some(value) => match value.as_i64() {
+            Some(number) if range.contains(&number) => Ok(Some(number)),
+            Some(_) => Err(invalid(name, "is out of range", fix)),
+            None => Err(invalid(name, "is not a whole number", fix)),
+        },
+    }
+}
+
+fn ttl(fields: &mut Fields) -> Result<u32, InvalidNotification> {
+    let fix = format!("give whole seconds from 1 to {MAX_TTL_SECONDS}");
+    let seconds = integer(fields, "ttl", &fix, 1..=i64::from(MAX_TTL_SECONDS))?;
+    Ok(seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(DEFAULT_TTL_SECONDS))
+}
+
+fn event(fields: &mut Fields) -> Result<Option<String>, InvalidNotification> {
+    let event = string(fields, "type")?;
+    match &event {
+        Some(name) if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) => {
+            Err(invalid("type", "is not valid", "use 1 to 128 bytes without control characters"))
+        }
+        _ => Ok(event),
+    }
+}
+
+fn origin(fields: &mut Fields) -> Result<Option<Origin>, InvalidNotification> {
+    let fix = "use {\"user\":…}";
+    let Some(value) = take(fields, "from") else { return Ok(None) };
+    let Value::Object(mut object) = value else { return Err(invalid("from", "is not an object", fix)) };
+    let user = match object.remove("user") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(user)) => Some(UserId::parse(user).map_err(|error| invalid_id("from.user", &error))?),
+        Some(_) => return Err(invalid("from.user", "is not a string", fix)),
+    };
+    match object.keys().next() {
+        Some(unknown) => Err(invalid(format!("from.{unknown}"), "is not known", fix)),
+        None => Ok(Some(Origin { user })),
+    }
+}
+
+fn exceptions(fields: &mut Fields) -> Result<Vec<ConnectionId>, InvalidNotification> {
+    let fix = format!("give a list of at most {MAX_EXCEPTIONS} connection ids");
+    let Some(value) = take(fields, "except") else { return Ok(Vec::new()) };
+    let Value::Array(list) = value else { return Err(invalid("except", "is not a list", fix)) };
+    if list.len() > MAX_EXCEPTIONS {
+        return Err(invalid("except", "is too long", fix));
+    }
+    list.into_iter()
+        .enumerate()
+        .map(|(index, value)| match value {
+            Value::String(id) => {
+                ConnectionId::parse(id).map_err(|error| invalid_id(&format!("except[{index}]"), &error))
+            }
+            _ => Err(invalid(format!("except[{index}]"), "is not a string", fix.clone())),
+        })
+        .collect()
+}
+
+fn targets(fields: &mut Fields) -> Result<Vec<Target>, InvalidNotification> {
+    let list = match take(fields, "to") {
+        None => return Err(invalid("to", "is missing", SHAPES)),
+        Some(Value::Array(list)) => list,
+        Some(one) => return Ok(vec![target("to", one)?]),
+    };
+    if list.is_empty() {
+        return Err(invalid("to", "is an empty list", SHAPES));
+    }
+    if list.len() > MAX_TARGETS {
+        return Err(invalid("to", "names too many targets", SHAPES));
+    }
+    let mut targets = Vec::with_capacity(list.len());
+    for (index, value) in list.into_iter().enumerate() {
+        let target = target(&format!("to[{index}]"), value)?;
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    Ok(targets)
+}
+
+fn target(field: &str, value: Value) -> Result<Target, InvalidNotification> {
+    match value {
+        Value::String(word) if word == "everyone" => Ok(Target::Everyone),
+        Value::Object(object) => shape(field, object),
+        _ => Err(invalid(field, "is not a target", SHAPES)),
+    }
+}
+
+fn shape(field: &str, object: Map<String, Value>) -> Result<Target, InvalidNotification> {
+    if object.len() > 1 {
+        let names: Vec<_> = object.keys().map(String::as_str).collect();
+        let fix = "name one per object, or give a list of targets";
+        return Err(invalid(field, format!("has {} shapes at once ({})", names.len(), names.join(", ")), fix));
+    }
+    let Some((kind, value)) = object.into_iter().next() else {
+        return Err(invalid(field, "is an empty object", SHAPES));
+    };
+    let path = format!("{field}.{kind}");
+    let Value::String(name) = value else { return Err(invalid(path, "is not a string", SHAPES)) };
+    let refused = |error: InvalidId| invalid_id(&path, &error);
+    match kind.as_str() {
+        "connection" => ConnectionId::parse(name).map(Target::Connection).map_err(refused),
+        "user" => UserId::parse(name).map(Target::User).map_err(refused),
+        "topic" => Topic::parse(name).map(Target::Topic).map_err(refused),
+        _ => Err(invalid(path, "is not a kind of target", SHAPES)),
+    }
+}
+
+fn payload(fields: &mut Fields) -> Result<Payload, InvalidNotification> {
+    let kind = string(fields, "dataType")?;
+    let Some(data) = fields.remove("data") else {
+        return Err(invalid("data", "is missing", "give any JSON, or null"));
+    };
+    match kind.as_deref() {
+        None | Some("json") => Ok(Payload::Json(data)),
+        Some("text") => Ok(Payload::Text(data_string(&data, "dataType text needs a JSON string")?)),
+        Some("binary") => {
+            let fix = "dataType binary needs a JSON string in base64";
+            let text = data_string(&data, fix)?;
+            base64::decode(&text).map_err(|_| invalid("data", "is not base64", fix))?;
+            Ok(Payload::Binary(text))
+        }
+        Some(_) => Err(invalid("dataType", "is not known", "use json, text or binary")),
+    }
+}
+
+fn data_string(data: &RawValue, fix: &str) -> Result<String, InvalidNotification> {
+    serde_json::from_str(data.get()).map_err(|_| invalid("data", "is not a string", fix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Notification, InvalidNotification> {
+        Notification::parse(text, &Carrier { id: NotificationId::parse("derived").unwrap(), at: 1_000 })
+    }
+
+    #[test]
+    fn what_is_left_out_comes_from_the_event_that_carried_it() {
+        let notification = parse(r#"{"to":{"topic":"t"},"data":null}"#).unwrap();
+        assert_eq!(notification.id.as_str(), "derived");
+        assert_eq!((notification.at, notification.ttl), (1_000, DEFAULT_TTL_SECONDS));
+    }
+
+    #[test]
+    fn every_shape_of_target_is_read_once_each() {
+        let text = r#"{"to":[{"topic":"t"},{"user":"u"},{"connection":"c="},"everyone",{"topic":"t"}],"data":1}"#;
+        let expected = vec![
+            Target::Topic(Topic::parse("t").unwrap()),
+            Target::User(UserId::parse("u").unwrap()),
+            Target::Connection(ConnectionId::parse("c=").unwrap()),
+            Target::Everyone,
+        ];
+        assert_eq!(parse(text).unwrap().to, expected);
+    }
+
+    #[test]
+    fn json_data_is_kept_letter_by_letter() {
+        let notification = parse(r#"{"to":"everyone","data":{"b": 1.0, "a":12345678901234567890123}}"#).unwrap();
+        let Payload::Json(data) = notification.payload else { panic!("json expected") };
+        assert_eq!(data.get(), r#"{"b": 1.0, "a":12345678901234567890123}"#);
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_the_same() {
+        let text = concat!(
+            r#"{"id":"n","to":[{"topic":"t"},"everyone"],"except":["c"],"type":"e","dataType":"text","data":"d","#,
+            r#""at":5,"ttl":6,"from":{"user":"u"}}"#
+        );
+        assert_eq!(serde_json::to_string(&parse(text).unwrap()).unwrap(), text);
+    }
+
+    #[test]
+    fn each_refusal_names_the_field_and_the_fix() {
+        for (text, start) in [
+            ("[]", "`notification` is not a JSON object"),
+            ("{\"data\":1}", "`to` is missing; use {\"topic\""),
+            (r#"{"to":[],"data":1}"#, "`to` is an empty list"),
+            (r#"{"to":"all","data":1}"#, "`to` is not a target"),
+            (r#"{"to":{},"data":1}"#, "`to` is an empty object"),
+            (r#"{"to":{"topic":"a","user":"b"},"data":1}"#, "`to` has 2 shapes at once (topic, user); name one"),
+            (r#"{"to":[{"topic":""}],"data":1}"#, "`to[0].topic` is not valid; a topic is empty"),
+            (r#"{"to":{"group":"a"},"data":1}"#, "`to.group` is not a kind of target"),
+            (r#"{"to":{"user":7},"data":1}"#, "`to.user` is not a string"),
+            (r#"{"to":"everyone"}"#, "`data` is missing; give any JSON, or null"),
+            (r#"{"to":"everyone","data":1,"ttl":0}"#, "`ttl` is out of range; give whole seconds from 1"),
+            (r#"{"to":"everyone","data":1,"ttl":1.5}"#, "`ttl` is not a whole number"),
+            (r#"{"to":"everyone","data":1,"order":1}"#, "`order` is reserved; leave it out"),
+            (r#"{"to":"everyone","data":1,"topics":1}"#, "`topics` is not a field of a notification; use to"),
+            (r#"{"to":"everyone","data":1,"dataType":"xml"}"#, "`dataType` is not known; use json, text or binary"),
+            (r#"{"to":"everyone","data":1,"dataType":"text"}"#, "`data` is not a string"),
+            (r#"{"to":"everyone","data":"%","dataType":"binary"}"#, "`data` is not base64"),
+            (r#"{"to":"everyone","data":1,"except":"c"}"#, "`except` is not a list"),
+            (r#"{"to":"everyone","data":1,"except":["a#b"]}"#, "`except[0]` is not valid"),
+            (r#"{"to":"everyone","data":1,"from":{"x":1}}"#, "`from.x` is not known"),
+            (r#"{"to":"everyone","data":1,"id":""}"#, "`id` is not valid; a notification id is empty"),
+            (r#"{"to":"everyone","data":1,"type":""}"#, "`type` is not valid"),
+        ] {
+            let message = parse(text).unwrap_err().to_string();
+            assert!(message.starts_with(start), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_notification_expires_its_ttl_after_it_happened() {
+        let notification = parse(r#"{"to":"everyone","data":1,"at":1000,"ttl":2}"#).unwrap();
+        assert!(!notification.is_expired(3_000));
+        assert!(notification.is_expired(3_001));
+    }
+}

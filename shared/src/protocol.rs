@@ -1,0 +1,197 @@
+//! How one connection talks: the strategy that its client chose when it connected.
+//!
+//! A protocol is pure: a text frame becomes a [`Request`], a [`Reply`] or a notification becomes a text frame. What a
+//! command does is the default route's business, so another protocol is another pair of functions, nothing else.
+
+mod raw;
+mod tidings_v1;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::ids::{ConnectionId, Topic, UserId};
+use crate::notification::{Notification, Target};
+
+/// Most topics that one `subscribe` or `unsubscribe` may name: with the connection itself they are one transaction.
+pub const MAX_TOPICS_PER_COMMAND: usize = 50;
+
+/// The protocols a client can choose from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Protocol {
+    /// `tidings.v1.json`: enveloped messages, commands with acknowledgements.
+    #[default]
+    TidingsV1Json,
+    /// `raw`: the client receives the bare data; its commands are those of `tidings.v1.json`.
+    Raw,
+}
+
+/// A client's frame, understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// What the client calls it; its reply carries the same.
+    pub id: Option<RequestId>,
+    /// What is asked for.
+    pub command: Command,
+}
+
+/// A client's name for one of its requests: a string of at most 128 bytes or a whole number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum RequestId {
+    /// A number, in the digits the client wrote.
+    Number(serde_json::Number),
+    /// A string.
+    Text(String),
+}
+
+/// What a client can ask for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Be told of these topics from now on; 1 to [`MAX_TOPICS_PER_COMMAND`], none twice.
+    Subscribe(Vec<Topic>),
+    /// Not be told of these topics any more; 1 to [`MAX_TOPICS_PER_COMMAND`], none twice.
+    Unsubscribe(Vec<Topic>),
+    /// Show that both ends are alive.
+    Ping,
+    /// Say who this connection is and what it is subscribed to.
+    Whoami,
+    /// An action that the application registered; the protocol does not know its fields.
+    Application {
+        /// The action's name.
+        action: String,
+        /// The whole frame's fields but `action` and `id`.
+        body: Map<String, Value>,
+    },
+}
+
+/// The answer to one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The id of the request, where it had one.
+    pub id: Option<RequestId>,
+    /// What is answered.
+    pub body: ReplyBody,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReplyBody {
+    /// It is done.
+    Ack,
+    /// It is done, and this is what an application's action had to say.
+    AckWith(Value),
+    /// The answer to a ping.
+    Pong,
+    /// The answer to `whoami`.
+    Whoami(Whoami),
+    /// It is not done.
+    Error(ClientError),
+}
+
+/// Who a connection is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Whoami {
+    /// Its id, by which it can be notified.
+    pub connection: ConnectionId,
+    /// Its user, unless it is anonymous.
+    pub user: Option<UserId>,
+    /// When it connected, in milliseconds since the epoch.
+    #[serde(rename = "connectedAt")]
+    pub connected_at: i64,
+    /// What it is subscribed to, in alphabetical order.
+    pub topics: Vec<Topic>,
+}
+
+/// What a client is told when its request is not carried out. The connection stays open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ClientError {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: names the field and the fix.
+    pub message: String,
+}
+
+/// For what kind of reason a request was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum ErrorCode {
+    /// The frame is not what the protocol expects. Sending it again will not help.
+    BadRequest,
+    /// No such action. Sending it again will not help.
+    UnknownAction,
+    /// The connection may not do this.
+    Forbidden,
+    /// The connection would exceed its limit of topics.
+    TooManyTopics,
+    /// The registry does not know the connection any more: connect again.
+    NotConnected,
+}
+
+/// A frame that could not be understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BadFrame {
+    /// The id, where at least that could be read.
+    pub id: Option<RequestId>,
+    /// What is wrong with it.
+    pub error: ClientError,
+}
+
+impl ClientError {
+    /// An error of the given kind.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// A [`ErrorCode::BadRequest`].
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::BadRequest, message)
+    }
+}
+
+impl Protocol {
+    /// Every protocol, in the order of preference.
+    pub const ALL: [Self; 2] = [Self::TidingsV1Json, Self::Raw];
+
+    /// The name a client chooses it by, in `Sec-WebSocket-Protocol` or `?protocol=`, and that rows carry.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TidingsV1Json => "tidings.v1.json",
+            Self::Raw => "raw",
+        }
+    }
+
+    /// The protocol of this name, if there is one. Names are case-sensitive, as subprotocols are.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.name() == name)
+    }
+
+    /// Understands a client's text frame.
+    ///
+    /// # Errors
+    /// When it cannot be understood; the error is what the client is to be told.
+    pub fn decode(self, frame: &str) -> Result<Request, BadFrame> {
+        match self {
+            Self::TidingsV1Json | Self::Raw => tidings_v1::decode(frame),
+        }
+    }
+
+    /// The text frame of a reply.
+    #[must_use]
+    pub fn encode_reply(self, reply: &Reply) -> String {
+        match self {
+            Self::TidingsV1Json | Self::Raw => tidings_v1::encode_reply(reply),
+        }
+    }
+
+    /// The text frame of a notification for connections that are reached through `target`.
+    #[must_use]
+    pub fn encode_message(self, notification: &Notification, target: &Target) -> Bytes {
+        match self {
+            Self::TidingsV1Json => tidings_v1::encode_message(notification, target),
+            Self::Raw => raw::encode_message(notification),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! `tidings.v1.json`: one JSON object a frame.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::{BadFrame, ClientError, Command, MAX_TOPICS_PER_COMMAND, Reply, ReplyBody, Request, RequestId};
+use crate::ids::Topic;
+use crate::notification::{Notification, Origin, Payload, Target};
+
+const EXAMPLE: &str = "send an object such as {\"action\":\"subscribe\",\"topic\":\"orders/42\",\"id\":1}";
+
+pub(super) fn decode(frame: &str) -> Result<Request, BadFrame> {
+    let no_id = |message: String| BadFrame { id: None, error: ClientError::bad_request(message) };
+    let value: Value =
+        serde_json::from_str(frame).map_err(|error| no_id(format!("the frame is not JSON ({error}); {EXAMPLE}")))?;
+    let Value::Object(mut fields) = value else {
+        return Err(no_id(format!("the frame is not a JSON object; {EXAMPLE}")));
+    };
+    let id = request_id(fields.remove("id")).map_err(|error| BadFrame { id: None, error })?;
+    match command(fields) {
+        Ok(command) => Ok(Request { id, command }),
+        Err(error) => Err(BadFrame { id, error }),
+    }
+}
+
+fn request_id(id: Option<Value>) -> Result<Option<RequestId>, ClientError> {
+    match id {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Number(number)) if number.is_i64() || number.is_u64() => Ok(Some(RequestId::Number(number))),
+        Some(Value::String(text)) if text.len() <= 128 => Ok(Some(RequestId::Text(text))),
+        Some(_) => {
+            Err(ClientError::bad_request("`id` is not valid; use a whole number or a string of at most 128 bytes"))
+        }
+    }
+}
+
+fn command(mut fields: Map<String, Value>) -> Result<Command, ClientError> {
+    let action = match fields.remove("action") {
+        Some(Value::String(action)) => action,
+        Some(_) => return Err(ClientError::bad_request(format!("`action` is not a string; {EXAMPLE}"))),
+        None => return Err(ClientError::bad_request(format!("`action` is missing; {EXAMPLE}"))),
+    };
+    match action.as_str() {
+        "subscribe" => Ok(Command::Subscribe(topics(fields)?)),
+        "unsubscribe" => Ok(Command::Unsubscribe(topics(fields)?)),
+        "ping" => Ok(Command::Ping),
+        "whoami" => Ok(Command::Whoami),
+        _ => Ok(Command::Application { action, body: fields }),
+    }
+}
+
+fn topics(mut fields: Map<String, Value>) -> Result<Vec<Topic>, ClientError> {
+    let (field, names) = match (fields.remove("topic"), fields.remove("topics")) {
+        (Some(one), None) => ("topic", vec![one]),
+        (None, Some(Value::Array(list))) => ("topics", list),
+        (None, Some(_)) => return Err(ClientError::bad_request("`topics` is not a list; give a list of strings")),
+        (Some(_), Some(_)) => return Err(ClientError::bad_request("`topic` and `topics` are both there; use one")),
+        (None, None) => {
+            return Err(ClientError::bad_request("`topic` is missing; give a string, or a list in `topics`"));
+        }
+    };
+    if let Some(unknown) = fields.keys().next() {
+        let why = if unknown == "since" { "is reserved" } else { "is not known" };
+        return Err(ClientError::bad_request(format!("`{unknown}` {why} here; leave it out")));
+    }
+    if names.is_empty() || names.len() > MAX_TOPICS_PER_COMMAND {
+        let message = format!("`topics` has {} entries; give 1 to {MAX_TOPICS_PER_COMMAND} at a time", names.len());
+        return Err(ClientError::bad_request(message));
+    }
+    let mut topics = Vec::with_capacity(names.len());
+    for name in names {
+        let Value::String(name) = name else {
+            return Err(ClientError::bad_request(format!("`{field}` is not a string; name the topic in a string")));
+        };
+        let topic =
+            Topic::parse(name).map_err(|error| ClientError::bad_request(format!("`{field}` is not valid; {error}")))?;
+        if !topics.contains(&topic) {
+            topics.push(topic);
+        }
+    }
+    Ok(topics)
+}
+
+pub(super) fn encode_reply(reply: &Reply) -> String {
+    let id = reply.id.as_ref();
+    match &reply.body {
+        ReplyBody::Ack => frame("ack", id, Nothing {}),
+        ReplyBody::AckWith(data) => frame("ack", id, Answer { data }),
+        ReplyBody::Pong => frame("pong", id, Nothing {}),
+        ReplyBody::Whoami(who) => frame("whoami", id, who),
+        ReplyBody::Error(error) => frame("error", id, error),
+    }
+}
+
+/// A reply's frame; the order of its fields is the order on the wire.
+#[derive(Serialize)]
+struct Frame<'a, T> {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a RequestId>,
+    #[serde(flatten)]
+    rest: T,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    data: &'a Value,
+}
+
+fn frame<T: Serialize>(kind: &'static str, id: Option<&RequestId>, rest: T) -> String {
+    // Strings, numbers and JSON values: there is nothing here that cannot be written.
+    serde_json::to_string(&Frame { r#type: kind, id, rest }).unwrap_or_default()
+}
+
+/// The envelope of a message; the order of its fields is the order on the wire.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    r#type: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    at: i64,
+    ttl: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a Origin>,
+    #[serde(rename = "dataType", skip_serializing_if = "Option::is_none")]
+    data_type: Option<&'static str>,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Json(&'a RawValue),
+    Text(&'a str),
+}
+
+pub(super) fn encode_message(notification: &Notification, target: &Target) -> Bytes {
+    let (data_type, data) = match &notification.payload {
+        Payload::Json(data) => (None, Data::Json(data)),
+        Payload::Text(text) => (Some("text"), Data::Text(text)),
+        Payload::Binary(text) => (Some("binary"), Data::Text(text)),
+    };
+    let envelope = Envelope {
+        r#type: "message",
+        id: notification.id.as_str(),
+        topic: match target {
+            Target::Topic(topic) => Some(topic.as_str()),
+            Target::Connection(_) | Target::User(_) | Target::Everyone => None,
+        },
+        event: notification.event.as_deref(),
+        at: notification.at,
+        ttl: notification.ttl,
+        from: notification.from.as_ref(),
+        data_type,
+        data,
+    };
+    // Strings, numbers and JSON that was parsed before: there is nothing here that cannot be written.
+    Bytes::from(serde_json::to_vec(&envelope).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::NotificationId;
+    use crate::notification::Carrier;
+    use crate::protocol::{ErrorCode, Protocol};
+
+    fn topic(name: &str) -> Topic {
+        Topic::parse(name).unwrap()
+    }
+
+    fn notification(text: &str) -> Notification {
+        Notification::parse(text, &Carrier { id: NotificationId::parse("n1").unwrap(), at: 7 }).unwrap()
+    }
+
+    #[test]
+    fn commands_are_read_with_the_id_of_their_request() {
+        for (frame, command) in [
+            (r#"{"action":"subscribe","topic":"a","id":1}"#, Command::Subscribe(vec![topic("a")])),
+            (
+                r#"{"id":1,"action":"subscribe","topics":["a","b","a"]}"#,
+                Command::Subscribe(vec![topic("a"), topic("b")]),
+            ),
+            (r#"{"action":"unsubscribe","topic":"a","id":1}"#, Command::Unsubscribe(vec![topic("a")])),
+            (r#"{"action":"ping","id":1}"#, Command::Ping),
+            (r#"{"action":"whoami","id":1}"#, Command::Whoami),
+        ] {
+            let request = decode(frame).unwrap();
+            assert_eq!(request, Request { id: Some(RequestId::Number(1.into())), command }, "{frame}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_action_is_left_to_the_application_with_its_fields() {
+        let Command::Application { action, body } = decode(r#"{"action":"chat.send","text":"hi"}"#).unwrap().command
+        else {
+            panic!("an application's action expected")
+        };
+        assert_eq!((action.as_str(), Value::Object(body)), ("chat.send", json!({"text": "hi"})));
+    }
+
+    #[test]
+    fn each_bad_frame_gets_one_error_that_names_the_field_and_the_fix() {
+        let many = format!(r#"{{"action":"subscribe","topics":[{}"a"]}}"#, r#""a","#.repeat(50));
+        let long = format!(r#"{{"action":"subscribe","topic":"{}"}}"#, "a".repeat(1025));
+        for (frame, start) in [
+            ("hello", "the frame is not JSON (expected value at line 1 column 1); send an object such as"),
+            ("7", "the frame is not a JSON object; send an object"),
+            (r#"{"topic":"a"}"#, "`action` is missing; send"),
+            (r#"{"action":7}"#, "`action` is not a string; send"),
+            (r#"{"action":"subscribe"}"#, "`topic` is missing; give a string"),
+            (r#"{"action":"subscribe","topic":7}"#, "`topic` is not a string; name"),
+            (r#"{"action":"subscribe","topics":"a"}"#, "`topics` is not a list; give"),
+            (r#"{"action":"subscribe","topic":"a","topics":["b"]}"#, "`topic` and `topics` are both there; use one"),
+            (r#"{"action":"subscribe","topic":"a","since":1}"#, "`since` is reserved here; leave it out"),
+            (r#"{"action":"subscribe","topic":"a\u0000"}"#, "`topic` is not valid; a topic has control characters"),
+            (r#"{"action":"ping","id":{}}"#, "`id` is not valid; use"),
+            (&many, "`topics` has 51 entries; give 1 to 50 at a time"),
+            (&long, "`topic` is not valid; a topic is too long; use 1 to 1024 bytes"),
+        ] {
+            let error = decode(frame).unwrap_err().error;
+            assert_eq!(error.code, ErrorCode::BadRequest, "{frame}");
+            assert!(error.message.starts_with(start), "{frame}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_bad_command_is_answered_under_its_own_id() {
+        assert_eq!(decode(r#"{"id":"x"}"#).unwrap_err().id, Some(RequestId::Text("x".to_owned())));
+    }
+
+    #[test]
+    fn replies_look_as_documented() {
+        let id = Some(RequestId::Number(1.into()));
+        let error = ClientError::new(ErrorCode::Forbidden, "no");
+        for (id, body, frame) in [
+            (id.clone(), ReplyBody::Ack, r#"{"type":"ack","id":1}"#),
+            (None, ReplyBody::Pong, r#"{"type":"pong"}"#),
+            (id, ReplyBody::Error(error), r#"{"type":"error","id":1,"code":"Forbidden","message":"no"}"#),
+        ] {
+            assert_eq!(encode_reply(&Reply { id, body }), frame);
+        }
+    }
+
+    #[test]
+    fn a_message_carries_its_topic_only_to_those_reached_by_it() {
+        let notification = notification(r#"{"to":[{"topic":"t"},{"user":"u"}],"type":"e","data":{"n": 1}}"#);
+        let frame = |index: usize| Protocol::TidingsV1Json.encode_message(&notification, &notification.to[index]);
+        let topic = r#"{"type":"message","id":"n1","topic":"t","event":"e","at":7,"ttl":3600,"data":{"n": 1}}"#;
+        assert_eq!(frame(0), topic);
+        assert_eq!(frame(1), topic.replace(r#""topic":"t","#, ""));
+    }
+
+    #[test]
+    fn raw_clients_get_the_bare_data() {
+        for (text, frame) in [
+            (r#"{"to":"everyone","data":{"n": 1}}"#, r#"{"n": 1}"#),
+            (r#"{"to":"everyone","data":"say \"hi\"","dataType":"text"}"#, r#"say "hi""#),
+            (r#"{"to":"everyone","data":"quoted"}"#, r#""quoted""#),
+        ] {
+            assert_eq!(Protocol::Raw.encode_message(&notification(text), &Target::Everyone), frame);
+        }
+    }
+}

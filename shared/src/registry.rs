@@ -1,0 +1,119 @@
+//! Who is connected and who listens to what: one DynamoDB table, no scans, no index.
+//!
+//! Nothing else knows DynamoDB. Every write of a membership goes through one pair of functions (`join`, `leave`), and
+//! a subscription is one transaction with the connection it belongs to, so that a connection which is gone can never
+//! leave an orphan behind. What a crash leaves all the same dies by its `expires_at`, or with the first push that finds
+//! its socket gone.
+
+mod batch;
+mod capacity;
+mod items;
+mod keys;
+mod members;
+mod retry;
+mod write;
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+
+use crate::ids::ConnectionId;
+use capacity::Counter;
+use keys::Key;
+
+pub use capacity::Consumed;
+pub use items::Connection;
+pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER};
+pub use members::{Member, Members};
+
+/// Most topics that one connection may be subscribed to.
+pub const MAX_TOPICS_PER_CONNECTION: usize = 100;
+
+/// Rows that one page of an audience holds: small enough to keep memory flat, large enough to pay for its request.
+const PAGE_ROWS: i32 = 1_000;
+
+/// Why the registry did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The connection is not there, or not any more.
+    #[error("the connection is not registered any more; connect again")]
+    NotConnected,
+    /// The connection would be subscribed to too many topics.
+    #[error(
+        "the connection would be subscribed to {count} topics, and {MAX_TOPICS_PER_CONNECTION} are allowed; unsubscribe from some"
+    )]
+    TooManyTopics {
+        /// How many it would be.
+        count: usize,
+    },
+    /// A row is not what it should be.
+    #[error("the attribute {attribute} of a row {problem}")]
+    Malformed {
+        /// The attribute.
+        attribute: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// DynamoDB left a part of a batch undone, again and again.
+    #[error("{operation} was not finished: DynamoDB left {left} of its items undone")]
+    Unfinished {
+        /// The operation.
+        operation: &'static str,
+        /// How many items.
+        left: usize,
+    },
+    /// DynamoDB refused, or could not be reached.
+    #[error("{operation} failed in DynamoDB")]
+    DynamoDb {
+        /// The operation.
+        operation: &'static str,
+        /// What DynamoDB said.
+        source: Box<aws_sdk_dynamodb::Error>,
+    },
+}
+
+/// The registry in one table. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    client: Client,
+    table: String,
+    page_rows: i32,
+    counter: Arc<Counter>,
+}
+
+impl Registry {
+    /// The registry in the table of this name.
+    #[must_use]
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into(), page_rows: PAGE_ROWS, counter: Arc::default() }
+    }
+
+    /// The same registry, reading pages of at most `rows` rows (1,000 unless said otherwise).
+    #[must_use]
+    pub fn with_page_rows(mut self, rows: i32) -> Self {
+        self.page_rows = rows;
+        self
+    }
+
+    /// What this value and its clones have consumed of the table so far.
+    #[must_use]
+    pub fn consumed(&self) -> Consumed {
+        self.counter.read()
+    }
+
+    /// The connection, if it is registered. Read consistently.
+    ///
+    /// # Errors
+    /// When DynamoDB fails or the row is malformed.
+    pub async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, RegistryError> {
+        let answer = retry::retrying("GetItem", || async {
+            let request = self.client.get_item().table_name(&self.table).consistent_read(true);
+            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+            Ok(request.set_key(Some(Key::connection(id).attributes())).send().await?)
+        })
+        .await?;
+        self.counter.add_read(answer.consumed_capacity.as_ref());
+        answer.item.as_ref().map(items::read).transpose()
+    }
+}

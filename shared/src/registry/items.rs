@@ -1,0 +1,203 @@
+//! Rows and what they mean: the one place where connections and memberships become items and come back.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::RegistryError;
+use super::keys::{CONNECTED_AT, EXPIRES_AT, Key, PROTOCOL, SK, SOCKET, TOPICS, USER};
+use crate::ids::{ConnectionId, Socket, Topic, UserId};
+use crate::protocol::Protocol;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// API Gateway closes a connection after two hours; a quarter of an hour more covers what comes late.
+const LIFETIME_SECONDS: i64 = 2 * 3_600 + 900;
+
+/// One client's presence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// The socket that carries it now.
+    pub socket: Socket,
+    /// Its user, unless it is anonymous.
+    pub user: Option<UserId>,
+    /// How it talks.
+    pub protocol: Protocol,
+    /// When it was made, in milliseconds since the epoch.
+    pub connected_at: i64,
+    /// What it is subscribed to, at most [`super::MAX_TOPICS_PER_CONNECTION`].
+    pub topics: Vec<Topic>,
+}
+
+/// What puts a connection into an audience: users and topics alike.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Membership<'a> {
+    User(&'a UserId),
+    Topic(&'a Topic),
+}
+
+impl Membership<'_> {
+    fn key(self, connection: &ConnectionId) -> Key {
+        match self {
+            Self::User(user) => Key::user(user, connection),
+            Self::Topic(topic) => Key::topic(topic, connection),
+        }
+    }
+}
+
+/// The row that puts `connection` into an audience. With [`leave`], the only way memberships are written.
+pub(super) fn join(connection: &Connection, membership: Membership<'_>) -> Item {
+    let mut item = membership.key(&connection.id).attributes();
+    describe(connection, &mut item);
+    item
+}
+
+/// The key of the row that [`join`] made.
+pub(super) fn leave(connection: &ConnectionId, membership: Membership<'_>) -> Key {
+    membership.key(connection)
+}
+
+/// Everything that puts the connection into an audience.
+pub(super) fn memberships(connection: &Connection) -> impl Iterator<Item = Membership<'_>> {
+    let user = connection.user.iter().map(Membership::User);
+    user.chain(connection.topics.iter().map(Membership::Topic))
+}
+
+/// The connection's own row.
+pub(super) fn connection_item(connection: &Connection) -> Item {
+    let mut item = Key::connection(&connection.id).attributes();
+    describe(connection, &mut item);
+    if !connection.topics.is_empty() {
+        item.insert(TOPICS.to_owned(), topic_set(&connection.topics));
+    }
+    item
+}
+
+pub(super) fn topic_set(topics: &[Topic]) -> AttributeValue {
+    AttributeValue::Ss(topics.iter().map(Topic::to_string).collect())
+}
+
+/// What the connection's row and its memberships have in common.
+fn describe(connection: &Connection, item: &mut Item) {
+    let mut put = |name: &str, value| item.insert(name.to_owned(), value);
+    put(PROTOCOL, AttributeValue::S(connection.protocol.name().to_owned()));
+    put(CONNECTED_AT, AttributeValue::N(connection.connected_at.to_string()));
+    put(EXPIRES_AT, AttributeValue::N((connection.connected_at / 1_000 + LIFETIME_SECONDS).to_string()));
+    if let Some(user) = &connection.user {
+        put(USER, AttributeValue::S(user.to_string()));
+    }
+    if connection.socket != connection.id.first_socket() {
+        put(SOCKET, AttributeValue::S(connection.socket.to_string()));
+    }
+}
+
+/// Reads a connection's row or one of its memberships; the latter have no topics.
+pub(super) fn read(item: &Item) -> Result<Connection, RegistryError> {
+    let id = required(item, SK).and_then(|sort_key| {
+        super::keys::connection_of(sort_key).ok_or_else(|| malformed(SK, "does not end in a connection id"))
+    })?;
+    let protocol = required(item, PROTOCOL)?;
+    Ok(Connection {
+        socket: match text(item, SOCKET) {
+            Some(socket) => Socket::parse(socket).map_err(|_| malformed(SOCKET, "is not a socket id"))?,
+            None => id.first_socket(),
+        },
+        user: match text(item, USER) {
+            Some(user) => Some(UserId::parse(user).map_err(|_| malformed(USER, "is not a user"))?),
+            None => None,
+        },
+        protocol: Protocol::from_name(protocol).ok_or_else(|| malformed(PROTOCOL, "is not a protocol"))?,
+        connected_at: number(item, CONNECTED_AT)?,
+        topics: topics(item)?,
+        id,
+    })
+}
+
+/// The row's place in its audience.
+pub(super) fn sort_key(item: &Item) -> String {
+    text(item, SK).cloned().unwrap_or_default()
+}
+
+/// Whether the row has outlived its connection. DynamoDB deletes expired rows late, up to days.
+pub(super) fn is_expired(item: &Item, now: i64) -> bool {
+    number(item, EXPIRES_AT).is_ok_and(|expires_at| expires_at <= now / 1_000)
+}
+
+fn topics(item: &Item) -> Result<Vec<Topic>, RegistryError> {
+    let names = match item.get(TOPICS) {
+        None => return Ok(Vec::new()),
+        Some(value) => value.as_ss().map_err(|_| malformed(TOPICS, "is not a string set"))?,
+    };
+    let topics: Result<Vec<_>, _> = names.iter().map(Topic::parse).collect();
+    let mut topics = topics.map_err(|_| malformed(TOPICS, "holds something else than topics"))?;
+    topics.sort_unstable();
+    Ok(topics)
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> Option<&'a String> {
+    item.get(name).and_then(|value| value.as_s().ok())
+}
+
+fn required<'a>(item: &'a Item, name: &'static str) -> Result<&'a str, RegistryError> {
+    text(item, name).map(String::as_str).ok_or_else(|| malformed(name, "is missing or not a string"))
+}
+
+fn number(item: &Item, name: &'static str) -> Result<i64, RegistryError> {
+    let value = item.get(name).and_then(|value| value.as_n().ok()).and_then(|digits| digits.parse().ok());
+    value.ok_or_else(|| malformed(name, "is missing or not a whole number"))
+}
+
+fn malformed(attribute: &'static str, problem: &'static str) -> RegistryError {
+    RegistryError::Malformed { attribute, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> Connection {
+        let id = ConnectionId::parse("BFHPhfCWIAMCKlQ=").unwrap();
+        Connection {
+            socket: id.first_socket(),
+            user: Some(UserId::parse("u").unwrap()),
+            protocol: Protocol::Raw,
+            connected_at: 1_795_520_783_123,
+            topics: vec![Topic::parse("a").unwrap(), Topic::parse("b").unwrap()],
+            id,
+        }
+    }
+
+    #[test]
+    fn a_connection_comes_back_from_its_row_as_it_was() {
+        assert_eq!(read(&connection_item(&connection())).unwrap(), connection());
+        let moved =
+            Connection { socket: Socket::parse("other").unwrap(), user: None, topics: Vec::new(), ..connection() };
+        assert_eq!(read(&connection_item(&moved)).unwrap(), moved);
+    }
+
+    #[test]
+    fn a_membership_says_all_that_a_push_needs() {
+        let topic = Topic::parse("a").unwrap();
+        let read = read(&join(&connection(), Membership::Topic(&topic))).unwrap();
+        assert_eq!(read, Connection { topics: Vec::new(), ..connection() });
+    }
+
+    #[test]
+    fn a_row_without_what_it_must_have_is_an_error_that_names_the_attribute() {
+        for attribute in [SK, PROTOCOL, CONNECTED_AT] {
+            let mut item = connection_item(&connection());
+            item.remove(attribute);
+            assert!(read(&item).unwrap_err().to_string().contains(attribute), "{attribute}");
+        }
+    }
+
+    #[test]
+    fn everything_expires_a_quarter_of_an_hour_after_the_longest_life() {
+        let item = connection_item(&connection());
+        let end = 1_795_520_783_000 + (2 * 3_600 + 900) * 1_000;
+        assert!(!is_expired(&item, end - 1));
+        assert!(is_expired(&item, end));
+    }
+}

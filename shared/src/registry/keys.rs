@@ -1,0 +1,205 @@
+//! Every key and attribute name of the table, and the ordering that they give it.
+//!
+//! | item | `pk` | `sk` |
+//! | --- | --- | --- |
+//! | connection | `conn#<first digit of slot>` | `<slot>#<connection id>` |
+//! | membership of a user | `user#<user id>` | `<slot>#<connection id>` |
+//! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<slot>#<connection id>` |
+//!
+//! The slot is one byte of a hash of the connection id, as two hex digits. Every audience is so sorted by the same,
+//! evenly spread key: any interval of it can be read by itself, and several audiences merge like sorted lists.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use sha2::{Digest, Sha256};
+
+use crate::ids::{ConnectionId, Topic, UserId};
+
+/// Partition key.
+pub const PK: &str = "pk";
+/// Sort key.
+pub const SK: &str = "sk";
+/// When the row stops to count, in seconds since the epoch; the table's TTL attribute.
+pub const EXPIRES_AT: &str = "expires_at";
+/// When the connection was made, in milliseconds since the epoch.
+pub const CONNECTED_AT: &str = "connected_at";
+/// The name of the connection's protocol.
+pub const PROTOCOL: &str = "protocol";
+/// The socket that carries the connection; absent while it is the first one.
+pub const SOCKET: &str = "socket";
+/// The topics that a connection is subscribed to, a string set; absent when there are none.
+pub const TOPICS: &str = "topics";
+/// The connection's user; absent when it is anonymous.
+pub const USER: &str = "user";
+
+/// Topics whose names are longer are hashed in keys, so that no key costs much more than its row.
+const LONGEST_PLAIN_TOPIC: usize = 256;
+const HEX: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b", "c", "d", "e", "f"];
+
+/// The key of one item.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) pk: String,
+    pub(super) sk: String,
+}
+
+impl Key {
+    pub(super) fn connection(connection: &ConnectionId) -> Self {
+        let sk = sort_key(connection);
+        Self { pk: format!("conn#{}", &sk[..1]), sk }
+    }
+
+    pub(super) fn user(user: &UserId, connection: &ConnectionId) -> Self {
+        Self { pk: user_partition(user), sk: sort_key(connection) }
+    }
+
+    pub(super) fn topic(topic: &Topic, connection: &ConnectionId) -> Self {
+        Self { pk: topic_partition(topic), sk: sort_key(connection) }
+    }
+
+    pub(super) fn attributes(self) -> HashMap<String, AttributeValue> {
+        HashMap::from([(PK.to_owned(), AttributeValue::S(self.pk)), (SK.to_owned(), AttributeValue::S(self.sk))])
+    }
+}
+
+/// The sort key of everything that a connection owns.
+pub(super) fn sort_key(connection: &ConnectionId) -> String {
+    let slot = Sha256::digest(connection.as_str())[0];
+    format!("{slot:02x}#{connection}")
+}
+
+/// The connection that a sort key belongs to.
+pub(super) fn connection_of(sort_key: &str) -> Option<ConnectionId> {
+    ConnectionId::parse(sort_key.get(3..)?).ok()
+}
+
+pub(super) fn user_partition(user: &UserId) -> String {
+    format!("user#{user}")
+}
+
+pub(super) fn topic_partition(topic: &Topic) -> String {
+    if topic.as_str().len() <= LONGEST_PLAIN_TOPIC {
+        return format!("topic#{topic}");
+    }
+    let mut key = "topic-sha256#".to_owned();
+    for byte in Sha256::digest(topic.as_str()) {
+        // Writing to a string cannot fail.
+        let _ = write!(key, "{byte:02x}");
+    }
+    key
+}
+
+/// A part of an audience: the sort keys above `after` up to and including `to`; a bound that is absent does not bound.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interval {
+    /// Exclusive lower bound.
+    pub after: Option<String>,
+    /// Inclusive upper bound.
+    pub to: Option<String>,
+}
+
+impl Interval {
+    /// Everything.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self::default()
+    }
+
+    /// Whether the sort key lies in the interval.
+    #[must_use]
+    pub fn contains(&self, sort_key: &str) -> bool {
+        self.after.as_deref().is_none_or(|after| sort_key > after) && self.to.as_deref().is_none_or(|to| sort_key <= to)
+    }
+
+    /// The condition on the sort key, and the values of its placeholders. DynamoDB allows one condition, and `BETWEEN`
+    /// includes both ends: a space after the lower bound excludes it, since ids have no character as low as a space.
+    pub(super) fn condition(&self) -> (&'static str, Vec<(&'static str, String)>) {
+        match (&self.after, &self.to) {
+            (None, None) => ("pk = :pk", Vec::new()),
+            (Some(after), None) => ("pk = :pk AND sk > :after", vec![(":after", after.clone())]),
+            (None, Some(to)) => ("pk = :pk AND sk <= :to", vec![(":to", to.clone())]),
+            (Some(after), Some(to)) => {
+                ("pk = :pk AND sk BETWEEN :after AND :to", vec![(":after", format!("{after} ")), (":to", to.clone())])
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!((&self.after, &self.to), (Some(after), Some(to)) if after >= to)
+    }
+
+    /// The partitions of all connections that can hold something of the interval, in the order of their sort keys.
+    pub(super) fn connection_partitions(&self) -> Vec<String> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let above_all = "g";
+        let next = HEX.iter().skip(1).chain(std::iter::once(&above_all));
+        HEX.iter()
+            .zip(next)
+            .filter(|(digit, next)| {
+                self.after.as_deref().is_none_or(|after| after < **next)
+                    && self.to.as_deref().is_none_or(|to| to >= **digit)
+            })
+            .map(|(digit, _)| format!("conn#{digit}"))
+            .collect()
+    }
+
+    /// The partition `pk` alone, unless the interval is empty.
+    pub(super) fn partition(&self, pk: String) -> Vec<String> {
+        if self.is_empty() { Vec::new() } else { vec![pk] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interval(after: &str, to: &str) -> Interval {
+        let bound = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Interval { after: bound(after), to: bound(to) }
+    }
+
+    #[test]
+    fn a_sort_key_leads_back_to_its_connection() {
+        let connection = ConnectionId::parse("BFHPhfCWIAMCKlQ=").unwrap();
+        assert_eq!(connection_of(&sort_key(&connection)), Some(connection));
+    }
+
+    #[test]
+    fn long_topics_are_hashed_and_cannot_meet_a_plain_one() {
+        let long = Topic::parse("t".repeat(257)).unwrap();
+        let key = topic_partition(&long);
+        assert_eq!(key.len(), "topic-sha256#".len() + 64);
+        assert_ne!(topic_partition(&Topic::parse(&key[6..]).unwrap()), key);
+        assert_eq!(topic_partition(&Topic::parse("t".repeat(256)).unwrap()), format!("topic#{}", "t".repeat(256)));
+    }
+
+    #[test]
+    fn bounds_exclude_below_and_include_above() {
+        let part = interval("40", "7f#zz");
+        for (key, inside) in [("40", false), ("40#a", true), ("3f#zzz", false), ("7f#zz", true), ("7f#zzz", false)] {
+            assert_eq!(part.contains(key), inside, "{key}");
+        }
+        assert!(interval("ff", "").contains("ff#zzz"));
+    }
+
+    #[test]
+    fn only_partitions_that_can_hold_something_are_read() {
+        for (after, to, first, last, count) in [
+            ("", "", "conn#0", "conn#f", 16),
+            ("40", "7f#zz", "conn#4", "conn#7", 4),
+            ("3f#zz", "40", "conn#3", "conn#4", 2),
+            ("ff#a", "", "conn#f", "conn#f", 1),
+            ("f", "", "conn#f", "conn#f", 1),
+            ("", "00#a", "conn#0", "conn#0", 1),
+        ] {
+            let partitions = interval(after, to).connection_partitions();
+            let found = (partitions[0].as_str(), partitions[partitions.len() - 1].as_str(), partitions.len());
+            assert_eq!(found, (first, last, count), "{after:?} {to:?}");
+        }
+        assert!(interval("7f", "7f").connection_partitions().is_empty());
+    }
+}

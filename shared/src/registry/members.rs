@@ -1,0 +1,290 @@
+//! Reading audiences: page by page, several merged like sorted lists, never a whole one in memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
+use futures_util::future::try_join_all;
+
+use super::items::{self, Item};
+use super::keys::{
+    CONNECTED_AT, EXPIRES_AT, Interval, Key, PROTOCOL, SK, SOCKET, sort_key, topic_partition, user_partition,
+};
+use super::{Registry, RegistryError, retry};
+use crate::ids::{ConnectionId, Socket};
+use crate::notification::Target;
+use crate::protocol::Protocol;
+
+/// Partitions whose first pages are read side by side: everyone is 16 of them, and most hold one page or less.
+const READ_AHEAD: usize = 8;
+
+/// A connection that a notification reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its place in every audience; an [`Interval`] that starts after it goes on behind it.
+    pub sort_key: String,
+    /// Who it is.
+    pub connection: ConnectionId,
+    /// Where to push.
+    pub socket: Socket,
+    /// How to write what is pushed.
+    pub protocol: Protocol,
+    /// When it connected, in milliseconds since the epoch.
+    pub connected_at: i64,
+    /// Index of the first target that names it.
+    pub target: usize,
+    /// Partition of the membership that led to it; `None` if it was the connection's own row.
+    pub(super) membership: Option<Arc<str>>,
+}
+
+/// The members of one or several audiences, in the order of their sort keys, each once.
+#[derive(Debug)]
+pub struct Members {
+    registry: Registry,
+    now: i64,
+    readers: Vec<Reader>,
+}
+
+/// One audience, sorted.
+#[derive(Debug)]
+struct Reader {
+    /// Not read yet.
+    ranges: VecDeque<Range>,
+    /// Read, in order. The first one that is empty and has more goes on where it ended.
+    pages: VecDeque<Page>,
+}
+
+#[derive(Debug, Clone)]
+enum Range {
+    /// An interval of a partition.
+    Rows { pk: Arc<str>, target: usize, interval: Interval, is_first: bool },
+    /// Connections that were named one by one, at most 100, with their targets.
+    Named(Vec<(ConnectionId, usize)>),
+}
+
+#[derive(Debug)]
+struct Page {
+    members: VecDeque<Member>,
+    rest: Option<Range>,
+}
+
+impl Registry {
+    /// The members of the audiences that `targets` name, as far as their sort keys lie in `interval`. Rows that have
+    /// expired at `now` (milliseconds since the epoch) are left out.
+    ///
+    /// The first page of each partition is read consistently, so that a subscription that was acknowledged is seen;
+    /// later ones eventually, at half the price.
+    #[must_use]
+    pub fn members(&self, targets: &[Target], interval: &Interval, now: i64) -> Members {
+        let mut readers = Vec::new();
+        let mut named = Vec::new();
+        for (index, target) in targets.iter().enumerate() {
+            let partitions = match target {
+                Target::Connection(connection) => {
+                    named.push((connection.clone(), index));
+                    continue;
+                }
+                Target::User(user) => interval.partition(user_partition(user)),
+                Target::Topic(topic) => interval.partition(topic_partition(topic)),
+                Target::Everyone => interval.connection_partitions(),
+            };
+            let rows =
+                |pk: String| Range::Rows { pk: pk.into(), target: index, interval: interval.clone(), is_first: true };
+            readers.push(Reader { ranges: partitions.into_iter().map(rows).collect(), pages: VecDeque::new() });
+        }
+        named.retain(|(connection, _)| interval.contains(&sort_key(connection)));
+        if !named.is_empty() {
+            readers.push(Reader { ranges: VecDeque::from([Range::Named(named)]), pages: VecDeque::new() });
+        }
+        Members { registry: self.clone(), now, readers }
+    }
+
+    async fn page(&self, range: Range, now: i64) -> Result<Page, RegistryError> {
+        match range {
+            Range::Rows { pk, target, interval, is_first } => self.rows(pk, target, interval, is_first, now).await,
+            Range::Named(named) => self.named(&named, now).await,
+        }
+    }
+
+    async fn rows(
+        &self,
+        pk: Arc<str>,
+        target: usize,
+        interval: Interval,
+        is_first: bool,
+        now: i64,
+    ) -> Result<Page, RegistryError> {
+        let (condition, bounds) = interval.condition();
+        let answer = retry::retrying("Query", || async {
+            let mut request = self.client.query().table_name(&self.table).key_condition_expression(condition);
+            request = request.expression_attribute_values(":pk", AttributeValue::S(pk.to_string()));
+            for (name, bound) in &bounds {
+                request = request.expression_attribute_values(*name, AttributeValue::S(bound.clone()));
+            }
+            request = request.set_expression_attribute_names(Some(placeholders())).projection_expression(PROJECTION);
+            request = request.consistent_read(is_first).limit(self.page_rows);
+            Ok(request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await?)
+        })
+        .await?;
+        self.counter.add_read(answer.consumed_capacity.as_ref());
+        let membership = (!pk.starts_with("conn#")).then(|| Arc::clone(&pk));
+        let last = answer.last_evaluated_key.as_ref().and_then(|key| key.get(SK)?.as_s().ok()).cloned();
+        let members = answer.items().iter().filter_map(|item| member(item, target, membership.as_ref(), now));
+        Ok(Page {
+            members: members.collect(),
+            rest: last.map(|last| {
+                let interval = Interval { after: Some(last), to: interval.to };
+                Range::Rows { pk, target, interval, is_first: false }
+            }),
+        })
+    }
+
+    async fn named(&self, named: &[(ConnectionId, usize)], now: i64) -> Result<Page, RegistryError> {
+        let mut keys: Vec<_> = named.iter().map(|(connection, _)| Key::connection(connection).attributes()).collect();
+        let mut items = Vec::with_capacity(keys.len());
+        let mut failures = 0;
+        while !keys.is_empty() {
+            let answer = retry::retrying("BatchGetItem", || async {
+                let wanted = KeysAndAttributes::builder().set_keys(Some(keys.clone())).consistent_read(true);
+                let wanted =
+                    wanted.projection_expression(PROJECTION).set_expression_attribute_names(Some(placeholders()));
+                let request = self.client.batch_get_item().request_items(&self.table, wanted.build()?);
+                Ok(request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await?)
+            })
+            .await?;
+            self.counter.add_read(answer.consumed_capacity());
+            items.extend(answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default());
+            let left = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table));
+            keys = left.map(|left| left.keys).unwrap_or_default();
+            if !keys.is_empty() && !retry::again(&mut failures).await {
+                return Err(RegistryError::Unfinished { operation: "BatchGetItem", left: keys.len() });
+            }
+        }
+        let targets: HashMap<&ConnectionId, usize> =
+            named.iter().map(|(connection, target)| (connection, *target)).collect();
+        let mut members: Vec<_> = items.iter().filter_map(|item| member(item, 0, None, now)).collect();
+        for member in &mut members {
+            member.target = targets.get(&member.connection).copied().unwrap_or_default();
+        }
+        members.sort_unstable_by(|one, other| one.sort_key.cmp(&other.sort_key));
+        Ok(Page { members: members.into(), rest: None })
+    }
+}
+
+const PROJECTION: &str = "#sk, #protocol, #connected_at, #socket, #expires_at";
+
+fn placeholders() -> HashMap<String, String> {
+    [
+        ("#sk", SK),
+        ("#protocol", PROTOCOL),
+        ("#connected_at", CONNECTED_AT),
+        ("#socket", SOCKET),
+        ("#expires_at", EXPIRES_AT),
+    ]
+    .map(|(placeholder, name)| (placeholder.to_owned(), name.to_owned()))
+    .into()
+}
+
+/// What a row says of its connection. A row that cannot be read must not keep the others from being served.
+fn member(item: &Item, target: usize, membership: Option<&Arc<str>>, now: i64) -> Option<Member> {
+    if items::is_expired(item, now) {
+        return None;
+    }
+    match items::read(item) {
+        Ok(connection) => Some(Member {
+            sort_key: items::sort_key(item),
+            connection: connection.id,
+            socket: connection.socket,
+            protocol: connection.protocol,
+            connected_at: connection.connected_at,
+            target,
+            membership: membership.cloned(),
+        }),
+        Err(error) => {
+            tracing::error!(%error, membership = membership.map_or("conn", |pk| pk), "skipped a row that cannot be read");
+            None
+        }
+    }
+}
+
+impl Reader {
+    fn first(&self) -> Option<&Member> {
+        self.pages.front()?.members.front()
+    }
+
+    /// Drops what is served; says what must be read before the reader can go on.
+    fn wanted(&mut self) -> Vec<Range> {
+        while let Some(page) = self.pages.front_mut() {
+            if !page.members.is_empty() {
+                return Vec::new();
+            }
+            let rest = page.rest.take();
+            self.pages.pop_front();
+            if let Some(rest) = rest {
+                return vec![rest];
+            }
+        }
+        let count = self.ranges.len().min(READ_AHEAD);
+        self.ranges.drain(..count).collect()
+    }
+
+    async fn fill(&mut self, registry: &Registry, now: i64) -> Result<(), RegistryError> {
+        loop {
+            let wanted = self.wanted();
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let goes_on = !self.pages.is_empty();
+            let read = try_join_all(wanted.into_iter().map(|range| registry.page(range, now))).await?;
+            // A page that goes on comes before those that were read ahead.
+            for page in read {
+                match goes_on {
+                    true => self.pages.push_front(page),
+                    false => self.pages.push_back(page),
+                }
+            }
+        }
+    }
+}
+
+impl Members {
+    /// The next members, as many as can be told without reading on; empty at the end.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn next(&mut self) -> Result<Vec<Member>, RegistryError> {
+        let (registry, now) = (&self.registry, self.now);
+        try_join_all(self.readers.iter_mut().map(|reader| reader.fill(registry, now))).await?;
+        self.readers.retain(|reader| reader.first().is_some());
+        let mut members = Vec::new();
+        while let Some(member) = self.pop() {
+            members.push(member);
+            if self.readers.iter().any(|reader| reader.first().is_none()) {
+                break;
+            }
+        }
+        Ok(members)
+    }
+
+    /// Takes the smallest member off every audience that it leads; the first target that names it wins.
+    fn pop(&mut self) -> Option<Member> {
+        let smallest =
+            self.readers.iter().filter_map(Reader::first).min_by(|one, other| {
+                (one.sort_key.as_str(), one.target).cmp(&(other.sort_key.as_str(), other.target))
+            })?;
+        let sort_key = smallest.sort_key.clone();
+        let target = smallest.target;
+        let mut chosen = None;
+        for reader in &mut self.readers {
+            if let Some(page) = reader.pages.front_mut()
+                && page.members.front().is_some_and(|member| member.sort_key == sort_key)
+            {
+                let member = page.members.pop_front();
+                if member.as_ref().is_some_and(|member| member.target == target) {
+                    chosen = member;
+                }
+            }
+        }
+        chosen
+    }
+}

@@ -1,0 +1,136 @@
+//! A stand-in for `@connections` whose sockets misbehave on demand: the faults that the local gateway cannot provoke.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
+use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
+use aws_sdk_apigatewaymanagement::config::{BehaviorVersion, Credentials, Region};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use tokio::net::TcpListener;
+
+/// What a socket does when it is posted to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Takes every message.
+    Takes,
+    /// 410 for ever.
+    Gone,
+    /// 410 until this long after the first post, as in a handshake.
+    GoneFor(Duration),
+    /// 400 `Invalid connectionId`.
+    Invalid,
+    /// This status for so many posts, then takes messages.
+    Answers(u16, u32),
+    /// Does not answer the first post, and does not deliver it.
+    HangsOnce,
+    /// Never answers.
+    Hangs,
+}
+
+/// One socket, as it was used.
+#[derive(Debug, Clone)]
+pub struct Used {
+    /// What it does.
+    pub behaviour: Behaviour,
+    /// The messages that it took.
+    pub messages: Vec<Bytes>,
+    /// All posts, taken or not.
+    pub posts: u32,
+    first_post: Option<Instant>,
+}
+
+/// The stand-in. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Standin {
+    sockets: Arc<Mutex<HashMap<String, Used>>>,
+    endpoint: String,
+}
+
+impl Standin {
+    /// Starts it on a port of its own.
+    ///
+    /// # Panics
+    /// When there is no port.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/dev", listener.local_addr().unwrap());
+        let standin = Self { sockets: Arc::default(), endpoint };
+        let router = Router::new().route("/dev/{at}/{id}", post(take)).with_state(standin.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        standin
+    }
+
+    /// Adds a socket; one that was not added answers 410.
+    pub fn add(&self, id: &str, behaviour: Behaviour) {
+        let used = Used { behaviour, messages: Vec::new(), posts: 0, first_post: None };
+        self.sockets.lock().unwrap().insert(id.to_owned(), used);
+    }
+
+    /// What became of a socket.
+    #[must_use]
+    pub fn used(&self, id: &str) -> Used {
+        self.sockets.lock().unwrap()[id].clone()
+    }
+
+    /// How many messages each socket took.
+    #[must_use]
+    pub fn counts(&self) -> HashMap<String, usize> {
+        self.sockets.lock().unwrap().iter().map(|(id, used)| (id.clone(), used.messages.len())).collect()
+    }
+
+    /// A client of the stand-in as the functions make it: without retries, and `deadline` for each post.
+    #[must_use]
+    pub fn client(&self, deadline: Duration) -> aws_sdk_apigatewaymanagement::Client {
+        let config = aws_sdk_apigatewaymanagement::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
+            .endpoint_url(&self.endpoint)
+            .timeout_config(TimeoutConfig::builder().operation_timeout(deadline).build())
+            .retry_config(RetryConfig::disabled())
+            .http_client(crate::engine::http());
+        aws_sdk_apigatewaymanagement::Client::from_conf(config.build())
+    }
+
+    fn decide(&self, id: &str, message: &Bytes) -> Option<Response> {
+        let mut sockets = self.sockets.lock().unwrap();
+        let Some(used) = sockets.get_mut(id) else { return Some(gone()) };
+        used.posts += 1;
+        let first = *used.first_post.get_or_insert_with(Instant::now);
+        match used.behaviour {
+            Behaviour::Gone => return Some(gone()),
+            Behaviour::GoneFor(time) if first.elapsed() < time => return Some(gone()),
+            Behaviour::Invalid => {
+                let headers = [("x-amzn-ErrorType", "BadRequestException")];
+                let body = format!(r#"{{"message":"Invalid connectionId: {id}"}}"#);
+                return Some((StatusCode::BAD_REQUEST, headers, body).into_response());
+            }
+            Behaviour::Answers(status, times) if used.posts <= times => {
+                let status = StatusCode::from_u16(status).unwrap();
+                return Some((status, r#"{"message":"injected"}"#).into_response());
+            }
+            Behaviour::HangsOnce if used.posts == 1 => return None,
+            Behaviour::Hangs => return None,
+            _ => used.messages.push(message.clone()),
+        }
+        Some(StatusCode::OK.into_response())
+    }
+}
+
+fn gone() -> Response {
+    (StatusCode::GONE, [("x-amzn-ErrorType", "GoneException")]).into_response()
+}
+
+async fn take(State(standin): State<Standin>, Path((_, id)): Path<(String, String)>, message: Bytes) -> Response {
+    match standin.decide(&id, &message) {
+        Some(response) => response,
+        None => std::future::pending().await,
+    }
+}

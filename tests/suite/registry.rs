@@ -1,0 +1,108 @@
+//! The registry on every engine.
+
+mod capacity;
+mod interleavings;
+mod lifecycle;
+mod reading;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use tests::engine::{Row, Table};
+use tidings::protocol::Protocol;
+use tidings::registry::{Connection, Interval, Member, Registry};
+use tidings::{ConnectionId, Topic, UserId, notification::Target};
+
+/// One test on each engine.
+macro_rules! on_both_engines {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(tests::engine::Engine::Embedded.table().await.unwrap()).await;
+            })+
+        }
+
+        mod dynamodb_local {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                if let Some(table) = tests::engine::Engine::DynamoDbLocal.table().await {
+                    super::$name(table).await;
+                }
+            })+
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
+pub(crate) const NOW: i64 = 1_795_520_783_000;
+
+pub(crate) fn registry(table: &Table) -> Registry {
+    Registry::new(table.client(), &table.name)
+}
+
+pub(crate) fn topic(name: &str) -> Topic {
+    Topic::parse(name).unwrap()
+}
+
+pub(crate) fn connection(id: &str, user: Option<&str>, topics: &[&str]) -> Connection {
+    let id = ConnectionId::parse(id).unwrap();
+    Connection {
+        socket: id.first_socket(),
+        user: user.map(|user| UserId::parse(user).unwrap()),
+        protocol: Protocol::TidingsV1Json,
+        connected_at: NOW,
+        topics: topics.iter().map(|name| topic(name)).collect(),
+        id,
+    }
+}
+
+pub(crate) async fn read(registry: &Registry, targets: &[Target], interval: &Interval) -> Vec<Member> {
+    let mut members = registry.members(targets, interval, NOW);
+    let mut all = Vec::new();
+    loop {
+        let page = members.next().await.unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+pub(crate) async fn ids(registry: &Registry, targets: &[Target]) -> Vec<String> {
+    let members = read(registry, targets, &Interval::whole()).await;
+    let mut ids: Vec<_> = members.into_iter().map(|member| member.connection.to_string()).collect();
+    ids.sort();
+    ids
+}
+
+pub(crate) fn text<'a>(row: &'a Row, attribute: &str) -> &'a str {
+    row[attribute].as_s().unwrap()
+}
+
+/// Rows that put `count` connections into a topic, without the connections themselves: orphans, for all a reader knows.
+pub(crate) async fn fill(table: &Table, name: &str, count: usize) {
+    registry(table).connect(&connection("pattern", None, &[name])).await.unwrap();
+    let rows = table.rows().await;
+    let pattern = rows.iter().find(|row| text(row, "pk").starts_with("topic#")).unwrap().clone();
+    registry(table)
+        .disconnect(&connection("pattern", None, &[]).id, &connection("pattern", None, &[]).socket)
+        .await
+        .unwrap();
+    let row = |index: usize| {
+        let mut row = pattern.clone();
+        row.insert("sk".to_owned(), AttributeValue::S(format!("{:02x}#member{index:08}", index % 256)));
+        row
+    };
+    let client = table.client();
+    let puts: Vec<_> = (0..count).map(|index| put(row(index))).collect();
+    let batches =
+        puts.chunks(25).map(|batch| client.batch_write_item().request_items(&table.name, batch.to_vec()).send());
+    for batch in batches {
+        let left = batch.await.unwrap().unprocessed_items.unwrap_or_default();
+        assert!(left.is_empty());
+    }
+}
+
+fn put(row: Row) -> aws_sdk_dynamodb::types::WriteRequest {
+    let put = aws_sdk_dynamodb::types::PutRequest::builder().set_item(Some(row)).build().unwrap();
+    aws_sdk_dynamodb::types::WriteRequest::builder().put_request(put).build()
+}
