@@ -103,7 +103,7 @@ pub fn client(endpoint: &str, http: SharedHttpClient) -> Client {
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
         .endpoint_url(endpoint)
-        .retry_config(RetryConfig::standard().with_max_attempts(5))
+        .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(50)))
         .http_client(http);
     Client::from_conf(config.build())
 }
@@ -146,7 +146,15 @@ impl Table {
     /// # Panics
     /// When the engine fails.
     pub async fn rows(&self) -> Vec<Row> {
-        let pages = self.client().scan().table_name(&self.name).consistent_read(true).into_paginator().items().send();
-        pages.collect::<Result<Vec<_>, _>>().await.unwrap()
+        rows(&self.client(), &self.name).await
     }
+}
+
+/// Every row of a table.
+///
+/// # Panics
+/// When the engine fails.
+pub async fn rows(client: &Client, table: &str) -> Vec<Row> {
+    let pages = client.scan().table_name(table).consistent_read(true).into_paginator().items().send();
+    pages.collect::<Result<Vec<_>, _>>().await.unwrap()
 }
