@@ -23,7 +23,7 @@ use crate::dynamodb::{self, DynamoDbError, Embedded};
 use crate::gateway::{self, Gateway};
 use crate::lambda::build::{self, BuildError, Plan};
 use crate::lambda::{Endpoint, Host, Invoker, Logs, Names, Services, StartError, api};
-use crate::net::reachable;
+use crate::net::{is_listening, reachable};
 use crate::stack::Stack;
 use crate::template::{self, TemplateError};
 
@@ -155,7 +155,8 @@ impl Running {
     /// The object behind `ready `.
     #[must_use]
     pub fn ready_json(&self) -> String {
-        serde_json::json!(self.addresses).to_string()
+        // Five strings always have a JSON form.
+        serde_json::to_string(&self.addresses).unwrap_or_default()
     }
 
     /// Closes all connections, lets their `$disconnect` run, and ends everything that was started.
@@ -269,10 +270,13 @@ async fn start_functions(
     stack: &Stack,
     services: &Services,
 ) -> Result<(Invoker, Option<JoinHandle<()>>), DevError> {
+    let logs = &options.logs;
     if let Some(endpoint) = &options.lambda_endpoint {
+        if !is_listening(endpoint).await {
+            logs.warn(&format!("nothing listens at --lambda-endpoint {endpoint} yet, so no function can run"));
+        }
         return Ok((Invoker::Endpoint(Endpoint::new(endpoint).for_stack(stack)), None));
     }
-    let logs = &options.logs;
     let plan = Plan::new(stack).await?;
     let programs = if options.no_build {
         plan.existing(options.release)?

@@ -19,7 +19,7 @@ pub(super) fn router(stack: &Stack, addresses: &Addresses) -> Router {
     let page = page(stack, addresses);
     let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src *; \
                   img-src data:; frame-ancestors 'none'";
-    Router::new().route("/", get(|| async move { ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)) }))
+    Router::new().route("/", get(move || async move { ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)) }))
 }
 
 fn page(stack: &Stack, addresses: &Addresses) -> String {

@@ -36,10 +36,12 @@ async fn run(mut watch: Watch, plan: &Plan, release: bool, host: &Host, logs: &A
         if changed.is_empty() {
             continue;
         }
-        // A function that does not start any more has said so.
-        if host.warm().await.is_ok() {
-            let names: Vec<_> = changed.iter().map(|id| host.label(id)).collect();
-            logs.say(&format!("live again after {:.1} s: {}", started.elapsed().as_secs_f64(), names.join(", ")));
+        match host.warm().await {
+            Ok(()) => {
+                let names: Vec<_> = changed.iter().map(|id| host.label(id)).collect();
+                logs.say(&format!("live again after {:.1} s: {}", started.elapsed().as_secs_f64(), names.join(", ")));
+            }
+            Err(error) => logs.error(&error.to_string()),
         }
     }
 }

@@ -97,6 +97,9 @@ impl Environment {
         if let Some(code) = launch.function.code.as_deref().filter(|code| code.is_dir()) {
             command.current_dir(code);
         }
+        // Ctrl-C at a terminal reaches the whole group of the foreground: functions must live on for `$disconnect`.
+        #[cfg(unix)]
+        command.process_group(0);
         let mut child = command.spawn()?;
         let output = Output::of(&mut child, &launch.label, &launch.logs);
         let exchange = Exchange::new();

@@ -73,7 +73,7 @@ impl Host {
     /// Starts one process of each function that has a program, so that the first event finds it running.
     ///
     /// # Errors
-    /// With an account of the first function that does not start.
+    /// With an account of the first function that does not start, for the caller to show.
     pub async fn warm(&self) -> Result<(), StartError> {
         let starts = self.pools.values().map(|pool| async {
             pool.warm().await.map_err(|failure| StartError { report: failure.report(pool.label()) })

@@ -72,7 +72,11 @@ struct Broken {
 /// Why no process can take an event.
 enum NoEnvironment {
     Missing(String),
-    Failed(InitFailure),
+    Failed {
+        failure: InitFailure,
+        /// It is the first one of this program, so nobody has been told.
+        is_news: bool,
+    },
 }
 
 impl Pool {
@@ -112,7 +116,7 @@ impl Pool {
         true
     }
 
-    /// Starts a first process, unless there is one or the function has no program to run.
+    /// Starts a first process, unless there is one or the function has no program to run. The caller tells of a failure.
     pub(super) async fn warm(&self) -> Result<(), InitFailure> {
         let Ok(_place) = self.places.acquire().await else { return Ok(()) };
         if !self.state().idle.is_empty() || *self.stop.borrow() {
@@ -124,7 +128,7 @@ impl Pool {
                 Ok(())
             }
             Err(NoEnvironment::Missing(_)) => Ok(()),
-            Err(NoEnvironment::Failed(failure)) => Err(failure),
+            Err(NoEnvironment::Failed { failure, .. }) => Err(failure),
         }
     }
 
@@ -146,13 +150,18 @@ impl Pool {
         match self.take().await {
             Ok(environment) => Ok(self.run(environment, request_id, payload, started).await),
             Err(NoEnvironment::Missing(reason)) => Err(self.unavailable(reason)),
-            Err(NoEnvironment::Failed(failure)) => Ok(Invocation {
-                request_id,
-                payload: failure.payload,
-                function_error: Some(result::UNHANDLED.to_owned()),
-                duration: started.elapsed(),
-                log: failure.lines.join("\n"),
-            }),
+            Err(NoEnvironment::Failed { failure, is_news }) => {
+                if is_news {
+                    self.launch.logs.error(&failure.report(self.label()));
+                }
+                Ok(Invocation {
+                    request_id,
+                    payload: failure.payload,
+                    function_error: Some(result::UNHANDLED.to_owned()),
+                    duration: started.elapsed(),
+                    log: failure.lines.join("\n"),
+                })
+            }
         }
     }
 
@@ -213,7 +222,7 @@ impl Pool {
         let (program, generation) = {
             let state = self.state();
             if let Some(broken) = state.broken.as_ref().filter(|broken| broken.until > Instant::now()) {
-                return Err(NoEnvironment::Failed(broken.failure.clone()));
+                return Err(NoEnvironment::Failed { failure: broken.failure.clone(), is_news: false });
             }
             match &state.program {
                 Program::Missing(reason) => return Err(NoEnvironment::Missing(reason.clone())),
@@ -222,26 +231,21 @@ impl Pool {
         };
         let environment = Environment::start(&self.launch, &program, generation).await;
         environment.map_err(|failure| {
-            self.record(generation, &failure);
-            NoEnvironment::Failed(failure)
+            let is_news = self.record(generation, &failure);
+            NoEnvironment::Failed { failure, is_news }
         })
     }
 
-    /// Remembers a failed start, so that the next attempt waits, longer each time; says so once per program.
-    fn record(&self, generation: u64, failure: &InitFailure) {
-        let first = {
-            let mut state = self.state();
-            if state.generation != generation {
-                return;
-            }
-            let failures = state.broken.as_ref().map_or(0, |broken| broken.failures) + 1;
-            let pause = Duration::from_millis(500 << failures.min(6)).min(LONGEST_PAUSE);
-            state.broken = Some(Broken { failures, until: Instant::now() + pause, failure: failure.clone() });
-            failures == 1
-        };
-        if first {
-            self.launch.logs.error(&failure.report(self.label()));
+    /// Remembers a failed start, so that the next attempt waits, longer each time; whether it is the program's first.
+    fn record(&self, generation: u64, failure: &InitFailure) -> bool {
+        let mut state = self.state();
+        if state.generation != generation {
+            return false;
         }
+        let failures = state.broken.as_ref().map_or(0, |broken| broken.failures) + 1;
+        let pause = Duration::from_millis(500 << failures.min(6)).min(LONGEST_PAUSE);
+        state.broken = Some(Broken { failures, until: Instant::now() + pause, failure: failure.clone() });
+        failures == 1
     }
 
     /// Keeps a process for the next event, unless its program has been replaced meanwhile.

@@ -96,7 +96,7 @@ impl Exchange {
     /// Takes the channel for `request_id`'s answer, if that is the event which the process works on.
     fn take(&self, request_id: &str) -> Option<oneshot::Sender<Answer>> {
         let mut current = self.current();
-        if !current.as_ref().is_some_and(|current| current.request_id == request_id) {
+        if current.as_ref().is_none_or(|current| current.request_id != request_id) {
             return None;
         }
         current.take().map(|current| current.answer)

@@ -1,5 +1,9 @@
 //! Tests of the Lambda host, the development gateway and the command line with real processes.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
+mod commands;
+mod dev;
 mod host;
 mod invoke_api;
+mod project;
 mod support;

@@ -98,7 +98,12 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 
 /// Whether a process with this id exists and is no zombie.
 pub(crate) fn is_running(pid: u64) -> bool {
-    let status = std::process::Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
-    let state = String::from_utf8_lossy(&status.stdout);
-    !state.trim().is_empty() && !state.trim().starts_with('Z')
+    let state = if std::path::Path::new("/proc/self/stat").exists() {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()).unwrap_or_default()
+    } else {
+        let ps = std::process::Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
+        String::from_utf8_lossy(&ps.stdout).trim().to_owned()
+    };
+    !state.is_empty() && !state.starts_with('Z')
 }
