@@ -1,5 +1,7 @@
 //! Tests of the whole, in one binary.
 
+#![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
+
 mod bad_input;
 mod delivery;
 mod end_to_end;
