@@ -96,6 +96,9 @@ async fn a_changed_source_is_live_again_and_a_broken_one_changes_nothing() {
 
     project.answer("v3");
     answers(&ready, "v3").await;
+
+    project.write("template.yaml", "{}");
+    dev.says("the template has changed: restart").await;
 }
 
 #[tokio::test]
