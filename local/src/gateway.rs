@@ -121,7 +121,7 @@ impl Gateway {
     }
 
     /// The gateway's paths, as the fallback of a router: merge it with one that has the server's other routes.
-    /// What no stage claims is answered 403, as API Gateway does. Serve it with [`serve`].
+    /// What no stage claims is answered 403, as API Gateway does. Serve it with [`serve()`].
     pub fn router(&self) -> Router {
         Router::new().fallback(dispatch).with_state(Arc::clone(&self.0))
     }

@@ -14,6 +14,9 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use crate::config::{ConfigError, optional, required};
 
+/// DynamoDB answers within milliseconds, so the SDK's first pause of a second would be most of a client's wait.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
 /// Where AWS is, and as whom we call it.
 #[derive(Debug, Clone)]
 pub struct Aws {
@@ -62,7 +65,7 @@ impl Aws {
             .credentials_provider(self.credentials.clone())
             .http_client(self.http.clone())
             .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(5));
+            .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(FIRST_BACKOFF));
         config.set_endpoint_url(self.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }

@@ -87,8 +87,8 @@ async fn dynamodb_local() -> Option<String> {
 
 fn spawn(folder: &Path) -> (Child, u16) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let script = r#"java -Djava.library.path="$1" -cp "$1/*" com.amazonaws.services.dynamodbv2.local.main.ServerRunner \
-        -inMemory -disableTelemetry -port "$2" >/dev/null 2>&1 & cat >/dev/null; kill $!"#;
+    let script = r#"java -Djava.library.path="$1" -cp "$1/*" software.amazon.dynamodb.services.local.main.ServerRunner \
+        -inMemory -sharedDb -disableTelemetry -port "$2" >/dev/null 2>&1 & cat >/dev/null; kill $!"#;
     let mut command = Command::new("sh");
     command.args(["-c", script, "dynamodb-local"]).arg(folder).arg(port.to_string());
     let child = command.stdin(Stdio::piped()).spawn().unwrap();
@@ -103,7 +103,7 @@ pub fn client(endpoint: &str, http: SharedHttpClient) -> Client {
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
         .endpoint_url(endpoint)
-        .retry_config(RetryConfig::standard().with_max_attempts(5))
+        .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(50)))
         .http_client(http);
     Client::from_conf(config.build())
 }
@@ -146,7 +146,15 @@ impl Table {
     /// # Panics
     /// When the engine fails.
     pub async fn rows(&self) -> Vec<Row> {
-        let pages = self.client().scan().table_name(&self.name).consistent_read(true).into_paginator().items().send();
-        pages.collect::<Result<Vec<_>, _>>().await.unwrap()
+        rows(&self.client(), &self.name).await
     }
+}
+
+/// Every row of a table.
+///
+/// # Panics
+/// When the engine fails.
+pub async fn rows(client: &Client, table: &str) -> Vec<Row> {
+    let pages = client.scan().table_name(table).consistent_read(true).into_paginator().items().send();
+    pages.collect::<Result<Vec<_>, _>>().await.unwrap()
 }

@@ -1,7 +1,11 @@
 //! What the tests of the whole are made of: real engines, real sockets, and faults where none can be had otherwise.
 
+#![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
+
+pub mod client;
 pub mod engine;
 pub mod faults;
+pub mod stack;
 pub mod standin;
 
 use std::time::{Duration, Instant};

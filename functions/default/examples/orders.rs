@@ -46,3 +46,61 @@ async fn main() -> Result<(), Error> {
     };
     run(service_fn(|event: LambdaEvent<_>| handle(&deps, event.payload))).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ::tests::engine::Engine;
+    use ::tests::standin::Standin;
+    use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+    use serde_json::{Value, json};
+    use tidings::ConnectionId;
+    use tidings::protocol::Protocol;
+    use tidings::registry::Connection;
+
+    use super::*;
+
+    async fn deps() -> Deps {
+        let table = Engine::Embedded.table().await.unwrap();
+        let sockets = Standin::start().await.client(Duration::from_secs(1));
+        Deps { registry: Registry::new(table.client(), &table.name), sockets, router: router() }
+    }
+
+    async fn ask(deps: &Deps, frame: Value) -> Value {
+        let event: ApiGatewayWebsocketProxyRequest = serde_json::from_value(json!({
+            "requestContext": {"connectionId": "c", "connectedAt": 1, "requestTimeEpoch": 2},
+            "body": frame.to_string(),
+        }))
+        .unwrap();
+        let Some(aws_lambda_events::encodings::Body::Text(reply)) = handle(deps, event).await.unwrap().body else {
+            panic!("a reply should come")
+        };
+        serde_json::from_str(&reply).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_watches_an_order_is_subscribed_to_its_topic() {
+        let deps = deps().await;
+        let id = ConnectionId::parse("c").unwrap();
+        let (socket, protocol) = (id.first_socket(), Protocol::default());
+        let connection = Connection { id: id.clone(), socket, user: None, protocol, connected_at: 1, topics: vec![] };
+        deps.registry.connect(&connection).await.unwrap();
+        let reply = ask(&deps, json!({"action": "orders.watch", "order": 42, "id": 1})).await;
+        assert_eq!(reply, json!({"type": "ack", "id": 1, "data": {"topic": "orders/42"}}));
+        let topics = deps.registry.connection(&id).await.unwrap().unwrap().topics;
+        assert_eq!(topics, [Topic::parse("orders/42").unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_told_and_names_the_field() {
+        let deps = deps().await;
+        for (frame, message) in [
+            (json!({"action": "orders.watch"}), "the fields of \"orders.watch\" are not valid: missing field `order`"),
+            (json!({"action": "orders.watch", "order": 0}), "`order` is 0; order numbers start at 1"),
+        ] {
+            let reply = ask(&deps, frame).await;
+            assert_eq!((&reply["code"], &reply["message"]), (&json!("BadRequest"), &json!(message)));
+        }
+    }
+}

@@ -32,7 +32,7 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    /// Reads a request. Names have the client's case if the request came through [`super::serve`].
+    /// Reads a request. Names have the client's case if the request came through [`serve()`](super::serve()).
     pub(super) fn new(request: &Request) -> Self {
         let target = request.uri().path_and_query().map_or("", |target| target.as_str());
         let headers = match request.extensions().get::<RawHead>() {

@@ -176,22 +176,19 @@ async fn read(
             // Tungstenite answers pings. They do not count as traffic: whether they do on AWS is unknown, and a
             // client that relied on it would be cut off there.
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
-            Err(error) => {
-                let ending = Ending::from_error(&error);
-                if ending.farewell == Farewell::Close {
-                    let error = &error as &dyn std::error::Error;
-                    warn!(
-                        connection.id = connection.id(),
-                        status = ending.code,
-                        error,
-                        "closing because of a bad frame"
-                    );
-                }
-                return ending;
-            }
+            Err(error) => return broken(connection, &error),
         }
     }
     Ending::lost()
+}
+
+fn broken(connection: &Connection, error: &Error) -> Ending {
+    let ending = Ending::from_error(error);
+    if ending.farewell == Farewell::Close {
+        let error = error as &dyn std::error::Error;
+        warn!(connection.id = connection.id(), status = ending.code, error, "closing because of a bad frame");
+    }
+    ending
 }
 
 /// A slow client holds up only this; reading and the clock go on.

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use aws_sdk_apigatewaymanagement::Client;
-use aws_sdk_apigatewaymanagement::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_apigatewaymanagement::error::{DisplayErrorContext, SdkError};
 use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
 use aws_sdk_apigatewaymanagement::primitives::Blob;
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::{DeliveryError, MAX_MESSAGE_BYTES};
 use crate::ids::Socket;
@@ -51,7 +52,7 @@ fn outcome(error: &SdkError<PostToConnectionError>) -> Outcome {
             _ => Outcome::Passing(reason),
         };
     };
-    let message = service.err().message().unwrap_or_default();
+    let message = message(service.raw().body().bytes().unwrap_or_default());
     let reason = |status: u16| format!("status {status}: {message}");
     match service.raw().status().as_u16() {
         400 if message.starts_with("Invalid connectionId") => Outcome::Invalid,
@@ -62,6 +63,13 @@ fn outcome(error: &SdkError<PostToConnectionError>) -> Outcome {
         status @ 500.. => Outcome::Passing(reason(status)),
         status => Outcome::Refused(reason(status)),
     }
+}
+
+/// What an answer's body says; the SDK drops it where API Gateway names no error type.
+fn message(body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = body.get("message").or_else(|| body.get("Message"));
+    message.and_then(Value::as_str).unwrap_or("no reason given").to_owned()
 }
 
 /// The messages of one notification: each encoded once for all that receive the same bytes.

@@ -29,6 +29,7 @@ const READ_AHEAD: usize = 500;
 const MAX_REMOVALS: usize = 16;
 
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Page = (Members, Result<Vec<Member>, RegistryError>);
 
 /// A member on its way, with what happened to it so far.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ pub(super) struct Run<'a> {
     report: Report,
     window: Window,
     /// The next members, on their way from the registry; `None` at the end of the audience.
-    reading: Option<Later<(Members, Result<Vec<Member>, RegistryError>)>>,
+    reading: Option<Later<Page>>,
     /// Members read, while there are too many to read on.
     read: Option<Members>,
     ready: VecDeque<Attempt>,

@@ -1,0 +1,226 @@
+//! Delivery against sockets that misbehave on demand, with the real registry behind it.
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tests::engine::{Engine, Table};
+use tests::standin::{Behaviour, Standin};
+use tidings::NotificationId;
+use tidings::delivery::{Delivery, DeliveryError, Limits, Report};
+use tidings::notification::{Carrier, Notification};
+use tidings::protocol::Protocol;
+use tidings::registry::{Connection, Registry};
+use tokio::time::Instant;
+
+use crate::registry::{connection, registry};
+
+const HOUR_MS: i64 = 3_600_000;
+const LIMITS: Limits = Limits { pushes_per_second: 20_000.0, max_in_flight: 64 };
+
+/// Milliseconds since the epoch, the same for every test of a run.
+fn now() -> i64 {
+    static NOW: OnceLock<i64> = OnceLock::new();
+    *NOW.get_or_init(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        i64::try_from(since.as_millis()).unwrap()
+    })
+}
+
+struct Setup {
+    table: Table,
+    standin: Standin,
+    registry: Registry,
+}
+
+impl Setup {
+    async fn new() -> Self {
+        let table = Engine::Embedded.table().await.unwrap();
+        let registry = registry(&table);
+        Self { table, standin: Standin::start().await, registry }
+    }
+
+    /// Connects a client that has been there for an hour.
+    async fn old(&self, id: &str, behaviour: Behaviour) -> Connection {
+        self.connect(id, now() - HOUR_MS, behaviour).await
+    }
+
+    /// Connects a client a second ago.
+    async fn young(&self, id: &str, behaviour: Behaviour) -> Connection {
+        self.connect(id, now() - 1_000, behaviour).await
+    }
+
+    async fn connect(&self, id: &str, connected_at: i64, behaviour: Behaviour) -> Connection {
+        let connected = Connection { connected_at, ..connection(id, Some("u"), &["t"]) };
+        self.registry.connect(&connected).await.unwrap();
+        self.standin.add(id, behaviour);
+        connected
+    }
+
+    fn delivery(&self, limits: Limits) -> Delivery {
+        Delivery::new(self.standin.client(Duration::from_millis(300)), self.registry.clone(), limits)
+    }
+
+    async fn deliver(&self, text: &str) -> Result<Report, DeliveryError> {
+        self.delivery(LIMITS).deliver(&notification(text), now(), after(Duration::from_secs(60))).await
+    }
+
+    async fn is_registered(&self, connected: &Connection) -> bool {
+        self.registry.connection(&connected.id).await.unwrap().is_some()
+    }
+
+    fn messages(&self, id: &str) -> usize {
+        self.standin.used(id).messages.len()
+    }
+}
+
+fn notification(text: &str) -> Notification {
+    Notification::parse(text, &Carrier { id: NotificationId::parse("n").unwrap(), at: now() }).unwrap()
+}
+
+fn after(time: Duration) -> Instant {
+    Instant::now() + time
+}
+
+const TOPIC: &str = r#"{"to":{"topic":"t"},"data":{"n":1}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stale_connections_are_removed_and_everyone_else_is_reached() {
+    let setup = Setup::new().await;
+    for index in 0..300 {
+        let behaviour = match index % 10 {
+            0 => Behaviour::Gone,
+            1 => Behaviour::Invalid,
+            2 => Behaviour::Answers(429, 1),
+            3 => Behaviour::Answers(500, 2),
+            _ => Behaviour::Takes,
+        };
+        setup.old(&format!("c{index}"), behaviour).await;
+    }
+    let report = setup.deliver(TOPIC).await.unwrap();
+    assert_eq!((report.audience, report.delivered, report.gone, report.throttled), (300, 240, 60, 30), "{report:?}");
+    assert_eq!((report.slow, report.failed, report.pending), (0, 0, 0), "{report:?}");
+    for (id, messages) in setup.standin.counts() {
+        let index: usize = id[1..].parse().unwrap();
+        assert_eq!(messages, usize::from(index % 10 > 1), "{id}");
+    }
+    assert_eq!(setup.table.rows().await.len(), 3 * 240, "nothing of those that are gone is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphaned_membership_is_removed_by_the_push_that_finds_nobody() {
+    let setup = Setup::new().await;
+    crate::registry::fill(&setup.table, "t", 5).await;
+    // Orphans of an hour ago: the pattern of `fill` connected at the suite's fixed time.
+    let late = crate::registry::NOW + HOUR_MS;
+    let notification =
+        Notification::parse(TOPIC, &Carrier { id: NotificationId::parse("n").unwrap(), at: late }).unwrap();
+    let report = setup.delivery(LIMITS).deliver(&notification, late, after(Duration::from_secs(60))).await.unwrap();
+    assert_eq!((report.audience, report.gone), (5, 5), "{report:?}");
+    assert_eq!(setup.table.rows().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_in_its_handshake_is_kept_and_gets_the_message_once_it_is_through() {
+    let setup = Setup::new().await;
+    let connected = setup.young("c", Behaviour::GoneFor(Duration::from_secs(1))).await;
+    let report = setup.deliver(TOPIC).await.unwrap();
+    assert_eq!((report.delivered, report.gone, report.pending), (1, 0, 0), "{report:?}");
+    assert!(setup.is_registered(&connected).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_takes_too_long_is_pending_and_its_row_stays() {
+    let setup = Setup::new().await;
+    let connected = setup.young("c", Behaviour::Gone).await;
+    let report = setup.deliver(TOPIC).await.unwrap();
+    assert_eq!((report.audience, report.pending, report.gone), (1, 1, 0), "{report:?}");
+    assert!(setup.is_registered(&connected).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_throttled_again_and_again_is_slow_and_holds_nobody_up() {
+    let setup = Setup::new().await;
+    let slow = setup.old("slow", Behaviour::Answers(429, u32::MAX)).await;
+    setup.old("quick", Behaviour::Takes).await;
+    let report = setup.deliver(TOPIC).await.unwrap();
+    assert_eq!((report.slow, report.delivered, report.throttled), (1, 1, 6), "{report:?}");
+    assert!(setup.is_registered(&slow).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_hangs_is_given_up_and_tried_again() {
+    let setup = Setup::new().await;
+    setup.old("once", Behaviour::HangsOnce).await;
+    setup.old("always", Behaviour::Hangs).await;
+    let report = setup.deliver(TOPIC).await.unwrap();
+    assert_eq!((report.delivered, report.failed), (1, 1), "{report:?}");
+    assert_eq!(setup.messages("once"), 1);
+    assert_eq!(setup.standin.used("always").posts, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misconfiguration_fails_the_notification_at_once() {
+    let setup = Setup::new().await;
+    for index in 0..500 {
+        setup.old(&format!("c{index}"), Behaviour::Answers(403, u32::MAX)).await;
+    }
+    let error = setup.deliver(TOPIC).await.unwrap_err();
+    assert!(matches!(&error, DeliveryError::Forbidden { reason } if reason == "status 403: injected"), "{error:?}");
+    let posts: u32 = (0..500).map(|index| setup.standin.used(&format!("c{index}")).posts).sum();
+    assert!(posts <= 64, "{posts} posts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_too_large_reaches_nobody_and_says_how_large_it_is() {
+    let setup = Setup::new().await;
+    setup.old("c", Behaviour::Takes).await;
+    let text = format!(r#"{{"to":{{"topic":"t"}},"data":"{}"}}"#, "x".repeat(128 * 1024));
+    let error = setup.deliver(&text).await.unwrap_err().to_string();
+    assert!(error.starts_with("the message would be 1311"), "{error}");
+    assert_eq!(setup.messages("c"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_connection_gets_it_once_in_its_own_protocol_under_the_first_target_that_names_it() {
+    let setup = Setup::new().await;
+    setup.old("json", Behaviour::Takes).await;
+    let raw = Connection { protocol: Protocol::Raw, ..setup.old("raw", Behaviour::Takes).await };
+    setup.registry.connect(&raw).await.unwrap();
+    let text =
+        r#"{"to":[{"topic":"none"},{"user":"u"},{"topic":"t"},"everyone",{"connection":"raw"}],"data":{"n": 1}}"#;
+    let report = setup.deliver(text).await.unwrap();
+    assert_eq!((report.audience, report.delivered), (2, 2), "{report:?}");
+    assert_eq!(setup.standin.used("raw").messages, [r#"{"n": 1}"#]);
+    let message = format!(r#"{{"type":"message","id":"n","at":{},"ttl":3600,"data":{{"n": 1}}}}"#, now());
+    assert_eq!(setup.standin.used("json").messages, [message]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_that_are_left_out_get_nothing_and_do_not_count() {
+    let setup = Setup::new().await;
+    setup.old("a", Behaviour::Takes).await;
+    setup.old("b", Behaviour::Takes).await;
+    let report = setup.deliver(r#"{"to":"everyone","except":["a"],"data":1}"#).await.unwrap();
+    assert_eq!((report.audience, setup.messages("a"), setup.messages("b")), (1, 0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_past_its_time_to_live_is_dropped_and_counted() {
+    let setup = Setup::new().await;
+    setup.old("c", Behaviour::Takes).await;
+    let text = format!(r#"{{"to":{{"topic":"t"}},"data":1,"ttl":5,"at":{}}}"#, now() - 5_001);
+    let report = setup.deliver(&text).await.unwrap();
+    assert_eq!((report.expired, report.audience, setup.messages("c")), (1, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audience_that_is_too_large_for_the_time_left_fails_with_what_was_done() {
+    let setup = Setup::new().await;
+    for index in 0..200 {
+        setup.old(&format!("c{index}"), Behaviour::Takes).await;
+    }
+    let delivery = setup.delivery(Limits { pushes_per_second: 50.0, max_in_flight: 64 });
+    let outcome = delivery.deliver(&notification(TOPIC), now(), after(Duration::from_secs(1))).await;
+    let Err(DeliveryError::AudienceTooLarge(report)) = outcome else { panic!("{outcome:?}") };
+    assert!((20..=55).contains(&report.delivered), "{report:?}");
+}

@@ -1,0 +1,121 @@
+//! Real clients, the functions' own binaries, the gateway and DynamoDB.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::client::Client;
+use tests::eventually;
+use tests::stack::Stack;
+use tidings::ConnectionId;
+use tidings::protocol::Protocol;
+use tidings::registry::Connection;
+
+async fn notify(stack: &Stack, notification: Value) -> Value {
+    let answer = stack.invoke("notifier", &notification.to_string()).await;
+    assert!(!answer.failed, "{answer:?}");
+    answer.payload
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_reaches_those_whom_it_is_for_until_they_leave() {
+    let stack = Stack::start(&[]).await;
+    let (mut one, mut other) = (Client::connect(stack.url()).await, Client::connect(stack.url()).await);
+    one.subscribe("orders/42").await;
+    other.subscribe("orders/42").await;
+
+    let report = notify(&stack, json!({"to": {"topic": "orders/42"}, "data": {"n": 1}})).await;
+    assert_eq!((&report["audience"], &report["delivered"]), (&json!(2), &json!(2)), "{report}");
+    for client in [&mut one, &mut other] {
+        let message = client.json().await;
+        assert_eq!(message["type"], "message");
+        assert_eq!((&message["topic"], &message["data"]), (&json!("orders/42"), &json!({"n": 1})), "{message}");
+        assert_eq!(message["id"], report["id"]);
+    }
+
+    let reply = other.ask(json!({"action": "unsubscribe", "topic": "orders/42", "id": 2})).await;
+    assert_eq!(reply, json!({"type": "ack", "id": 2}));
+    notify(&stack, json!({"to": {"topic": "orders/42"}, "data": 2})).await;
+    assert_eq!(one.json().await["data"], 2);
+    other.hears_nothing().await;
+
+    notify(&stack, json!({"to": "everyone", "data": 3})).await;
+    assert_eq!((&one.json().await["data"], &other.json().await["data"]), (&json!(3), &json!(3)));
+
+    one.close().await;
+    other.close().await;
+    eventually("an empty table", Duration::from_secs(20), async || stack.rows().await.is_empty().then_some(())).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_topics_and_connections_named_together_get_it_once_each_in_their_own_protocol() {
+    let stack = Stack::start(&[]).await;
+    let url = |query: &str| format!("{}?{query}", stack.url());
+    let mut alice = Client::offer(&url("user=alice&topic=a&topic=b"), &["tidings.v1.json"]).await.unwrap();
+    let mut raw = Client::offer(&url("user=alice&topic=b"), &["graphql-ws", "raw"]).await.unwrap();
+    let mut bob = Client::connect(&url("user=bob&protocol=raw")).await;
+    assert_eq!((alice.subprotocol.as_deref(), raw.subprotocol.as_deref()), (Some("tidings.v1.json"), Some("raw")));
+    assert_eq!(bob.subprotocol, None);
+
+    let who = bob.ask(json!({"action": "whoami"})).await;
+    assert_eq!((&who["type"], &who["user"], &who["topics"]), (&json!("whoami"), &json!("bob"), &json!([])), "{who}");
+    let to = json!([{"topic": "b"}, {"user": "alice"}, {"connection": who["connection"]}, {"topic": "a"}]);
+    let report = notify(&stack, json!({"to": to, "type": "t", "data": "hi", "dataType": "text"})).await;
+    assert_eq!(report["delivered"], 3, "{report}");
+    let message = alice.json().await;
+    assert_eq!((&message["topic"], &message["event"], &message["data"]), (&json!("b"), &json!("t"), &json!("hi")));
+    assert_eq!((raw.text().await, bob.text().await), ("hi".to_owned(), "hi".to_owned()));
+    alice.hears_nothing().await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stale_connections_hold_nobody_up_and_are_gone_from_the_table_afterwards() {
+    let stack = Stack::start(&[]).await;
+    let mut live = Client::connect(&format!("{}?topic=t", stack.url())).await;
+    for number in 0..60 {
+        // As API Gateway writes ids, of sockets that it does not have.
+        let id = ConnectionId::parse(format!("BFHPhfCWIAM{number:02}lQ=")).unwrap();
+        let stale = Connection {
+            socket: id.first_socket(),
+            user: None,
+            protocol: Protocol::TidingsV1Json,
+            connected_at: milliseconds() - 3_600_000,
+            topics: vec![tidings::Topic::parse("t").unwrap()],
+            id,
+        };
+        stack.registry().connect(&stale).await.unwrap();
+    }
+    let report = notify(&stack, json!({"to": {"topic": "t"}, "data": 1})).await;
+    assert_eq!((&report["delivered"], &report["gone"]), (&json!(1), &json!(60)), "{report}");
+    assert_eq!(live.json().await["data"], 1);
+    assert_eq!(stack.rows().await.len(), 2, "the live connection and its topic");
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_the_table_has_lost_is_told_and_closed_so_that_it_comes_back() {
+    let stack = Stack::start(&[]).await;
+    let mut client = Client::connect(stack.url()).await;
+    let who = client.ask(json!({"action": "whoami"})).await;
+    let id = ConnectionId::parse(who["connection"].as_str().unwrap()).unwrap();
+    stack.registry().disconnect(&id, &id.first_socket()).await.unwrap();
+    let reply = client.ask(json!({"action": "subscribe", "topic": "t", "id": 7})).await;
+    assert_eq!((&reply["code"], &reply["id"]), (&json!("NotConnected"), &json!(7)), "{reply}");
+    client.closed().await;
+    eventually("nothing left", Duration::from_secs(20), async || stack.rows().await.is_empty().then_some(())).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_anonymous_access_is_off_nobody_gets_in_without_an_authorizer() {
+    let stack = Stack::start(&[("AllowAnonymous", "false")]).await;
+    assert_eq!(Client::offer(&format!("{}?user=mallory", stack.url()), &[]).await.unwrap_err(), 401);
+    assert_eq!(stack.rows().await, []);
+    stack.stop().await;
+}
+
+fn milliseconds() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
