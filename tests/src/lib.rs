@@ -5,6 +5,7 @@
 pub mod client;
 pub mod engine;
 pub mod faults;
+pub mod queues;
 pub mod stack;
 pub mod standin;
 
