@@ -1,11 +1,14 @@
 //! The development gateway: a local API Gateway, Lambda and DynamoDB for WebSocket applications.
 
 pub mod command;
+mod destination;
 pub mod dev;
 pub mod dynamodb;
 mod error;
+pub mod event_sources;
 pub mod gateway;
 pub mod lambda;
 mod net;
+pub mod sqs;
 pub mod stack;
 pub mod template;
