@@ -78,6 +78,33 @@ impl Stack {
         Answer { payload: serde_json::from_slice(&payload).unwrap(), failed: answer.function_error.is_some() }
     }
 
+    /// Puts a message into one of the stack's queues.
+    ///
+    /// # Panics
+    /// When the queue does not take it.
+    pub async fn send(&self, queue: &str, body: &str) {
+        let request = self.sqs().send_message().queue_url(self.queue_url(queue)).message_body(body);
+        request.send().await.unwrap();
+    }
+
+    /// What is in one of the stack's queues now, at most ten messages.
+    ///
+    /// # Panics
+    /// When the queue does not answer.
+    pub async fn receive(&self, queue: &str) -> Vec<aws_sdk_sqs::types::Message> {
+        let request = self.sqs().receive_message().queue_url(self.queue_url(queue)).max_number_of_messages(10);
+        let request = request.message_attribute_names("All").visibility_timeout(0);
+        request.send().await.unwrap().messages.unwrap_or_default()
+    }
+
+    fn sqs(&self) -> aws_sdk_sqs::Client {
+        crate::queues::client(&self.running.addresses.sqs)
+    }
+
+    fn queue_url(&self, queue: &str) -> String {
+        format!("{}/123456789012/{queue}", self.running.addresses.sqs)
+    }
+
     /// Stops everything.
     pub async fn stop(self) {
         self.running.shutdown().await;

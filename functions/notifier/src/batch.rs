@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidings::NotificationId;
 use tidings::fanout::{FanOutError, Segment, Shift};
-use tidings::notification::{Carrier, Notification};
+use tidings::notification::{Carrier, MAX_TTL_SECONDS, Notification};
 use tidings::queue::{DeadLetter, QueueError};
 
 use crate::trigger::{Answer, Batch, Message, Record, Unreadable};
@@ -109,7 +109,7 @@ fn segment(deps: &Deps, record: &Record, now: i64) -> Result<Segment, String> {
         return Segment::parse(&message.body).map_err(|error| tidings::describe(&error));
     }
     let id = NotificationId::parse(&record.id).map_err(|error| error.to_string())?;
-    let carrier = Carrier { id, at: record.at.unwrap_or(now) };
+    let carrier = Carrier { id, at: credible(record.at, now) };
     // Whoever writes to the notification queue means a notification, well formed or not.
     let is_meant = queue.is_some_and(|queue| deps.notification_queue.as_deref() == Some(queue));
     let notification = if is_meant || shape::is_notification(&record.data) {
@@ -118,6 +118,12 @@ fn segment(deps: &Deps, record: &Record, now: i64) -> Result<Segment, String> {
         deps.rules.shape(record, &carrier).map_err(|error| error.to_string())
     };
     Ok(Segment::whole(notification?, now))
+}
+
+/// The event's own time, unless no queue could have held it for so long: then it is a replay, or an example, and means now.
+fn credible(at: Option<i64>, now: i64) -> i64 {
+    let oldest = now - i64::from(MAX_TTL_SECONDS) * 1_000;
+    at.filter(|at| (oldest..=now).contains(at)).unwrap_or(now)
 }
 
 /// Keeps what can never succeed; it then counts as handled.

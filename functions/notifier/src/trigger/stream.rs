@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value, json};
 use tidings::decode_base64;
 
-use super::{Read, Record, Unreadable, json_or_text, parse, raw};
+use super::{Read, Record, Unreadable, json_or_text, last_of_arn, parse, raw};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -72,7 +72,7 @@ pub(super) fn read_kinesis(record: &RawValue) -> Read {
     let bytes = decode_base64(&kinesis.data).ok_or_else(|| refused("its data is not base64"))?;
     // What is not text reaches clients as Kinesis wrote it: in base64.
     let text = String::from_utf8(bytes).unwrap_or(kinesis.data);
-    let stream = arn.rsplit('/').next().unwrap_or_default();
+    let stream = last_of_arn(&arn).trim_start_matches("stream/");
     Ok(Record {
         item: kinesis.sequence_number,
         message: None,
