@@ -37,8 +37,17 @@ impl Stack {
     /// # Panics
     /// When it does not start.
     pub async fn start(parameters: &[(&str, &str)]) -> Self {
-        let mut options = DevOptions::new(root().join("template.yaml"));
+        Self::start_at(&root().join("template.yaml"), parameters, &[]).await
+    }
+
+    /// Starts the stack of another template; `release` builds of its functions are asked for with the word `release`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_at(template: &Path, parameters: &[(&str, &str)], flags: &[&str]) -> Self {
+        let mut options = DevOptions::new(template);
         options.port = 0;
+        options.release = flags.contains(&"release");
         options.parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self { running: dev::start(options).await.unwrap() }
     }
@@ -47,6 +56,12 @@ impl Stack {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.running.addresses.websocket
+    }
+
+    /// Where DynamoDB is.
+    #[must_use]
+    pub fn dynamodb(&self) -> &str {
+        &self.running.addresses.dynamodb
     }
 
     /// The registry in the stack's table.
@@ -95,6 +110,18 @@ impl Stack {
         let request = self.sqs().receive_message().queue_url(self.queue_url(queue)).max_number_of_messages(10);
         let request = request.message_attribute_names("All").visibility_timeout(0);
         request.send().await.unwrap().messages.unwrap_or_default()
+    }
+
+    /// How many messages of a queue are still to be done, those that somebody works on included.
+    ///
+    /// # Panics
+    /// When the queue does not answer.
+    pub async fn waiting(&self, queue: &str) -> u64 {
+        let request = self.sqs().get_queue_attributes().queue_url(self.queue_url(queue));
+        let answer = request.attribute_names(aws_sdk_sqs::types::QueueAttributeName::All).send().await.unwrap();
+        let counts = answer.attributes.unwrap_or_default();
+        let counts = counts.iter().filter(|(name, _)| name.as_str().starts_with("ApproximateNumberOfMessages"));
+        counts.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
     }
 
     fn sqs(&self) -> aws_sdk_sqs::Client {

@@ -6,5 +6,6 @@ mod bad_input;
 mod delivery;
 mod end_to_end;
 mod events;
+mod fanout;
 mod registry;
 mod triggers;
