@@ -16,7 +16,7 @@ use crate::delivery::{Delivery, DeliveryError};
 use crate::queue::{Queue, QueueError};
 use crate::registry::RegistryError;
 
-pub use segment::{InvalidSegment, Segment};
+pub use segment::{InvalidSegment, Segment, plan};
 
 /// Where a fan-out's messages go.
 #[derive(Debug, Clone)]

@@ -58,10 +58,18 @@ impl Crowd {
     /// # Panics
     /// When the stack does not start.
     pub async fn gather(members: usize, faults: Faults, parameters: &[(&str, &str)]) -> Self {
+        Self::gather_with(members, faults, parameters, &[]).await
+    }
+
+    /// The same with flags for the stack.
+    ///
+    /// # Panics
+    /// When the stack does not start.
+    pub async fn gather_with(members: usize, faults: Faults, parameters: &[(&str, &str)], flags: &[&str]) -> Self {
         let standin = Standin::start().await;
         let mut all = vec![("Connections", standin.endpoint())];
         all.extend(parameters);
-        let stack = Stack::start_at(&root().join("tests/fanout/template.yaml"), &all, &[]).await;
+        let stack = Stack::start_at(&root().join("tests/fanout/template.yaml"), &all, flags).await;
         let crowd = Self { stack, standin, members };
         crowd.fill(faults).await;
         crowd
@@ -134,6 +142,12 @@ impl Crowd {
         let segments = self.segments().await;
         let done = segments.values().all(|row| row.contains_key("done"));
         done && self.stack.waiting("FanOutQueue").await == 0 && self.stack.waiting("NotificationQueue").await == 0
+    }
+
+    /// How many invocations ended by their timeout so far.
+    #[must_use]
+    pub fn timeouts(&self) -> usize {
+        self.stack.log().matches("Task timed out").count()
     }
 
     /// The rows of segments, by segment.

@@ -1,12 +1,15 @@
 //! The whole thing: the gateway, the functions' own binaries and DynamoDB, from this repository's template.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_lambda::primitives::Blob;
 use serde_json::Value;
 use tidings::registry::Registry;
 use tidings_local::dev::{self, DevOptions, Running};
+use tidings_local::lambda::Logs;
 
 use crate::engine;
 
@@ -14,6 +17,35 @@ use crate::engine;
 #[derive(Debug)]
 pub struct Stack {
     running: Running,
+    log: ShownOnPanic,
+}
+
+/// What the stack and its functions wrote, shown only where a test fails.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Shows the log where a test ends by a panic.
+#[derive(Debug)]
+struct ShownOnPanic(Log);
+
+impl Drop for ShownOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Nothing is left to tell where standard error is closed.
+            let _ = std::io::stderr().write_all(&self.0.0.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
 }
 
 /// What a function answered.
@@ -49,13 +81,21 @@ impl Stack {
         options.port = 0;
         options.release = flags.contains(&"release");
         options.parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { running: dev::start(options).await.unwrap() }
+        let log = Log::default();
+        options.logs = Arc::new(Logs::to(log.clone(), true));
+        Self { running: dev::start(options).await.unwrap(), log: ShownOnPanic(log) }
     }
 
     /// Where clients connect.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.running.addresses.websocket
+    }
+
+    /// What the stack and its functions have logged, as JSON lines.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.0.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
     /// Where DynamoDB is.

@@ -8,4 +8,5 @@ mod end_to_end;
 mod events;
 mod fanout;
 mod registry;
+mod scale;
 mod triggers;

@@ -69,8 +69,9 @@ pub(super) struct Run<'a> {
     ready: VecDeque<Attempt>,
     posts: FuturesUnordered<Later<Answer>>,
     waiting: FuturesUnordered<Later<Attempt>>,
-    gone: VecDeque<Member>,
-    removals: FuturesUnordered<Later<()>>,
+    gone: VecDeque<Attempt>,
+    /// Removals under way, by the member's number: only then is it settled.
+    removals: FuturesUnordered<Later<u64>>,
     job: JobRest<'a>,
     track: Track,
     /// What the next saving tells beside the position.
@@ -125,7 +126,7 @@ impl<'a> Run<'a> {
                 () = sleep_until(self.deadline) => return self.leave().await,
                 Some(answer) = self.posts.next() => self.settle(answer)?,
                 Some(attempt) = self.waiting.next() => self.ready.push_back(attempt),
-                Some(()) = self.removals.next() => {}
+                Some(number) = self.removals.next() => self.track.settle(number),
                 (members, page) = pending_or(&mut self.reading), if self.reading.is_some() => self.take(members, page)?,
                 saved = pending_or(&mut self.saving), if self.saving.is_some() => self.saved(saved)?,
                 () = sleep_until(pace.unwrap_or(self.deadline)), if pace.is_some() => {}
@@ -323,8 +324,7 @@ impl<'a> Run<'a> {
 
     fn remove(&mut self, attempt: Attempt) {
         self.report.gone += 1;
-        self.track.settle(attempt.number);
-        self.gone.push_back(attempt.member);
+        self.gone.push_back(attempt);
     }
 
     fn fail(&mut self, attempt: Attempt, reason: String) {
@@ -354,7 +354,7 @@ impl<'a> Run<'a> {
 
     fn start_removals(&mut self) {
         while self.removals.len() < MAX_REMOVALS
-            && let Some(member) = self.gone.pop_front()
+            && let Some(Attempt { member, number, .. }) = self.gone.pop_front()
         {
             let registry = self.delivery.registry.clone();
             self.removals.push(Box::pin(async move {
@@ -362,10 +362,11 @@ impl<'a> Run<'a> {
                     Ok(()) => tracing::info!(connection.id = %member.connection, "removed a connection that is gone"),
                     Err(error) => {
                         // It stays until the next push finds it, or until it expires.
-                        let cause = std::error::Error::source(&error).map(ToString::to_string);
-                        tracing::error!(connection.id = %member.connection, %error, cause, "could not remove a connection that is gone");
+                        let error = crate::describe(&error);
+                        tracing::error!(connection.id = %member.connection, error, "could not remove a connection that is gone");
                     }
                 }
+                number
             }));
         }
     }

@@ -130,6 +130,18 @@ impl Segment {
     }
 }
 
+/// The parts that an audience is to be split into, where it is more than `budget` members; `read` of them were read, and
+/// `last` is the last one's sort key. `None` where it is not worth it or cannot be done.
+#[must_use]
+pub fn plan(interval: &Interval, read: usize, last: &str, budget: usize) -> Option<Vec<Interval>> {
+    let size = estimate(interval, read, last);
+    if size <= budget {
+        return None;
+    }
+    let parts = split(interval, size.div_ceil(budget.max(1)));
+    (parts.len() > 1).then_some(parts)
+}
+
 /// How many members an interval has, if its first `read` ones end in the slot of `last`: slots are uniform.
 pub(super) fn estimate(interval: &Interval, read: usize, last: &str) -> usize {
     let (first, end) = slots(interval);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::segment::{estimate, split};
+use super::segment::plan;
 use super::{FanOut, FanOutError, Queues, Segment, Shift};
 use crate::delivery::{Failed, Job, Progress, Report, SaveError};
 use crate::notification::{Notification, Target};
@@ -27,7 +27,16 @@ const PENDING_SUFFIX: &str = "pending";
 struct Look {
     members: Members,
     first: Vec<Member>,
-    size: usize,
+}
+
+impl Look {
+    /// The parts to split the audience into, where it is too large for one invocation.
+    fn plan(&self, interval: &Interval, budget: usize) -> Option<Vec<Interval>> {
+        match self.first.last() {
+            Some(last) if !self.members.is_at_end() => plan(interval, self.first.len(), &last.sort_key, budget),
+            _ => None,
+        }
+    }
 }
 
 impl FanOut {
@@ -42,7 +51,7 @@ impl FanOut {
         }
         let segment = Segment::whole(notification, shift.now);
         let look = self.look(&segment, &Position::default(), shift).await?;
-        if look.size > self.budget(shift) {
+        if look.plan(&segment.interval, self.budget(shift)).is_some() {
             self.hand_on(vec![segment.clone()], Duration::ZERO).await?;
             return Ok(Report { segments: 1, ..Report::new(&segment.notification.id) });
         }
@@ -102,13 +111,11 @@ impl FanOut {
         }
         let position = if position.cursor.is_some() { position } else { segment.beginning() };
         let look = self.look(segment, &position, shift).await?;
-        let budget = self.budget(shift);
-        if position.cursor.is_none() && look.size > budget {
-            let parts = split(&segment.interval, look.size.div_ceil(budget.max(1)));
-            if parts.len() > 1 {
-                lease.split(&parts).await?;
-                return self.send_parts(segment, lease, parts).await;
-            }
+        if position.cursor.is_none()
+            && let Some(parts) = look.plan(&segment.interval, self.budget(shift))
+        {
+            lease.split(&parts).await?;
+            return self.send_parts(segment, lease, parts).await;
         }
         let finish = self.push(segment, look, position, Some(lease), shift).await?;
         let mut report = finish.report;
@@ -146,11 +153,7 @@ impl FanOut {
         };
         let mut members = self.delivery.registry().members(&segment.notification.to, &interval, shift.now);
         let first = members.next().await?;
-        let size = match first.last() {
-            Some(last) if !members.is_at_end() => estimate(&interval, first.len(), &last.sort_key),
-            _ => first.len(),
-        };
-        Ok(Look { members, first, size })
+        Ok(Look { members, first })
     }
 
     /// How many members this invocation can serve.
