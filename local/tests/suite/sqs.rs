@@ -186,7 +186,7 @@ async fn queues_are_found_changed_purged_and_deleted() {
     let found = api.client.get_queue_url().queue_name("orders").send().await.unwrap();
     assert_eq!(found.queue_url(), Some(queue.as_str()));
     let listed = api.client.list_queues().queue_name_prefix("or").send().await.unwrap();
-    assert_eq!(listed.queue_urls(), [queue.clone()]);
+    assert_eq!(listed.queue_urls(), std::slice::from_ref(&queue));
 
     api.send(&queue, "a").await;
     api.client.purge_queue().queue_url(&queue).send().await.unwrap();
