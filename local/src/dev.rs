@@ -172,8 +172,8 @@ impl Running {
             rebuild.abort();
         }
         self.event_sources.stop().await;
-        self.events.stop().await;
         self.gateway.close_all().await;
+        self.events.stop().await;
         self.sqs.stop();
         // The server is gone already if nobody receives; a task that was cut off has nothing left to stop.
         let _ = self.stop.send(());
@@ -207,13 +207,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let sqs = Sqs::new(place(&options, &addresses, &services), stack.queues.values());
     let events = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
 
-    let settings = gateway::Settings {
-        region: services.region.clone(),
-        idle_timeout: options.idle_timeout,
-        connection_lifetime: options.connection_lifetime,
-        strict: options.strict,
-        ..gateway::Settings::default()
-    };
+    let settings = gateway_settings(&options, &services);
     let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings);
     let router = gateway
         .router()
@@ -232,6 +226,16 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         Invoker::Endpoint(_) => None,
     };
     Ok(Running { addresses, gateway, host, dynamodb, rebuild, sqs, event_sources, events, server, stop })
+}
+
+fn gateway_settings(options: &DevOptions, services: &Services) -> gateway::Settings {
+    gateway::Settings {
+        region: services.region.clone(),
+        idle_timeout: options.idle_timeout,
+        connection_lifetime: options.connection_lifetime,
+        strict: options.strict,
+        ..gateway::Settings::default()
+    }
 }
 
 async fn listen(host: &str, port: u16, option: &'static str) -> Result<TcpListener, DevError> {

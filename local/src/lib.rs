@@ -1,4 +1,4 @@
-//! The development gateway: a local API Gateway, Lambda and DynamoDB for WebSocket applications.
+//! The development gateway: a local API Gateway, Lambda, DynamoDB and SQS for WebSocket applications.
 
 pub mod command;
 mod destination;

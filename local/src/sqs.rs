@@ -201,7 +201,7 @@ impl Sqs {
         Ok(())
     }
 
-    /// The names of all queues with what `work` makes of each.
+    /// The names of all queues.
     fn names(&self) -> Vec<String> {
         self.queues().keys().cloned().collect()
     }

@@ -2,7 +2,7 @@
 
 use crate::lambda::Names;
 use crate::lambda::build::Plan;
-use crate::stack::Stack;
+use crate::stack::{Source, Stack};
 
 use super::{Addresses, DevOptions};
 
@@ -54,6 +54,13 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
         format!("  console     {}", addresses.console),
     ] {
         options.logs.say(&line);
+    }
+    for source in stack.event_sources.values() {
+        let (kind, name) = match &source.source {
+            Source::Queue { name, .. } => ("the queue", name),
+            Source::Table { name, .. } => ("the stream of", name),
+        };
+        options.logs.say(&format!("  {kind} {name} invokes {}", names.label(&source.function)));
     }
     if names.resolve("notifier").is_some() {
         options.logs.say("next, in two more shells:");

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::net::foreign_origin;
+
 use super::body::collect;
 use super::names::{arn, bare};
 use super::{Asynchronous, Invocation, InvokeError, Invoker, Names};
@@ -49,9 +51,7 @@ async fn invoke(State(api): State<Arc<Api>>, Path(name): Path<String>, headers: 
 
 async fn answer(api: &Api, name: &str, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(origin) = text("origin")
-        && origin.split_once("://").map(|(_, host)| host) != text("host")
-    {
+    if let Some(origin) = foreign_origin(headers) {
         return Err(Refusal::Origin(origin.to_owned()));
     }
     let kind = text("x-amz-invocation-type").unwrap_or("RequestResponse");

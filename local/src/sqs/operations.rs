@@ -338,7 +338,8 @@ fn get_attributes(sqs: &Sqs, input: &Value) -> Answer {
     ] {
         all.insert(attribute.to_owned(), value.into());
     }
-    let names: Vec<String> = read(input["AttributeNames"].clone()).unwrap_or_default();
+    let names: Option<Vec<String>> = read(input["AttributeNames"].clone())?;
+    let names = names.unwrap_or_default();
     if !names.iter().any(|name| name == "All") {
         all.retain(|attribute, _| names.contains(attribute));
     }

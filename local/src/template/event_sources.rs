@@ -70,6 +70,7 @@ fn mapping(
         Ok(source) => source,
         Err(reason) => return Ok(Err(reason)),
     };
+    note_visibility(readable, function, &source, properties.line, notes);
     let default_size = if matches!(source, Source::Queue { .. }) { QUEUE_BATCH } else { STREAM_BATCH };
     Ok(Ok(EventSource {
         function: function.to_owned(),
@@ -82,6 +83,27 @@ fn mapping(
             .any(|t| t == "ReportBatchItemFailures"),
         filters: filters(properties, notes)?,
     }))
+}
+
+/// AWS refuses a mapping whose messages would come back while the function still works on them.
+fn note_visibility(
+    readable: &Readable<'_>,
+    function: &str,
+    source: &Source,
+    line: usize,
+    notes: &mut Vec<(usize, String)>,
+) {
+    let Source::Queue { name, .. } = source else { return };
+    let timeout = readable.functions.get(function).map_or(0, |function| function.timeout_seconds);
+    let queue = readable.queues.values().find(|queue| queue.name == *name);
+    let visibility = queue.map_or(timeout, |queue| queue.settings.visibility_timeout);
+    if visibility < timeout {
+        let text = format!(
+            "AWS refuses it: the `VisibilityTimeout` of `{name}` is {visibility} s, and must be at least the `Timeout` \
+             of `{function}`, {timeout} s"
+        );
+        notes.push((line, text));
+    }
 }
 
 fn source(
@@ -263,6 +285,21 @@ mod tests {
         ));
         assert!(stack.event_sources["M"].filters.is_empty());
         assert!(notes(&stack)[0].starts_with("`M`: every record gets through its filters"), "{:?}", notes(&stack));
+    }
+
+    #[test]
+    fn a_visibility_shorter_than_the_function_is_noted() {
+        let stack = stack_of(
+            "  Queue: {Type: AWS::SQS::Queue}
+  F:
+    Type: AWS::Serverless::Function
+    Properties: {Timeout: 31, Events: {E: {Type: SQS, Properties: {Queue: !GetAtt Queue.Arn}}}}
+",
+        );
+        let expected = "`FE`: AWS refuses it: the `VisibilityTimeout` of `Queue` is 30 s, and must be at least the \
+                        `Timeout` of `F`, 31 s";
+        assert_eq!(notes(&stack), [expected]);
+        assert_eq!(stack.event_sources.len(), 1);
     }
 
     #[test]
