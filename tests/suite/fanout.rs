@@ -96,7 +96,7 @@ struct Workshop {
 /// A fan-out in this process, with a queue that takes nothing.
 async fn workshop(members: usize) -> Workshop {
     let table = Engine::Embedded.table().await.unwrap();
-    let (standin, registry) = (Standin::start().await, registry(&table));
+    let (standin, registry) = (Standin::start().await, registry(&table).with_page_rows(100));
     for number in 0..members {
         let member = Connection { connected_at: now() - 3_600_000, ..connection(&format!("c{number}"), None, &["t"]) };
         registry.connect(&member).await.unwrap();
