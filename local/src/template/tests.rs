@@ -35,7 +35,7 @@ fn notes(stack: &Stack) -> Vec<String> {
 fn function_of(stack: &Stack, api: &str, route: &str) -> String {
     match &stack.apis[api].routes[route].integration {
         Integration::Lambda { function, .. } => function.clone(),
-        Integration::Mock { .. } => panic!("{route} is a mock"),
+        other => panic!("{route} has {other:?}"),
     }
 }
 
