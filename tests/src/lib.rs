@@ -7,6 +7,7 @@ pub mod engine;
 pub mod faults;
 pub mod stack;
 pub mod standin;
+pub mod wire;
 
 use std::time::{Duration, Instant};
 
