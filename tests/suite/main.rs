@@ -1,6 +1,8 @@
 //! Tests of the whole, in one binary.
 
 mod bad_input;
+#[path = "../conformance/suite.rs"]
+mod conformance;
 mod delivery;
 mod end_to_end;
 mod events;

@@ -32,7 +32,7 @@ struct Request {
     raw: String,
     /// For `sleep`: milliseconds.
     ms: u64,
-    /// Keeps the event under this key. For `events` and `open`: of whom.
+    /// Keeps the event under this key, which a handshake may also send as the header `x-key`. For `events` and `open`: of whom.
     key: Option<String>,
 }
 
@@ -54,7 +54,8 @@ async fn handle(memory: &Memory, event: Value) -> Result<Value, Error> {
     match event["requestContext"]["eventType"].as_str() {
         Some("CONNECT") => {
             let request: Request = from_query(&event)?;
-            if let Some(key) = &request.key {
+            // A handshake without a query names its key in a header.
+            if let Some(key) = request.key.as_deref().or_else(|| event["headers"]["x-key"].as_str()) {
                 memory.keep(key, "connect", &event).await?;
             }
             perform(memory, &request).await
@@ -96,7 +97,11 @@ async fn perform(memory: &Memory, request: &Request) -> Result<Value, Error> {
         "fail" => return Err("the client wants the function to fail".into()),
         "raw" => return Ok(serde_json::from_str(&request.raw)?),
         "sleep" => tokio::time::sleep(Duration::from_millis(request.ms)).await,
-        "wait" => memory.wait(&door(request.key.as_deref().unwrap_or_default())).await?,
+        "wait" => {
+            let key = request.key.as_deref().unwrap_or_default();
+            memory.wait(&door(key)).await?;
+            memory.keep(key, "waited", &json!({})).await?;
+        }
         _ => {}
     }
     let mut answer = reply(request.status.unwrap_or(200), request.body.clone());
