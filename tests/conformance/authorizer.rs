@@ -152,6 +152,13 @@ pub(crate) const FACTS: &[Fact] = &[
         "usageIdentifierKey chooses an API key.",
         Check::None("API keys and usage plans are not emulated; the key in the answer is accepted and ignored"),
     ),
+    fact(
+        "2.23",
+        Doc,
+        "CloudFormation: AWS::ApiGatewayV2::Authorizer",
+        "Only REQUEST authorizers exist for WebSocket APIs; JWT is for HTTP APIs.",
+        Check::None("the template reader refuses AuthorizationType: JWT, and its tests check that"),
+    ),
 ];
 
 /// Tries to connect; the authorizer is asked for this answer, and its event is kept under the key.
