@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use crate::dynamodb::{self, DynamoDbError, Embedded};
 use crate::gateway::{self, Gateway};
 use crate::lambda::build::{self, BuildError, Plan};
-use crate::lambda::{Endpoint, Host, Invoker, Logs, Names, Services, StartError, api};
+use crate::lambda::{Endpoint, Host, Invoker, Logs, Names, RecordError, Recording, Services, StartError, api};
 use crate::net::{is_listening, reachable};
 use crate::stack::Stack;
 use crate::template::{self, TemplateError};
@@ -57,6 +57,8 @@ pub struct DevOptions {
     pub release: bool,
     /// Run what the target folder has, and watch nothing.
     pub no_build: bool,
+    /// Write every event of a function to a file in this folder; see `docs/local.md`.
+    pub record: Option<PathBuf>,
     /// Where log lines and remarks go.
     pub logs: Arc<Logs>,
 }
@@ -79,6 +81,7 @@ impl DevOptions {
             strict: false,
             release: false,
             no_build: false,
+            record: None,
             logs: Arc::new(Logs::stderr(false)),
         }
     }
@@ -121,6 +124,9 @@ pub enum DevError {
     /// A function does not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Events cannot be recorded where they should be.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 /// Where everything is, as the `ready` line says it.
@@ -191,7 +197,11 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let services = services(&options, &addresses).await?;
     logs.say(&summary::tables(&stack, &addresses.dynamodb));
     dynamodb::create_tables(&addresses.dynamodb, &services.region, &services.keys, stack.tables.values()).await?;
-    let (invoker, rebuild) = start_functions(&options, &stack, &services).await?;
+    let (functions, rebuild) = start_functions(&options, &stack, &services).await?;
+    let invoker = match &options.record {
+        Some(folder) => Invoker::Recording(Recording::new(functions.clone(), Names::new(&stack), folder)?),
+        None => functions.clone(),
+    };
 
     let settings = gateway::Settings {
         region: services.region,
@@ -211,9 +221,9 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         let _ = stopped.await;
     }));
     summary::up(&options, &stack, &addresses);
-    let host = match invoker {
+    let host = match functions {
         Invoker::Processes(host) => Some(host),
-        Invoker::Endpoint(_) => None,
+        Invoker::Endpoint(_) | Invoker::Recording(_) => None,
     };
     Ok(Running { addresses, gateway, host, dynamodb, rebuild, server, stop })
 }

@@ -13,6 +13,7 @@ mod logs;
 mod names;
 mod output;
 mod pool;
+mod record;
 mod result;
 mod runtime_api;
 mod variables;
@@ -26,6 +27,7 @@ pub use endpoint::Endpoint;
 pub use host::{Host, StartError};
 pub use logs::Logs;
 pub use names::Names;
+pub use record::{RecordError, Recording};
 pub use variables::{Keys, Services};
 
 /// Where functions run.
@@ -35,6 +37,8 @@ pub enum Invoker {
     Processes(Arc<Host>),
     /// Behind somebody's Lambda Invoke API (`sam local start-lambda`, `cargo lambda watch`).
     Endpoint(Endpoint),
+    /// At either, with every event written to a folder first.
+    Recording(Arc<Recording>),
 }
 
 /// What came back from a function.
@@ -88,6 +92,7 @@ impl Invoker {
         match self {
             Self::Processes(host) => host.invoke(function, payload).await,
             Self::Endpoint(endpoint) => endpoint.invoke(function, payload).await,
+            Self::Recording(recording) => recording.invoke(function, payload).await,
         }
     }
 }

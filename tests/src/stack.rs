@@ -37,9 +37,18 @@ impl Stack {
     /// # Panics
     /// When it does not start.
     pub async fn start(parameters: &[(&str, &str)]) -> Self {
+        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self::start_with(|options| options.parameters = parameters.collect()).await
+    }
+
+    /// Starts the stack on random ports, with changed options.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_with(change: impl FnOnce(&mut DevOptions)) -> Self {
         let mut options = DevOptions::new(root().join("template.yaml"));
         options.port = 0;
-        options.parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        change(&mut options);
         Self { running: dev::start(options).await.unwrap() }
     }
 

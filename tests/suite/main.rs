@@ -6,4 +6,5 @@ mod conformance;
 mod delivery;
 mod end_to_end;
 mod events;
+mod recording;
 mod registry;
