@@ -1,5 +1,6 @@
 //! Tests of the whole, in one binary.
 
+mod anybody;
 mod bad_input;
 #[path = "../conformance/suite.rs"]
 mod conformance;
