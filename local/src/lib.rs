@@ -4,6 +4,8 @@ pub mod command;
 pub mod dev;
 pub mod dynamodb;
 mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod gateway;
 pub mod lambda;
 mod net;

@@ -7,5 +7,6 @@ mod conformance;
 mod delivery;
 mod end_to_end;
 mod events;
+mod garbage;
 mod recording;
 mod registry;

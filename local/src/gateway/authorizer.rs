@@ -109,7 +109,7 @@ struct Answer {
 }
 
 /// The context of a client that may connect, or `None` for one that may not.
-fn decide(answer: &[u8], method_arn: &str) -> Result<Option<AuthorizerContext>, Failure> {
+pub(super) fn decide(answer: &[u8], method_arn: &str) -> Result<Option<AuthorizerContext>, Failure> {
     if answer.len() > MAX_RESULT {
         return Err(Failure::Malformed(format!("it has {} bytes; at most {MAX_RESULT} are allowed", answer.len())));
     }

@@ -263,3 +263,16 @@ fn what_does_not_run_locally_is_noted() {
         ]
     );
 }
+
+#[test]
+fn fuzz_templates() {
+    let samples = [OURS, CHAT, SYNTHESISED].map(str::as_bytes);
+    crate::fuzz::run("templates", &samples, |bytes, _| {
+        let started = std::time::Instant::now();
+        let read = read(&String::from_utf8_lossy(bytes), Path::new("/project"), &values(&[]));
+        if let Err(error) = read {
+            assert!(!error.to_string().is_empty());
+        }
+        assert!(started.elapsed() < std::time::Duration::from_secs(10), "it took {:?}", started.elapsed());
+    });
+}
