@@ -79,6 +79,7 @@ Examples:
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     trace(arguments.json);
     let mut stop = Stop::new().map_err(|error| Failure::new(&error))?;
+    raise_open_files();
     let options = arguments.options();
     let logs = Arc::clone(&options.logs);
     let running = tokio::select! {
@@ -120,6 +121,20 @@ impl Arguments {
         }
     }
 }
+
+/// Every connection is an open file, and some systems allow 256 until they are asked for more.
+#[cfg(unix)]
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the limit of open files stays as it is");
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_open_files() {}
 
 /// What the parts log themselves, beside the functions' lines; `RUST_LOG` chooses more or less.
 fn trace(json: bool) {
