@@ -23,7 +23,9 @@ use crate::dynamodb::{self, DynamoDbError, Embedded};
 use crate::event_sources::EventSources;
 use crate::gateway::{self, Gateway};
 use crate::lambda::build::{self, BuildError, Plan};
-use crate::lambda::{ACCOUNT, Asynchronous, Endpoint, Host, Invoker, Logs, Names, Services, StartError, api};
+use crate::lambda::{
+    ACCOUNT, Asynchronous, Endpoint, Host, Invoker, Logs, Names, RecordError, Recording, Services, StartError, api,
+};
 use crate::net::{is_listening, reachable};
 use crate::sqs::{self, Place, Sqs};
 use crate::stack::Stack;
@@ -59,6 +61,8 @@ pub struct DevOptions {
     pub release: bool,
     /// Run what the target folder has, and watch nothing.
     pub no_build: bool,
+    /// Write every event of a function to a file in this folder; see `docs/local.md`.
+    pub record: Option<PathBuf>,
     /// Where log lines and remarks go.
     pub logs: Arc<Logs>,
 }
@@ -81,6 +85,7 @@ impl DevOptions {
             strict: false,
             release: false,
             no_build: false,
+            record: None,
             logs: Arc::new(Logs::stderr(false)),
         }
     }
@@ -123,6 +128,9 @@ pub enum DevError {
     /// A function does not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Events cannot be recorded where they should be.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 /// Where everything is, as the `ready` line says it.
@@ -203,7 +211,11 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let services = services(&options, &addresses).await?;
     logs.say(&summary::tables(&stack, &addresses.dynamodb));
     dynamodb::create_tables(&addresses.dynamodb, &services.region, &services.keys, stack.tables.values()).await?;
-    let (invoker, rebuild) = start_functions(&options, &stack, &services).await?;
+    let (functions, rebuild) = start_functions(&options, &stack, &services).await?;
+    let invoker = match &options.record {
+        Some(folder) => Invoker::Recording(Recording::new(functions.clone(), Names::new(&stack), folder)?),
+        None => functions.clone(),
+    };
     let sqs = Sqs::new(place(&options, &addresses, &services), stack.queues.values());
     let events = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
 
@@ -221,9 +233,9 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     }));
     let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs).await;
     summary::up(&options, &stack, &addresses);
-    let host = match invoker {
+    let host = match functions {
         Invoker::Processes(host) => Some(host),
-        Invoker::Endpoint(_) => None,
+        Invoker::Endpoint(_) | Invoker::Recording(_) => None,
     };
     Ok(Running { addresses, gateway, host, dynamodb, rebuild, sqs, event_sources, events, server, stop })
 }

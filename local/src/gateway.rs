@@ -3,9 +3,9 @@
 //! Each stage of each API is at `/{stage}`; where two APIs have a stage of the same name, that is the first one's, and
 //! every API also answers at `/{apiId}/{stage}`. The `@connections` API is below the same paths.
 //!
-//! What is *not* here: request models and their validation, API keys and usage plans, AWS_IAM authorization (the
-//! signature of `@connections` calls is looked at but not verified), custom domains, mapping templates other than a
-//! fixed answer of a mock, HTTP and service integrations, throttling of messages, logs in AWS's format.
+//! What is *not* here: API keys and usage plans, AWS_IAM authorization (the signature of `@connections` calls is
+//! looked at but not verified), custom domains, mapping templates other than a fixed answer of a mock, HTTP and service
+//! integrations, the account's quota of requests, logs in AWS's format. `docs/gateway.md` has the whole list.
 
 mod authorizer;
 mod connections;
@@ -25,10 +25,12 @@ mod serve;
 mod settings;
 mod socket;
 mod throttle;
+mod validation;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,9 +49,14 @@ use management::Scope;
 use responses::Refusal;
 use selection::Selection;
 use throttle::Throttle;
+use validation::Validator;
 
 pub use serve::serve;
 pub use settings::Settings;
+pub(crate) use validation::check_schema;
+
+/// The longest path with query that is served, in bytes.
+const MAX_URL: usize = 4096;
 
 /// How long [`Gateway::close_all`] waits for functions.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -77,6 +84,10 @@ struct Api {
     selection: Selection,
     stages: Vec<Stage>,
     routes: IndexMap<String, Route>,
+    /// By stage and route key, where a route is limited.
+    throttles: HashMap<(String, String), Throttle>,
+    /// By route key, where messages are checked.
+    validators: HashMap<String, Validator>,
 }
 
 /// Counts a handshake or connection for as long as it lives.
@@ -97,22 +108,49 @@ enum Target<'a> {
     Nothing,
 }
 
+impl Api {
+    fn new(api: WebSocketApi) -> Self {
+        let mut throttles = HashMap::new();
+        for stage in &api.stages {
+            for key in api.routes.keys() {
+                if let Some(limit) = stage.limits.get(key).copied().or(stage.default_limit) {
+                    let throttle = Throttle::new(limit.rate, limit.burst, Instant::now());
+                    throttles.insert((stage.name.clone(), key.clone()), throttle);
+                }
+            }
+        }
+        let validators = api.routes.iter().filter_map(|(key, route)| {
+            let validation = route.validation.as_ref()?;
+            Some((key.clone(), Validator::new(validation)))
+        });
+        Self {
+            id: api.api_id,
+            selection: Selection::new(&api.route_selection_expression),
+            stages: api.stages,
+            throttles,
+            validators: validators.collect(),
+            routes: api.routes,
+        }
+    }
+
+    /// Whether a route of a stage takes one more request now.
+    fn admits(&self, stage: &str, route_key: &str) -> bool {
+        let throttle = self.throttles.get(&(stage.to_owned(), route_key.to_owned()));
+        throttle.is_none_or(|throttle| throttle.admit(Instant::now()))
+    }
+}
+
 impl Gateway {
     /// A gateway for these APIs, whose functions run at `invoker`.
     #[must_use]
     pub fn new(apis: impl IntoIterator<Item = WebSocketApi>, invoker: Invoker, settings: Settings) -> Self {
-        let apis = apis.into_iter().map(|api| {
-            Arc::new(Api {
-                id: api.api_id,
-                selection: Selection::new(&api.route_selection_expression),
-                stages: api.stages,
-                routes: api.routes,
-            })
-        });
+        let apis = apis.into_iter().map(|api| Arc::new(Api::new(api)));
         Self(Arc::new(Shared {
             apis: apis.collect(),
             invoker,
-            throttle: settings.new_connections_per_second.map(|rate| Throttle::new(rate, Instant::now())),
+            throttle: settings
+                .new_connections_per_second
+                .map(|rate| Throttle::new(f64::from(rate), rate, Instant::now())),
             settings,
             connections: Connections::default(),
             present: watch::Sender::new(0),
@@ -139,6 +177,9 @@ impl Gateway {
 }
 
 async fn dispatch(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > MAX_URL) {
+        return Refusal::uri_too_long().into_response();
+    }
     let path = request.uri().path().to_owned();
     let target = shared.resolve(&path);
     if shared.settings.strict && is_management(&path) && !management::is_signed(request.headers()) {

@@ -15,6 +15,7 @@ mod logs;
 mod names;
 mod output;
 mod pool;
+mod record;
 mod result;
 mod runtime_api;
 mod variables;
@@ -31,6 +32,7 @@ pub use host::{Host, StartError};
 pub use logs::Logs;
 pub use names::Names;
 pub(crate) use names::{ACCOUNT, arn};
+pub use record::{RecordError, Recording};
 pub use variables::{Keys, Services};
 
 /// Where functions run.
@@ -40,6 +42,8 @@ pub enum Invoker {
     Processes(Arc<Host>),
     /// Behind somebody's Lambda Invoke API (`sam local start-lambda`, `cargo lambda watch`).
     Endpoint(Endpoint),
+    /// At either, with every event written to a folder first.
+    Recording(Arc<Recording>),
 }
 
 /// What came back from a function.
@@ -111,6 +115,7 @@ impl Invoker {
         match self {
             Self::Processes(host) => host.invoke(function, payload, request_id).await,
             Self::Endpoint(endpoint) => endpoint.invoke(function, payload).await,
+            Self::Recording(recording) => recording.invoke(function, payload).await,
         }
     }
 }

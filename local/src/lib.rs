@@ -6,6 +6,8 @@ pub mod dev;
 pub mod dynamodb;
 mod error;
 pub mod event_sources;
+#[cfg(test)]
+mod fuzz;
 pub mod gateway;
 pub mod lambda;
 mod net;

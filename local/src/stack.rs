@@ -49,12 +49,25 @@ pub struct WebSocketApi {
 }
 
 /// A stage of an API.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stage {
     /// The path segment clients connect to.
     pub name: String,
     /// Stage variables.
     pub variables: IndexMap<String, String>,
+    /// `DefaultRouteSettings`: the limit of each route that has none of its own, where the stage sets one.
+    pub default_limit: Option<Limit>,
+    /// `RouteSettings`: limits by route key.
+    pub limits: IndexMap<String, Limit>,
+}
+
+/// How many requests a route of a stage takes: a token bucket.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// `ThrottlingRateLimit`: requests per second.
+    pub rate: f64,
+    /// `ThrottlingBurstLimit`: requests at once after a rest.
+    pub burst: u32,
 }
 
 /// A route and what runs behind it.
@@ -66,6 +79,17 @@ pub struct Route {
     pub returns_response: bool,
     /// Only on `$connect`.
     pub authorizer: Option<Authorizer>,
+    /// What messages must look like, where the route says so.
+    pub validation: Option<Validation>,
+}
+
+/// Request models: a message whose model it does not match never reaches the integration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validation {
+    /// `ModelSelectionExpression`, for example `$request.body.kind`; it gives a key of `models`.
+    pub selection: String,
+    /// JSON schemas (draft 4) by key; `$default` is for messages whose key is not among them.
+    pub models: IndexMap<String, serde_json::Value>,
 }
 
 /// What a route invokes.
@@ -82,6 +106,11 @@ pub enum Integration {
     Mock {
         /// The response template that goes back on a two-way route, if any.
         response: Option<String>,
+    },
+    /// Something that is not emulated: whatever needs it fails as it does when Lambda refuses an invocation.
+    Unsupported {
+        /// One clause for the log.
+        reason: String,
     },
 }
 

@@ -31,10 +31,22 @@ impl Client {
     /// # Panics
     /// When nothing answers.
     pub async fn offer(url: &str, subprotocols: &[&str]) -> Result<Self, u16> {
+        let offer = subprotocols.join(", ");
+        let headers = [("Sec-WebSocket-Protocol", offer.as_str())];
+        Self::open(url, if subprotocols.is_empty() { &[] } else { &headers }).await
+    }
+
+    /// Connects with these headers; a refused handshake gives its status.
+    ///
+    /// # Errors
+    /// The status of a refused handshake.
+    ///
+    /// # Panics
+    /// When nothing answers.
+    pub async fn open(url: &str, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
         let mut request = url.into_client_request().unwrap();
-        if !subprotocols.is_empty() {
-            let offer = subprotocols.join(", ").parse().unwrap();
-            request.headers_mut().insert("Sec-WebSocket-Protocol", offer);
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
         }
         match timeout(PATIENCE, connect_async(request)).await.unwrap() {
             Ok((socket, response)) => {
@@ -120,6 +132,16 @@ impl Client {
             Some(Ok(Message::Close(frame))) => frame,
             other => panic!("a close should come, not {other:?}"),
         }
+    }
+
+    /// Closes with a code and a reason, and waits for the answer.
+    ///
+    /// # Panics
+    /// When the other side says something else first.
+    pub async fn leave(mut self, code: u16, reason: &str) -> Option<CloseFrame> {
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
+        self.socket.close(Some(frame)).await.unwrap();
+        self.closed().await
     }
 
     /// Closes the socket.

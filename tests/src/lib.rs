@@ -9,6 +9,7 @@ pub mod faults;
 pub mod queues;
 pub mod stack;
 pub mod standin;
+pub mod wire;
 
 use std::time::{Duration, Instant};
 

@@ -102,15 +102,7 @@ impl Standin {
     /// A client of the stand-in as the functions make it: without retries, and `deadline` for each post.
     #[must_use]
     pub fn client(&self, deadline: Duration) -> aws_sdk_apigatewaymanagement::Client {
-        let config = aws_sdk_apigatewaymanagement::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
-            .endpoint_url(&self.endpoint)
-            .timeout_config(TimeoutConfig::builder().operation_timeout(deadline).build())
-            .retry_config(RetryConfig::disabled())
-            .http_client(crate::engine::http());
-        aws_sdk_apigatewaymanagement::Client::from_conf(config.build())
+        management(&self.endpoint, deadline)
     }
 
     fn decide(&self, id: &str, message: &Bytes) -> Option<Response> {
@@ -136,6 +128,20 @@ impl Standin {
         }
         Some(StatusCode::OK.into_response())
     }
+}
+
+/// A client of the management API at `endpoint`: without retries, and `deadline` for each call.
+#[must_use]
+pub fn management(endpoint: &str, deadline: Duration) -> aws_sdk_apigatewaymanagement::Client {
+    let config = aws_sdk_apigatewaymanagement::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
+        .endpoint_url(endpoint)
+        .timeout_config(TimeoutConfig::builder().operation_timeout(deadline).build())
+        .retry_config(RetryConfig::disabled())
+        .http_client(crate::engine::http());
+    aws_sdk_apigatewaymanagement::Client::from_conf(config.build())
 }
 
 fn gone() -> Response {

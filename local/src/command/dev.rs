@@ -58,6 +58,10 @@ pub(super) struct Arguments {
     /// Run what is in the target folder; build and watch nothing
     #[arg(long)]
     no_build: bool,
+    /// Write every event of a function to a JSON file in this folder, for `sam local invoke -e` and `cargo lambda invoke
+    /// --data-file`; tokens are masked, message bodies are not
+    #[arg(long, value_name = "FOLDER")]
+    record: Option<PathBuf>,
     /// Write the logs as JSON lines
     #[arg(long)]
     json: bool,
@@ -69,11 +73,13 @@ Examples:
   tidings dev --port 0 --json
   tidings dev --template other/template.yaml --parameter Stage=test
   tidings dev --dynamodb-endpoint http://127.0.0.1:8001      with DynamoDB Local
-  tidings dev --lambda-endpoint http://127.0.0.1:3001        with sam local start-lambda";
+  tidings dev --lambda-endpoint http://127.0.0.1:3001        with sam local start-lambda
+  tidings dev --record events                                keep the events of the run as files";
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     trace(arguments.json);
     let mut stop = Stop::new().map_err(|error| Failure::new(&error))?;
+    raise_open_files();
     let options = arguments.options();
     let logs = Arc::clone(&options.logs);
     let running = tokio::select! {
@@ -110,10 +116,25 @@ impl Arguments {
             strict: self.strict,
             release: self.release,
             no_build: self.no_build,
+            record: self.record,
             logs: Arc::new(Logs::stderr(self.json)),
         }
     }
 }
+
+/// Every connection is an open file, and some systems allow 256 until they are asked for more.
+#[cfg(unix)]
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the limit of open files stays as it is");
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_open_files() {}
 
 /// What the parts log themselves, beside the functions' lines; `RUST_LOG` chooses more or less.
 fn trace(json: bool) {

@@ -62,6 +62,10 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
         };
         options.logs.say(&format!("  {kind} {name} invokes {}", names.label(&source.function)));
     }
+    if let Some(folder) = &options.record {
+        let folder = folder.display();
+        options.logs.say(&format!("recording events in {folder}; tokens are masked, message bodies are not"));
+    }
     if names.resolve("notifier").is_some() {
         options.logs.say("next, in two more shells:");
         for command in next_commands(addresses) {

@@ -109,13 +109,16 @@ struct Answer {
 }
 
 /// The context of a client that may connect, or `None` for one that may not.
-fn decide(answer: &[u8], method_arn: &str) -> Result<Option<AuthorizerContext>, Failure> {
+pub(super) fn decide(answer: &[u8], method_arn: &str) -> Result<Option<AuthorizerContext>, Failure> {
     if answer.len() > MAX_RESULT {
         return Err(Failure::Malformed(format!("it has {} bytes; at most {MAX_RESULT} are allowed", answer.len())));
     }
     let answer: Answer = serde_json::from_slice(answer).map_err(|_| {
         Failure::Malformed("it needs principalId (a text), policyDocument and, if any, context (an object)".to_owned())
     })?;
+    if answer.policy_document.is_too_long() {
+        return Err(Failure::Malformed("a resource of its policy has more than 512 bytes".to_owned()));
+    }
     let mut context = stringify(answer.context.unwrap_or_default())?;
     context.insert("principalId".to_owned(), answer.principal_id.into());
     Ok(answer.policy_document.allows(method_arn).then_some(context))
@@ -183,6 +186,7 @@ mod tests {
             answer("Allow", json!({"list": []})),
             answer("Allow", json!("text")),
             answer("Allow", json!({"long": "x".repeat(MAX_RESULT)})),
+            String::from_utf8(answer("Allow", Value::Null)).unwrap().replace("dev", &"d".repeat(500)).into_bytes(),
         ] {
             assert!(decide(&bad, ARN).is_err(), "{}", String::from_utf8_lossy(&bad));
         }

@@ -9,6 +9,8 @@ pub(super) enum Error {
     Internal,
     /// The integration took longer than its timeout.
     TimedOut,
+    /// The route is throttled. AWS's text is not known; this is its REST APIs'.
+    TooManyRequests,
 }
 
 impl Error {
@@ -18,9 +20,15 @@ impl Error {
             Self::Forbidden => "Forbidden",
             Self::Internal => "Internal server error",
             Self::TimedOut => "Endpoint request timed out",
+            Self::TooManyRequests => "Too Many Requests",
         };
         format!(r#"{{"message": "{message}", "connectionId":"{connection_id}", "requestId":"{request_id}"}}"#)
     }
+}
+
+/// The frame for a message that does not match its model. Its form is documented, and differs from the others.
+pub(super) fn bad_request_body(connection_id: &str, message_id: &str) -> String {
+    format!(r#"{{"message" : "Bad request body", "connectionId": "{connection_id}", "messageId": "{message_id}"}}"#)
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub(super) async fn upgrade(shared: &Arc<Shared>, api: &Arc<Api>, stage: &Stage,
     if shared.throttle.as_ref().is_some_and(|throttle| !throttle.admit(Instant::now())) {
         return Refusal::too_many_requests().into_response();
     }
+    if !api.admits(&stage.name, CONNECT) {
+        return Refusal::too_many_requests().into_response();
+    }
     let Some(presence) = shared.enter() else { return Refusal::unavailable().into_response() };
     let handshake = Handshake::new(&request);
     let upgraded = hyper::upgrade::on(&mut request);
@@ -115,8 +118,13 @@ async fn admit(shared: &Shared, api: &Api, origin: &Origin, handshake: &Handshak
         }
         None => None,
     };
-    let Integration::Lambda { function, timeout_ms } = &route.integration else {
-        return Ok(Admission { authorized, subprotocols: Vec::new() });
+    let (function, timeout_ms) = match &route.integration {
+        Integration::Lambda { function, timeout_ms } => (function, timeout_ms),
+        Integration::Mock { .. } => return Ok(Admission { authorized, subprotocols: Vec::new() }),
+        Integration::Unsupported { reason } => {
+            warn!(connection.id = origin.connection_id, route.key = CONNECT, reason, "$connect is not emulated");
+            return Err(Refusal::internal());
+        }
     };
     let context = authorized.as_ref().map(Authorized::for_connect);
     let event = origin.connect(handshake, context.as_ref());

@@ -21,6 +21,10 @@ pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, 
         connection.send(frames::Error::Forbidden.frame(connection.id(), &request_id).into()).await;
         return;
     };
+    if let Some(frame) = refuse(api, connection, route_key, text) {
+        connection.send(frame.into()).await;
+        return;
+    }
     match &route.integration {
         Integration::Mock { response } => {
             debug!(connection.id = connection.id(), route.key = route_key, "message to a mock");
@@ -32,7 +36,25 @@ pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, 
             let limit = Duration::from_millis(*timeout_ms);
             invoke(shared, connection, text, Invocation { route_key, route, function, limit }).await;
         }
+        Integration::Unsupported { reason } => {
+            warn!(connection.id = connection.id(), route.key = route_key, reason, "the route is not emulated");
+            connection.send(frames::Error::Internal.frame(connection.id(), &ids::request()).into()).await;
+        }
     }
+}
+
+/// The frame for a message that never reaches its integration: its route is throttled, or it does not match its model.
+fn refuse(api: &Api, connection: &Connection, route_key: &str, text: &str) -> Option<String> {
+    let id = connection.id();
+    if !api.admits(&connection.origin.stage, route_key) {
+        debug!(connection.id = id, route.key = route_key, "a message was throttled");
+        return Some(frames::Error::TooManyRequests.frame(id, &ids::request()));
+    }
+    if api.validators.get(route_key).is_some_and(|validator| !validator.accepts(text)) {
+        debug!(connection.id = id, route.key = route_key, "a message does not match its model");
+        return Some(frames::bad_request_body(id, &ids::message(id)));
+    }
+    None
 }
 
 #[derive(Clone, Copy)]

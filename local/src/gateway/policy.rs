@@ -4,6 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 const INVOKE: &str = "execute-api:invoke";
+/// The longest resource that API Gateway takes, in bytes.
+const MAX_RESOURCE: usize = 512;
 
 /// An IAM policy document, as far as API Gateway reads it.
 #[derive(Debug, Deserialize)]
@@ -45,6 +47,12 @@ impl<T> OneOrMany<T> {
 }
 
 impl Policy {
+    /// Whether a resource is longer than API Gateway takes.
+    pub(super) fn is_too_long(&self) -> bool {
+        let mut resources = self.statement.as_slice().iter().flat_map(|one| one.resource.as_slice());
+        resources.any(|resource| resource.len() > MAX_RESOURCE)
+    }
+
     /// Whether an Allow matches `method_arn` and no Deny does.
     pub(super) fn allows(&self, method_arn: &str) -> bool {
         let has = |effect| self.statement.as_slice().iter().any(|one| one.effect == effect && one.applies(method_arn));

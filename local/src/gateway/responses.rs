@@ -62,6 +62,12 @@ impl Refusal {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", "Too Many Requests".to_owned())
     }
 
+    /// More than 4,096 bytes of URL. AWS documents the limit but not the answer.
+    pub(super) fn uri_too_long() -> Self {
+        let message = "Request URI Too Long".to_owned();
+        Self::new(StatusCode::URI_TOO_LONG, "RequestUriTooLongException", message)
+    }
+
     /// An ordinary request to a WebSocket stage.
     pub(super) fn upgrade_required() -> Self {
         Self { status: StatusCode::UPGRADE_REQUIRED, error_type: None, message: Some("Upgrade Required".to_owned()) }

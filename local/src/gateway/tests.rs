@@ -2,6 +2,7 @@
 
 mod authorizing;
 mod closing;
+mod fuzzing;
 mod harness;
 mod managing;
 mod messaging;

@@ -117,6 +117,9 @@ impl Pool {
 
     /// Starts a first process, unless there is one or the function has no program to run. The caller tells of a failure.
     pub(super) async fn warm(&self) -> Result<(), InitFailure> {
+        if self.limit == 0 {
+            return Ok(());
+        }
         let Ok(_place) = self.places.acquire().await else { return Ok(()) };
         if !self.state().idle.is_empty() || *self.stop.borrow() {
             return Ok(());

@@ -3,6 +3,9 @@
 //! `Ref` of a route, an integration or an authorizer gives its logical id here, so what refers to one is found by it;
 //! a function is found by the name in its ARN.
 
+mod limits;
+mod models;
+
 use std::collections::HashSet;
 
 use indexmap::IndexMap;
@@ -22,6 +25,7 @@ pub(super) fn read(
     let parts = Parts { scope, functions };
     let answering = parts.answering_routes()?;
     let mut apis = IndexMap::new();
+    let mut stageless = Vec::new();
     for found in scope.resources_of(&["AWS::ApiGatewayV2::Api"]) {
         let (logical_id, resource) = found?;
         if !resource.is_websocket_api() {
@@ -31,7 +35,8 @@ pub(super) fn read(
         let stages = parts.stages(logical_id)?;
         if stages.is_empty() {
             let text = format!("`{logical_id}` has no stage to connect to; add an `AWS::ApiGatewayV2::Stage`");
-            return Err(Fault::at(resource.line, text));
+            stageless.push(Note { line: resource.line, text });
+            continue;
         }
         let api = WebSocketApi {
             api_id: api_id(logical_id),
@@ -41,6 +46,10 @@ pub(super) fn read(
         };
         apis.insert(logical_id.to_owned(), api);
     }
+    if let (true, Some(note)) = (apis.is_empty(), stageless.first()) {
+        return Err(Fault::at(note.line, &note.text));
+    }
+    notes.extend(stageless);
     if apis.is_empty() {
         return Err(Fault::nowhere(
             "the template has no WebSocket API: no `AWS::Serverless::WebSocketApi`, and no `AWS::ApiGatewayV2::Api` \
@@ -84,7 +93,12 @@ impl<'a> Parts<'a> {
                     return Err(stage.fault("StageName", "must not be `$default`, which only HTTP APIs have"));
                 }
                 let variables = stage.inside("StageVariables")?.map(|variables| variables.all_texts()).transpose()?;
-                Ok(Stage { name, variables: variables.unwrap_or_default() })
+                Ok(Stage {
+                    name,
+                    variables: variables.unwrap_or_default(),
+                    default_limit: limits::default(&stage)?,
+                    limits: limits::of_routes(&stage)?,
+                })
             })
             .collect()
     }
@@ -131,21 +145,23 @@ impl<'a> Parts<'a> {
                 notes.push(Note { line: route.line_of("ApiKeyRequired"), text });
             }
             let authorizer = if key == "$connect" { self.authorizer(&route, notes)? } else { None };
-            match self.integration_of(&route)? {
-                Ok(integration) => {
-                    routes.insert(key, Route { integration, returns_response, authorizer });
-                }
-                Err(reason) => {
-                    let text = format!("the route `{key}` of `{api}` is left out: {reason}");
-                    notes.push(Note { line: route.line, text });
-                }
-            }
+            let validation = models::of_route(self.scope, &api_id(api), &route)?;
+            let integration = self.integration_of(&route, notes)?.unwrap_or_else(|reason| {
+                let text = format!("the route `{key}` of `{api}` always fails here: {reason}");
+                notes.push(Note { line: route.line, text });
+                Integration::Unsupported { reason }
+            });
+            routes.insert(key, Route { integration, returns_response, authorizer, validation });
         }
         Ok(routes)
     }
 
     /// What a route invokes, or why that is not emulated.
-    fn integration_of(&self, route: &Properties<'a>) -> Result<Result<Integration, String>, Fault> {
+    fn integration_of(
+        &self,
+        route: &Properties<'a>,
+        notes: &mut Vec<Note>,
+    ) -> Result<Result<Integration, String>, Fault> {
         let Some(target) = route.text("Target")? else { return Ok(Err("it has no `Target`".to_owned())) };
         let id = target.strip_prefix("integrations/").unwrap_or(&target);
         let kind = "AWS::ApiGatewayV2::Integration";
@@ -153,11 +169,15 @@ impl<'a> Parts<'a> {
             return Err(route.fault("Target", format!("must name an integration of this template, not `{target}`")));
         };
         let integration = Properties::of(self.scope, id, resource);
+        if integration.has("ContentHandlingStrategy") {
+            let text = format!("`ContentHandlingStrategy` of `{id}` is not emulated: messages stay text");
+            notes.push(Note { line: integration.line_of("ContentHandlingStrategy"), text });
+        }
         match integration.required_text("IntegrationType")?.as_str() {
             "AWS_PROXY" => {
                 let timeout_ms = integration.number("TimeoutInMillis", TIMEOUT_MS.0)?.unwrap_or(TIMEOUT_MS.1);
-                let uri = integration.required_text("IntegrationUri")?;
-                Ok(self.function(&uri).map(|function| Integration::Lambda { function, timeout_ms }))
+                let function = self.function_at(&integration, "IntegrationUri")?;
+                Ok(function.map(|function| Integration::Lambda { function, timeout_ms }))
             }
             "MOCK" => Ok(Ok(Integration::Mock { response: self.mock_response(id)? })),
             other => Ok(Err(format!("integrations of the type `{other}` are not emulated"))),
@@ -203,10 +223,25 @@ impl<'a> Parts<'a> {
             return Err(route.fault("AuthorizerId", words));
         };
         let authorizer = Properties::of(self.scope, &id, resource);
-        let uri = authorizer.required_text("AuthorizerUri")?;
-        let function =
-            self.function(&uri).map_err(|why| authorizer.fault("AuthorizerUri", format!("is no use: {why}")))?;
+        let function = self.function_at(&authorizer, "AuthorizerUri")?.unwrap_or_else(|reason| {
+            let text = format!("`{id}` answers every handshake with 500 here: {reason}");
+            notes.push(Note { line: authorizer.line_of("AuthorizerUri"), text });
+            // The host has no function of this name either, and says so.
+            id.clone()
+        });
         Ok(Some(Authorizer { function, identity_sources: authorizer.texts("IdentitySource")? }))
+    }
+
+    /// The function that a property names by its invocation URI, or why there is none. What cannot be resolved is in
+    /// another stack.
+    fn function_at(&self, properties: &Properties<'a>, key: &str) -> Result<Result<String, String>, Fault> {
+        if !properties.has(key) {
+            return Err(properties.fault(key, "is missing"));
+        }
+        match properties.required_text(key) {
+            Ok(uri) => Ok(self.function(&uri)),
+            Err(fault) => Ok(Err(fault.text)),
+        }
     }
 
     /// The function of this template that an invocation URI names, or why there is none.
@@ -269,10 +304,11 @@ mod tests {
         assert_eq!(stack.apis["Api"].routes["$connect"].integration, expected, "{uri}");
     }
 
-    fn check_left_out(integration: &str, reason: &str) {
+    fn check_unsupported(integration: &str, reason: &str) {
         let stack = stack_of_resources(&plain(TARGET, integration, ""));
-        assert!(stack.apis["Api"].routes.is_empty(), "{integration}");
-        assert_eq!(texts(&stack), [format!("the route `$connect` of `Api` is left out: {reason}")]);
+        let expected = Integration::Unsupported { reason: reason.to_owned() };
+        assert_eq!(stack.apis["Api"].routes["$connect"].integration, expected, "{integration}");
+        assert_eq!(texts(&stack), [format!("the route `$connect` of `Api` always fails here: {reason}")]);
     }
 
     #[test]
@@ -294,16 +330,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_emulated_leaves_its_route_out() {
-        check_left_out(
+    fn what_is_not_emulated_blocks_only_its_route() {
+        check_unsupported(
             "IntegrationType: AWS_PROXY, IntegrationUri: 'arn:aws:lambda:us-east-1:1:function:other'",
             "it invokes `other`, which is no function of this template",
         );
-        check_left_out(
+        check_unsupported(
             "IntegrationType: AWS_PROXY, IntegrationUri: 'x/functions/${stageVariables.name}/invocations'",
             "stage variables in the address of a function are not emulated",
         );
-        check_left_out("IntegrationType: HTTP_PROXY", "integrations of the type `HTTP_PROXY` are not emulated");
+        check_unsupported("IntegrationType: HTTP_PROXY", "integrations of the type `HTTP_PROXY` are not emulated");
+        check_unsupported(
+            "IntegrationType: AWS_PROXY, IntegrationUri: !ImportValue other",
+            "`Fn::ImportValue` cannot be resolved locally; use a parameter that has a value for local runs",
+        );
     }
 
     #[test]
@@ -362,6 +402,30 @@ mod tests {
         let stack = stack_of_resources(&plain(&route, integration, authorizer));
         let authorizer = stack.apis["Api"].routes["$connect"].authorizer.clone().unwrap();
         assert_eq!((authorizer.function.as_str(), authorizer.identity_sources.len()), ("G", 2));
+    }
+
+    #[test]
+    fn an_authorizer_that_is_not_here_blocks_only_its_api() {
+        let api = "Auth: {AuthType: CUSTOM, AuthArn: other}, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}";
+        let stack = stack_of_resources(&sam(api, ""));
+        let authorizer = stack.apis["Api"].routes["$connect"].authorizer.as_ref().unwrap();
+        assert!(!stack.functions.contains_key(&authorizer.function));
+        assert_eq!(
+            texts(&stack),
+            [
+                "`ApiConnectAuthorizer` answers every handshake with 500 here: it invokes `other`, which is no function of \
+              this template"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_api_without_a_stage_blocks_no_other() {
+        let api = "  Bare: {Type: AWS::ApiGatewayV2::Api, Properties: {ProtocolType: WEBSOCKET, \
+                   RouteSelectionExpression: x}}\n";
+        let stack = stack_of_resources(&sam("Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}", api));
+        assert_eq!(stack.apis.keys().collect::<Vec<_>>(), ["Api"]);
+        assert_eq!(texts(&stack), ["`Bare` has no stage to connect to; add an `AWS::ApiGatewayV2::Stage`"]);
     }
 
     #[test]
@@ -429,10 +493,6 @@ mod tests {
         check(
             "Auth: {AuthType: NONE}, Routes: {$default: {FunctionArn: !GetAtt F.Arn}}",
             "`Auth` of `Api` needs a route `$connect`, where it is checked",
-        );
-        check(
-            "Auth: {AuthType: CUSTOM, AuthArn: other}, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}",
-            "`AuthorizerUri` of `ApiConnectAuthorizer` is no use: it invokes `other`, which is no function of this template",
         );
         check(
             "StageName: $default, Routes: {$connect: {FunctionArn: !GetAtt F.Arn}}",

@@ -112,6 +112,11 @@ impl<'a> Properties<'a> {
         texts.ok_or_else(|| self.fault(key, "must be a list of texts"))
     }
 
+    /// The keys of the mapping.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &String> {
+        self.map.keys()
+    }
+
     /// All of the mapping as texts.
     pub(super) fn all_texts(&self) -> Result<IndexMap<String, String>, Fault> {
         let keys = self.map.keys();

@@ -124,7 +124,8 @@ fn stage(id: &str, resource: &Resource) -> (String, Properties<'static>) {
         Some(name) => format!("{id}{name}Stage"),
         None => format!("{id}Stage"),
     };
-    let mut stage = copied(&resource.properties, &[("StageVariables", "StageVariables")]);
+    let kept = ["StageVariables", "DefaultRouteSettings", "RouteSettings"];
+    let mut stage = copied(&resource.properties, &kept.map(|key| (key, key)));
     stage.extend([("ApiId", reference(line, id)), ("StageName", name)]);
     (logical_id, stage)
 }
@@ -155,7 +156,7 @@ fn route(
     let function = specification
         .get("FunctionArn")
         .ok_or_else(|| Fault::at(line, format!("the route `{key}` of `{api}` needs a `FunctionArn`")))?;
-    let kept = ["ApiKeyRequired", "RouteResponseSelectionExpression"];
+    let kept = ["ApiKeyRequired", "ModelSelectionExpression", "RequestModels", "RouteResponseSelectionExpression"];
     let mut route = copied(specification, &kept.map(|key| (key, key)));
     let target = [Node::text(line, "integrations"), reference(line, &format!("{base}Integration"))];
     let target = vec![Node::text(line, "/"), Node::list(line, target.to_vec())];

@@ -41,7 +41,7 @@ fn notes(stack: &Stack) -> Vec<String> {
 fn function_of(stack: &Stack, api: &str, route: &str) -> String {
     match &stack.apis[api].routes[route].integration {
         Integration::Lambda { function, .. } => function.clone(),
-        Integration::Mock { .. } => panic!("{route} is a mock"),
+        other => panic!("{route} has {other:?}"),
     }
 }
 
@@ -258,4 +258,21 @@ fn what_does_not_run_locally_is_noted() {
             "12: `Fn::Transform` is not followed locally",
         ]
     );
+}
+
+#[test]
+fn fuzz_templates() {
+    let samples = [OURS, CHAT, SYNTHESISED].map(str::as_bytes);
+    crate::fuzz::run("templates", &samples, |bytes, _| {
+        let started = std::time::Instant::now();
+        let read = read(
+            &String::from_utf8_lossy(bytes),
+            Path::new("/project"),
+            Context { parameters: &values(&[]), sqs: SQS },
+        );
+        if let Err(error) = read {
+            assert!(!error.to_string().is_empty());
+        }
+        assert!(started.elapsed() < std::time::Duration::from_secs(10), "it took {:?}", started.elapsed());
+    });
 }

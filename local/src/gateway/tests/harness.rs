@@ -129,7 +129,7 @@ pub(super) async fn eventually<T>(what: &str, mut poll: impl FnMut() -> Option<T
 
 pub(super) fn lambda(function: &str) -> Route {
     let integration = Integration::Lambda { function: function.to_owned(), timeout_ms: 29_000 };
-    Route { integration, returns_response: false, authorizer: None }
+    Route { integration, returns_response: false, authorizer: None, validation: None }
 }
 
 pub(super) fn two_way(function: &str) -> Route {

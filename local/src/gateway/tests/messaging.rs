@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::harness::*;
-use crate::stack::{Integration, Route, WebSocketApi};
+use crate::stack::{Integration, Limit, Route, Validation, WebSocketApi};
 
 /// `$connect`, and these.
 fn with_routes(routes: &[(&str, Route)]) -> WebSocketApi {
@@ -163,6 +163,7 @@ async fn a_mock_answers_by_itself() {
         integration: Integration::Mock { response: response.map(str::to_owned) },
         returns_response,
         authorizer: None,
+        validation: None,
     };
     let app = App::start(
         with_routes(&[
@@ -238,4 +239,49 @@ async fn a_message_of_128_kb_in_frames_of_32_kb_is_taken() {
     }
     let event = app.functions.invoked("default", 1).await.remove(0);
     assert_eq!(event["body"].as_str().unwrap().len(), 128 * 1024);
+}
+
+#[tokio::test]
+async fn a_message_that_its_model_does_not_match_is_a_bad_request_body() {
+    let models = [("$default".to_owned(), json!({"type": "object", "required": ["text"]}))].into();
+    let validation = Some(Validation { selection: "$default".to_owned(), models });
+    let api = with_routes(&[("chat", Route { validation, ..two_way("chat") }), ("$default", two_way("default"))]);
+    let app = App::start(api, friendly().always("chat", returns(json!({"statusCode": 200, "body": "taken"})))).await;
+    let (mut client, id) = app.connect_with_id().await;
+    send(&mut client, r#"{"action":"chat"}"#).await;
+    let frame = receive_text(&mut client).await;
+    let start = format!(r#"{{"message" : "Bad request body", "connectionId": "{id}", "messageId": ""#);
+    let message_id =
+        frame.strip_prefix(&start).and_then(|rest| rest.strip_suffix(r#""}"#)).unwrap_or_else(|| panic!("{frame}"));
+    assert_eq!(message_id[11..], id[11..]);
+    assert!(app.functions.events("chat").is_empty());
+    send(&mut client, r#"{"action":"chat","text":""}"#).await;
+    assert_eq!(receive_text(&mut client).await, "taken");
+}
+
+#[tokio::test]
+async fn a_throttled_route_says_so_and_leaves_the_connection_and_other_routes_alone() {
+    let mut api = with_routes(&[("chat", two_way("chat")), ("$default", two_way("default"))]);
+    api.stages[0].limits = [("chat".to_owned(), Limit { rate: 0.001, burst: 2 })].into();
+    let app = App::start(api, friendly().always("chat", returns(json!({"statusCode": 200, "body": "taken"})))).await;
+    let (mut client, id) = app.connect_with_id().await;
+    for _ in 0..2 {
+        send(&mut client, r#"{"action":"chat"}"#).await;
+        assert_eq!(receive_text(&mut client).await, "taken");
+    }
+    send(&mut client, r#"{"action":"chat"}"#).await;
+    check_frame(&receive_text(&mut client).await, "Too Many Requests", &id);
+    assert_eq!(app.functions.events("chat").len(), 2);
+    assert_quiet(&mut client).await;
+}
+
+#[tokio::test]
+async fn a_route_that_is_not_emulated_fails_and_blocks_no_other() {
+    let integration = Integration::Unsupported { reason: "HTTP".to_owned() };
+    let api = with_routes(&[("http", Route { integration, ..lambda("none") }), ("$default", two_way("default"))]);
+    let app = App::start(api, friendly()).await;
+    let (mut client, id) = app.connect_with_id().await;
+    send(&mut client, r#"{"action":"http"}"#).await;
+    check_frame(&receive_text(&mut client).await, "Internal server error", &id);
+    assert_quiet(&mut client).await;
 }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::super::Settings;
 use super::harness::*;
+use crate::stack::{Integration, Limit};
 
 const KEY: (&str, &str) = ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
 const UPGRADE: [(&str, &str); 4] =
@@ -345,4 +346,24 @@ async fn two_hundred_sockets_open_at_once() {
         .collect();
     assert_eq!(ids.len(), 200);
     tokio::time::timeout(Duration::from_secs(1), app.gateway.close_all()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connect_that_is_throttled_or_not_emulated_lets_nobody_in() {
+    let mut api = usual();
+    api.stages[0].default_limit = Some(Limit { rate: 0.0, burst: 0 });
+    let app = App::start(api, friendly()).await;
+    assert_eq!(app.refused("/dev", &[]).await, 429);
+    let mut api = usual();
+    api.routes["$connect"].integration = Integration::Unsupported { reason: "HTTP".to_owned() };
+    let app = App::start(api, friendly()).await;
+    assert_eq!(app.refused("/dev", &[]).await, 500);
+}
+
+#[tokio::test]
+async fn a_url_may_have_4096_bytes() {
+    let app = App::start(usual(), friendly()).await;
+    let path = |length: usize| format!("/dev?{}", "x".repeat(length - 5));
+    app.open(&path(4096), &[]).await.unwrap();
+    assert_eq!(app.refused(&path(4097), &[]).await, 414);
 }

@@ -1,0 +1,12 @@
+//! What API Gateway does, fact by fact, asked of our gateway and, where environment variables name one, of a deployed
+//! API. `docs/gateway.md` says how.
+
+mod authorizer;
+mod bench;
+mod closing;
+mod connect;
+mod events;
+mod facts;
+mod management;
+mod messages;
+mod run;
