@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 when it did what was asked, 1 when it could not, 2 when it was called wrongly.
 
+mod account;
+mod dead_letters;
 mod dev;
 mod listen;
 mod notify;
@@ -39,6 +41,7 @@ enum Command {
     Dev(dev::Arguments),
     Listen(listen::Arguments),
     Notify(notify::Arguments),
+    DeadLetters(dead_letters::Arguments),
 }
 
 /// A failed command: what went wrong, in one line.
@@ -80,6 +83,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Dev(arguments) => dev::run(arguments).await,
             Command::Listen(arguments) => listen::run(arguments).await,
             Command::Notify(arguments) => notify::run(arguments).await,
+            Command::DeadLetters(arguments) => dead_letters::run(arguments).await,
         }
     })
 }

@@ -1,7 +1,7 @@
 //! `tidings dev`: everything of a template, running on this machine.
 //!
-//! [`start`] composes the parts: template, DynamoDB, the functions' build and host, API Gateway, and the Lambda Invoke
-//! API and console beside it on one port. [`Running::shutdown`] ends all of them.
+//! [`start`] composes the parts: template, DynamoDB, the functions' build and host, what invokes them, API Gateway, and
+//! the Lambda Invoke API, SQS and console beside it on one port. [`Running::shutdown`] ends all of them.
 
 mod console;
 mod rebuild;
@@ -20,12 +20,16 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::dynamodb::{self, DynamoDbError, Embedded};
+use crate::event_sources::EventSources;
 use crate::gateway::{self, Gateway};
 use crate::lambda::build::{self, BuildError, Plan};
-use crate::lambda::{Endpoint, Host, Invoker, Logs, Names, RecordError, Recording, Services, StartError, api};
+use crate::lambda::{
+    ACCOUNT, Asynchronous, Endpoint, Host, Invoker, Logs, Names, RecordError, Recording, Services, StartError, api,
+};
 use crate::net::{is_listening, reachable};
+use crate::sqs::{self, Place, Sqs};
 use crate::stack::Stack;
-use crate::template::{self, TemplateError};
+use crate::template::{self, Context, TemplateError};
 
 /// The port of the embedded DynamoDB, which is also DynamoDB Local's.
 const DYNAMODB_PORT: u16 = 8000;
@@ -140,6 +144,8 @@ pub struct Addresses {
     pub lambda: String,
     /// DynamoDB.
     pub dynamodb: String,
+    /// SQS.
+    pub sqs: String,
     /// The page for people.
     pub console: String,
 }
@@ -153,6 +159,9 @@ pub struct Running {
     host: Option<Arc<Host>>,
     dynamodb: Option<Embedded>,
     rebuild: Option<JoinHandle<()>>,
+    sqs: Sqs,
+    event_sources: EventSources,
+    events: Arc<Asynchronous>,
     server: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
@@ -161,7 +170,7 @@ impl Running {
     /// The object behind `ready `.
     #[must_use]
     pub fn ready_json(&self) -> String {
-        // Five strings always have a JSON form.
+        // Strings always have a JSON form.
         serde_json::to_string(&self.addresses).unwrap_or_default()
     }
 
@@ -170,7 +179,10 @@ impl Running {
         if let Some(rebuild) = self.rebuild {
             rebuild.abort();
         }
+        self.event_sources.stop().await;
         self.gateway.close_all().await;
+        self.events.stop().await;
+        self.sqs.stop();
         // The server is gone already if nobody receives; a task that was cut off has nothing left to stop.
         let _ = self.stop.send(());
         let _ = self.server.await;
@@ -188,44 +200,59 @@ impl Running {
 /// # Errors
 /// When a part cannot start; what was started before it is ended again.
 pub async fn start(options: DevOptions) -> Result<Running, DevError> {
-    let stack = template::load(&options.template, &options.parameters)?;
+    // The port comes first, because the template's queue URLs have it.
+    let listener = listen(&options.host, options.port, "--port").await?;
+    let root = root(&listener);
+    let stack = template::load(&options.template, Context { parameters: &options.parameters, sqs: &root })?;
     let logs = Arc::clone(&options.logs);
     summary::announce(&options, &stack);
-    let listener = listen(&options.host, options.port, "--port").await?;
     let (dynamodb, dynamodb_url) = start_dynamodb(&options).await?;
-    let addresses = addresses(&stack, &listener, dynamodb_url);
+    let addresses = addresses(&stack, root, dynamodb_url);
     let services = services(&options, &addresses).await?;
     logs.say(&summary::tables(&stack, &addresses.dynamodb));
     dynamodb::create_tables(&addresses.dynamodb, &services.region, &services.keys, stack.tables.values()).await?;
     let (functions, rebuild) = start_functions(&options, &stack, &services).await?;
-    let invoker = match &options.record {
-        Some(folder) => Invoker::Recording(Recording::new(functions.clone(), Names::new(&stack), folder)?),
-        None => functions.clone(),
-    };
+    let invoker = recorded(&options, &stack, functions.clone())?;
+    let sqs = Sqs::new(place(&options, &addresses, &services), stack.queues.values());
+    let events = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
 
-    let settings = gateway::Settings {
-        region: services.region,
-        idle_timeout: options.idle_timeout,
-        connection_lifetime: options.connection_lifetime,
-        strict: options.strict,
-        ..gateway::Settings::default()
-    };
+    let settings = gateway_settings(&options, &services);
     let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings);
     let router = gateway
         .router()
-        .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&logs)))
+        .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&events)))
+        .merge(sqs::router(&sqs))
         .merge(console::router(&stack, &addresses));
     let (stop, stopped) = oneshot::channel();
     let server = tokio::spawn(gateway::serve(listener, router, async {
         // A dropped sender stops the server as well.
         let _ = stopped.await;
     }));
+    let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs).await;
     summary::up(&options, &stack, &addresses);
     let host = match functions {
         Invoker::Processes(host) => Some(host),
         Invoker::Endpoint(_) | Invoker::Recording(_) => None,
     };
-    Ok(Running { addresses, gateway, host, dynamodb, rebuild, server, stop })
+    Ok(Running { addresses, gateway, host, dynamodb, rebuild, sqs, event_sources, events, server, stop })
+}
+
+/// The functions, with their events written to files if that is asked for.
+fn recorded(options: &DevOptions, stack: &Stack, functions: Invoker) -> Result<Invoker, RecordError> {
+    match &options.record {
+        Some(folder) => Ok(Invoker::Recording(Recording::new(functions, Names::new(stack), folder)?)),
+        None => Ok(functions),
+    }
+}
+
+fn gateway_settings(options: &DevOptions, services: &Services) -> gateway::Settings {
+    gateway::Settings {
+        region: services.region.clone(),
+        idle_timeout: options.idle_timeout,
+        connection_lifetime: options.connection_lifetime,
+        strict: options.strict,
+        ..gateway::Settings::default()
+    }
 }
 
 async fn listen(host: &str, port: u16, option: &'static str) -> Result<TcpListener, DevError> {
@@ -248,22 +275,35 @@ async fn start_dynamodb(options: &DevOptions) -> Result<(Option<Embedded>, Strin
     Ok((Some(embedded), url))
 }
 
-fn addresses(stack: &Stack, listener: &TcpListener, dynamodb: String) -> Addresses {
+/// What the addresses of everything on the main port begin with.
+fn root(listener: &TcpListener) -> String {
     // A bound listener has an address; the fallback only keeps a failing system call from ending the program.
     let address = listener.local_addr().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), reachable);
+    format!("http://{address}")
+}
+
+fn addresses(stack: &Stack, root: String, dynamodb: String) -> Addresses {
     let stage = stack.apis.values().find_map(|api| api.stages.first()).map_or("", |stage| stage.name.as_str());
     Addresses {
-        websocket: format!("ws://{address}/{stage}"),
-        management: format!("http://{address}/{stage}"),
-        lambda: format!("http://{address}"),
+        websocket: format!("{}/{stage}", root.replacen("http", "ws", 1)),
+        management: format!("{root}/{stage}"),
+        lambda: root.clone(),
         dynamodb,
-        console: format!("http://{address}/"),
+        console: format!("{root}/"),
+        sqs: root,
     }
+}
+
+/// Where queues say that they are.
+fn place(options: &DevOptions, addresses: &Addresses, services: &Services) -> Place {
+    let account = options.parameters.get("AWS::AccountId").map_or(ACCOUNT, String::as_str);
+    Place { endpoint: addresses.sqs.clone(), region: services.region.clone(), account: account.to_owned() }
 }
 
 async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Services, DevError> {
     let mut services = Services {
         dynamodb: Some(addresses.dynamodb.clone()),
+        sqs: Some(addresses.sqs.clone()),
         management: Some(addresses.management.clone()),
         keys: dynamodb::keys(&addresses.dynamodb).await?,
         ..Services::default()

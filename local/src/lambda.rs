@@ -1,9 +1,11 @@
 //! Invoking functions, wherever they run: as processes of this machine ([`Host`]) or behind somebody's Lambda Invoke
 //! API ([`Endpoint`]).
 //!
-//! [`build`] makes the programs that the host runs, [`api`] offers the functions to others.
+//! [`build`] makes the programs that the host runs, [`api`] offers the functions to others, [`Asynchronous`] takes the
+//! events that nobody waits for.
 
 pub mod api;
+mod asynchronous;
 mod body;
 pub mod build;
 mod endpoint;
@@ -22,11 +24,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
+pub use asynchronous::Asynchronous;
 pub use endpoint::Endpoint;
 pub use host::{Host, StartError};
 pub use logs::Logs;
 pub use names::Names;
+pub(crate) use names::{ACCOUNT, arn};
 pub use record::{RecordError, Recording};
 pub use variables::{Keys, Services};
 
@@ -54,6 +59,19 @@ pub struct Invocation {
     pub duration: Duration,
     /// The last lines that the function logged during this event; empty where they are not known.
     pub log: String,
+}
+
+impl Invocation {
+    /// The function's error in one line, where it failed: its type and message, or else all of what it returned.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        self.function_error.as_ref()?;
+        let object: serde_json::Value = serde_json::from_slice(&self.payload).unwrap_or_default();
+        match (object["errorType"].as_str(), object["errorMessage"].as_str()) {
+            (Some(kind), Some(message)) => Some(format!("{kind}: {message}")),
+            _ => Some(String::from_utf8_lossy(&self.payload).into_owned()),
+        }
+    }
 }
 
 /// Why a function could not be invoked at all. A function that ran and failed is an [`Invocation`].
@@ -89,8 +107,13 @@ impl Invoker {
     /// # Errors
     /// When the function cannot be reached; a failing function is not an error.
     pub async fn invoke(&self, function: &str, payload: Bytes) -> Result<Invocation, InvokeError> {
+        self.invoke_as(function, payload, Uuid::new_v4().to_string()).await
+    }
+
+    /// As [`invoke`](Self::invoke), with the request id that the function is to see; another Invoke API chooses its own.
+    async fn invoke_as(&self, function: &str, payload: Bytes, request_id: String) -> Result<Invocation, InvokeError> {
         match self {
-            Self::Processes(host) => host.invoke(function, payload).await,
+            Self::Processes(host) => host.invoke(function, payload, request_id).await,
             Self::Endpoint(endpoint) => endpoint.invoke(function, payload).await,
             Self::Recording(recording) => recording.invoke(function, payload).await,
         }
@@ -116,6 +139,7 @@ pub(crate) mod testing {
             memory_mb: 128,
             json_logs: false,
             reserved_concurrency: None,
+            asynchronous: crate::stack::Asynchronous::default(),
             line: 1,
         }
     }

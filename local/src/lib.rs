@@ -1,13 +1,16 @@
-//! The development gateway: a local API Gateway, Lambda and DynamoDB for WebSocket applications.
+//! The development gateway: a local API Gateway, Lambda, DynamoDB and SQS for WebSocket applications.
 
 pub mod command;
+mod destination;
 pub mod dev;
 pub mod dynamodb;
 mod error;
+pub mod event_sources;
 #[cfg(test)]
 mod fuzz;
 pub mod gateway;
 pub mod lambda;
 mod net;
+pub mod sqs;
 pub mod stack;
 pub mod template;

@@ -16,6 +16,10 @@ pub struct Stack {
     pub functions: IndexMap<String, Function>,
     /// DynamoDB tables.
     pub tables: IndexMap<String, Table>,
+    /// SQS queues.
+    pub queues: IndexMap<String, Queue>,
+    /// What invokes functions by itself; the keys are the logical ids of the event source mappings.
+    pub event_sources: IndexMap<String, EventSource>,
     /// Parameters whose values the template's `Metadata: tidings: dev: Parameters` decided, for local runs only.
     pub dev_parameters: IndexMap<String, String>,
     /// What was recognised but is not emulated; each is told to the user once, and blocks only what needs it.
@@ -144,6 +148,8 @@ pub struct Function {
     pub json_logs: bool,
     /// Most environments at once (`ReservedConcurrentExecutions`), if limited.
     pub reserved_concurrency: Option<usize>,
+    /// What becomes of `Event` invocations that fail.
+    pub asynchronous: Asynchronous,
     /// Line of the resource in the template.
     pub line: usize,
 }
@@ -157,4 +163,135 @@ pub struct Table {
     pub create: serde_json::Value,
     /// The TTL attribute, where enabled.
     pub ttl_attribute: Option<String>,
+}
+
+/// An SQS queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// `QueueName` if given, else the logical id; it ends with `.fifo` where the queue is one.
+    pub name: String,
+    /// What `!GetAtt Queue.Arn` resolves to.
+    pub arn: String,
+    /// How it behaves.
+    pub settings: QueueSettings,
+}
+
+/// How a queue behaves. [`QueueSettings::default`] gives the defaults of SQS. Times are in seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// Keep order within message groups, and drop duplicates.
+    pub fifo: bool,
+    /// Only FIFO: a message without a deduplication id has the hash of its body as one.
+    pub content_based_deduplication: bool,
+    /// Only FIFO: duplicates are looked for within a message group, not in the whole queue.
+    pub deduplication_by_group: bool,
+    /// How long a received message is hidden, 0 to 43,200.
+    pub visibility_timeout: u64,
+    /// How long a new message is hidden, 0 to 900.
+    pub delay: u64,
+    /// How long a message is kept, 60 to 1,209,600.
+    pub retention: u64,
+    /// How long a receive waits that does not say it itself, 0 to 20.
+    pub receive_wait: u64,
+    /// The largest message in bytes, 1,024 to 1,048,576.
+    pub maximum_message_size: usize,
+    /// Where messages go that are received too often.
+    pub redrive: Option<Redrive>,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            fifo: false,
+            content_based_deduplication: false,
+            deduplication_by_group: false,
+            visibility_timeout: 30,
+            delay: 0,
+            retention: 4 * 24 * 60 * 60,
+            receive_wait: 0,
+            maximum_message_size: 1024 * 1024,
+            redrive: None,
+        }
+    }
+}
+
+/// The redrive policy of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redrive {
+    /// The ARN of the dead-letter queue.
+    pub dead_letter_queue: String,
+    /// A message that was received so often goes there instead of being received once more.
+    pub max_receive_count: u32,
+}
+
+/// An event source mapping: what Lambda reads for a function.
+#[derive(Debug, Clone)]
+pub struct EventSource {
+    /// Logical id of the function.
+    pub function: String,
+    /// What is read.
+    pub source: Source,
+    /// Most records of one invocation.
+    pub batch_size: usize,
+    /// How long records may be gathered until a batch is full, in seconds; 0 takes what is there.
+    pub batching_window: u64,
+    /// `FunctionResponseTypes: [ReportBatchItemFailures]`: the function says which records have failed.
+    pub reports_item_failures: bool,
+    /// Patterns of which a record must match one; none lets every record through.
+    pub filters: Vec<serde_json::Value>,
+}
+
+/// What an event source mapping reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// An SQS queue of the same template.
+    Queue {
+        /// The queue's name.
+        name: String,
+        /// The queue's ARN.
+        arn: String,
+        /// Most invocations at once, 2 to 1,000, if limited.
+        maximum_concurrency: Option<usize>,
+    },
+    /// The stream of a DynamoDB table of the same template.
+    Table {
+        /// The table's name.
+        name: String,
+        /// The stream's ARN, as the template has it.
+        arn: String,
+        /// How it is read.
+        options: StreamOptions,
+    },
+}
+
+/// How a stream is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StreamOptions {
+    /// `StartingPosition: TRIM_HORIZON`: from the oldest record; else from the newest.
+    pub from_the_beginning: bool,
+    /// How often a failed batch is tried again; `None` until its records expire.
+    pub maximum_retries: Option<u64>,
+    /// Records older than this many seconds are not tried any more, 60 to 604,800.
+    pub maximum_age: Option<u64>,
+    /// A batch that fails is split in two before it is tried again.
+    pub bisects: bool,
+    /// The ARN of the queue that is told of batches which were given up.
+    pub on_failure: Option<String>,
+}
+
+/// What becomes of a function's `Event` invocations. [`Asynchronous::default`] gives Lambda's defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asynchronous {
+    /// How often an event is tried again after a failure, 0 to 2.
+    pub maximum_retries: u32,
+    /// Events older than this many seconds are not tried any more, 60 to 21,600.
+    pub maximum_age: u64,
+    /// The ARN of the queue that gets what failed for good.
+    pub on_failure: Option<String>,
+}
+
+impl Default for Asynchronous {
+    fn default() -> Self {
+        Self { maximum_retries: 2, maximum_age: 6 * 60 * 60, on_failure: None }
+    }
 }

@@ -2,16 +2,18 @@
 //!
 //! The text becomes a tree that knows its lines (`node`); parameters get their values (`parameters`); SAM's shorthands
 //! are written out and `Globals` merged (`resources`, `sam`); and then one reader for each family of resources
-//! (`functions`, `tables`, `apis`) takes the properties that it needs. Intrinsic functions are evaluated only there
+//! (`functions`, `tables`, `queues`, `event_sources`, `apis`) takes the properties that it needs. Intrinsic functions are evaluated only there
 //! (`evaluate`), so what is not supported hurts only where its value is needed. Nothing but [`load`] does I/O.
 
 mod apis;
 mod evaluate;
+mod event_sources;
 mod functions;
 mod intrinsics;
 mod node;
 mod parameters;
 mod properties;
+mod queues;
 mod references;
 mod resources;
 mod sam;
@@ -90,11 +92,20 @@ impl From<Fault> for TemplateError {
     }
 }
 
+/// What the reader has to know beside the template.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Values of parameters, also of pseudo parameters such as `AWS::Region`, which is else `us-east-1`.
+    pub parameters: &'a BTreeMap<String, String>,
+    /// The address of the SQS API, for example `http://127.0.0.1:3030`: what queue URLs begin with.
+    pub sqs: &'a str,
+}
+
 /// Reads the template at `path`; see [`read`]. Relative paths in it start at its folder.
 ///
 /// # Errors
 /// As [`read`], with the file's name; and when there is no such file or it is not UTF-8 text.
-pub fn load(path: &Path, parameters: &BTreeMap<String, String>) -> Result<Stack, TemplateError> {
+pub fn load(path: &Path, context: Context<'_>) -> Result<Stack, TemplateError> {
     let unreadable = |source| TemplateError::Unreadable { path: path.to_owned(), source };
     let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => TemplateError::NotFound { path: path.to_owned() },
@@ -102,7 +113,7 @@ pub fn load(path: &Path, parameters: &BTreeMap<String, String>) -> Result<Stack,
     })?;
     let absolute = std::path::absolute(path).map_err(unreadable)?;
     let folder = absolute.parent().unwrap_or(Path::new("/"));
-    read(&text, folder, parameters).map_err(|error| match error {
+    read(&text, folder, context).map_err(|error| match error {
         TemplateError::Invalid { line, message, .. } => {
             TemplateError::Invalid { file: Some(path.to_owned()), line, message }
         }
@@ -112,29 +123,33 @@ pub fn load(path: &Path, parameters: &BTreeMap<String, String>) -> Result<Stack,
 
 /// Reads a template's text. `folder` is where its relative paths start.
 ///
-/// A parameter's value is taken from `parameters`, else from the template's `Metadata: tidings: dev: Parameters`,
-/// else from its `Default`. `parameters` may also set pseudo parameters such as `AWS::Region`, which is else
-/// `us-east-1`.
+/// A parameter's value is taken from the context, else from the template's `Metadata: tidings: dev: Parameters`, else
+/// from its `Default`.
 ///
 /// # Errors
 /// When the text is no template or has no WebSocket API; when a parameter has no value, a value that it does not
 /// allow, or does not exist; when something that runs locally depends on what cannot be resolved.
-pub fn read(text: &str, folder: &Path, parameters: &BTreeMap<String, String>) -> Result<Stack, TemplateError> {
+pub fn read(text: &str, folder: &Path, context: Context<'_>) -> Result<Stack, TemplateError> {
     let root = node::parse(text)?;
-    Ok(stack(&root, folder, parameters)?)
+    Ok(stack(&root, folder, context)?)
 }
 
-fn stack(root: &Node, folder: &Path, given: &BTreeMap<String, String>) -> Result<Stack, Fault> {
+fn stack(root: &Node, folder: &Path, context: Context<'_>) -> Result<Stack, Fault> {
     let mut notes = transform_notes(root);
-    let parameters = parameters::resolve(root, given, &mut notes)?;
+    let parameters = parameters::resolve(root, context.parameters, &mut notes)?;
     let resources = resources::collect(root, &mut notes)?;
-    let scope = Scope::new(root, parameters.values, resources);
-    let functions = functions::read(&scope, folder, &mut notes)?;
+    let scope = Scope::new(root, parameters.values, resources, context.sqs);
+    let mut functions = functions::read(&scope, folder, &mut notes)?;
+    functions::read_asynchronous(&scope, &mut functions, &mut notes)?;
     let tables = tables::read(&scope)?;
+    let queues = queues::read(&scope, &mut notes)?;
+    let readable = event_sources::Readable { functions: &functions, tables: &tables, queues: &queues };
+    let event_sources = event_sources::read(&scope, &readable, &mut notes)?;
     let apis = apis::read(&scope, &functions, &mut notes)?;
     notes.sort_by_key(|note| note.line);
     notes.dedup();
-    Ok(Stack { apis, functions, tables, notes, dev_parameters: parameters.from_metadata })
+    let dev_parameters = parameters.from_metadata;
+    Ok(Stack { apis, functions, tables, queues, event_sources, dev_parameters, notes })
 }
 
 /// Macros run in CloudFormation only.

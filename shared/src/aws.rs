@@ -25,11 +25,12 @@ pub struct Aws {
     http: SharedHttpClient,
     dynamodb_endpoint: Option<String>,
     management_endpoint: Option<String>,
+    sqs_endpoint: Option<String>,
 }
 
 impl Aws {
     /// Reads `AWS_REGION`, the credentials that Lambda sets, and the SDKs' own endpoint variables
-    /// (`AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, `AWS_ENDPOINT_URL`).
+    /// (`AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL`).
     ///
     /// # Errors
     /// When region or credentials are missing; the error names the variable.
@@ -48,6 +49,7 @@ impl Aws {
             http: https_client(),
             dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
             management_endpoint: endpoint("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"),
+            sqs_endpoint: endpoint("AWS_ENDPOINT_URL_SQS"),
         })
     }
 
@@ -68,6 +70,19 @@ impl Aws {
             .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(FIRST_BACKOFF));
         config.set_endpoint_url(self.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// An SQS client with the SDK's own retries.
+    #[must_use]
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        let mut config = aws_sdk_sqs::Config::builder()
+            .behavior_version(behavior_version())
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .http_client(self.http.clone())
+            .retry_config(RetryConfig::standard().with_initial_backoff(FIRST_BACKOFF));
+        config.set_endpoint_url(self.sqs_endpoint.clone());
+        aws_sdk_sqs::Client::from_conf(config.build())
     }
 
     /// A client of the API Gateway Management API at `endpoint`, unless the environment names another one. Its retries

@@ -8,8 +8,10 @@ mod dismiss;
 mod pace;
 mod post;
 mod run;
+mod track;
 mod window;
 
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -18,9 +20,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::config::{self, ConfigError};
-use crate::ids::NotificationId;
+use crate::ids::{ConnectionId, NotificationId};
 use crate::notification::Notification;
-use crate::registry::{Registry, RegistryError};
+use crate::registry::{Member, Members, Position, Registry, RegistryError};
 use pace::Pace;
 use run::Run;
 
@@ -62,6 +64,70 @@ pub struct Report {
     pub throttled: u64,
     /// 1 if the notification was past its time to live, and so dropped.
     pub expired: u64,
+    /// Parts of the audience that were handed to other invocations, whose reports count for themselves.
+    pub segments: u64,
+}
+
+/// What is to be delivered to whom.
+pub struct Job<'a> {
+    /// The notification.
+    pub notification: &'a Notification,
+    /// Its audience, or a part of it.
+    pub members: Members,
+    /// What was read of it already.
+    pub first: Vec<Member>,
+    /// Where to begin.
+    pub position: Position,
+    /// Whether another worker can go on where this one stops: the position is then saved, and no more is done than can
+    /// be saved.
+    pub resumable: bool,
+    /// Milliseconds since the epoch.
+    pub now: i64,
+    /// When to stop, at the latest a second and a half before it is too late.
+    pub deadline: Instant,
+    /// Saves how far the work is.
+    pub save: &'a Save,
+}
+
+/// Saves how far a delivery is. What it is told is settled once it succeeds, and not told again.
+pub type Save = dyn Fn(Progress) -> Pin<Box<dyn Future<Output = Result<(), SaveError>> + Send>> + Send + Sync;
+
+/// Why progress could not be saved.
+pub type SaveError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How far a delivery is.
+#[derive(Debug)]
+pub struct Progress {
+    /// Where another worker would go on; `None` where nobody will.
+    pub position: Option<Position>,
+    /// Members whose message was not taken, since the last saving.
+    pub failed: Vec<Failed>,
+    /// Sort keys of members that are still in their handshake, since the last saving.
+    pub pending: Vec<String>,
+}
+
+/// A connection whose message was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Which.
+    pub connection: ConnectionId,
+    /// What the last attempt came to.
+    pub reason: String,
+}
+
+/// How a delivery ended.
+#[derive(Debug)]
+pub struct Finish {
+    /// What came of it.
+    pub report: Report,
+    /// Where to go on, if the time was up before the audience was through.
+    pub rest: Option<Position>,
+}
+
+impl Progress {
+    fn is_empty(&self) -> bool {
+        self.position.is_none() && self.failed.is_empty() && self.pending.is_empty()
+    }
 }
 
 /// Why a notification could not be delivered as a whole.
@@ -79,12 +145,15 @@ pub enum DeliveryError {
         /// What it said.
         reason: String,
     },
-    /// The time was up before the audience was through.
-    #[error(
-        "the audience is too large for one invocation: {} of {} members read were settled in time; raise the function's timeout or PUSHES_PER_SECOND",
-        settled(.0), .0.audience
-    )]
-    AudienceTooLarge(Report),
+    /// Nobody was reached in many attempts.
+    #[error("API Gateway does not take any message ({reason})")]
+    Unreachable {
+        /// What the last attempt came to.
+        reason: String,
+    },
+    /// How far it is could not be written down.
+    #[error("the progress could not be saved")]
+    Save(#[source] SaveError),
     /// The audience could not be read.
     #[error("the audience could not be read")]
     Registry(#[from] RegistryError),
@@ -112,21 +181,19 @@ impl Delivery {
         &self.registry
     }
 
-    /// Pushes the notification to its whole audience before `deadline`. `now` is in milliseconds since the epoch.
+    /// Posts that may start in a second.
+    #[must_use]
+    pub fn pushes_per_second(&self) -> f64 {
+        self.limits.pushes_per_second
+    }
+
+    /// Pushes the notification to the members of the job, until all are settled or its deadline.
     ///
     /// # Errors
     /// When it cannot be delivered as a whole. Connections that fail one by one are counted in the report instead.
-    pub async fn deliver(
-        &self,
-        notification: &Notification,
-        now: i64,
-        deadline: Instant,
-    ) -> Result<Report, DeliveryError> {
-        if notification.is_expired(now) {
-            return Ok(Report { expired: 1, ..Report::new(&notification.id) });
-        }
-        post::check_size(notification)?;
-        Run::new(self, notification, now, deadline).finish().await
+    pub async fn deliver(&self, job: Job<'_>) -> Result<Finish, DeliveryError> {
+        post::check_size(job.notification)?;
+        Run::new(self, job).finish().await
     }
 }
 
@@ -140,18 +207,23 @@ impl Limits {
         let above_zero = "use a number above 0";
         let pushes: f64 = config::parsed("PUSHES_PER_SECOND", 8_000.0, above_zero, |rate: &f64| *rate > 0.0)?;
         let concurrency: u32 = config::parsed("MAX_CONCURRENCY", 1, above_zero, |count| *count > 0)?;
-        let max_in_flight = config::parsed("MAX_IN_FLIGHT", 256, "use 1 to 900", |count| (1..=900).contains(count))?;
+        let max_in_flight = config::parsed("MAX_IN_FLIGHT", 256, "use 1 to 300", |count| (1..=300).contains(count))?;
         Ok(Self { pushes_per_second: pushes / f64::from(concurrency), max_in_flight })
     }
 }
 
 impl Report {
-    fn new(id: &NotificationId) -> Self {
+    /// A report of nothing.
+    #[must_use]
+    pub fn new(id: &NotificationId) -> Self {
         let id = id.clone();
-        Self { id, audience: 0, delivered: 0, gone: 0, pending: 0, slow: 0, failed: 0, throttled: 0, expired: 0 }
+        let (audience, delivered, gone, pending, slow) = (0, 0, 0, 0, 0);
+        Self { id, audience, delivered, gone, pending, slow, failed: 0, throttled: 0, expired: 0, segments: 0 }
     }
-}
 
-fn settled(report: &Report) -> u64 {
-    report.delivered + report.gone + report.pending + report.slow + report.failed
+    /// Members that nothing more will be done for in this invocation.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.delivered + self.gone + self.pending + self.slow + self.failed
+    }
 }

@@ -3,9 +3,11 @@
 pub mod aws;
 pub mod config;
 pub mod delivery;
+pub mod fanout;
 pub mod ids;
 pub mod notification;
 pub mod protocol;
+pub mod queue;
 pub mod registry;
 
 pub use ids::{ConnectionId, NotificationId, Socket, Topic, UserId};
@@ -24,4 +26,22 @@ pub fn describe(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// A name of 32 hexadecimal digits for what these parts say together.
+#[must_use]
+pub fn hash(parts: &[&str]) -> String {
+    use sha2::{Digest, Sha256};
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes that a base64 text stands for; `None` when it is none.
+#[must_use]
+pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    aws_smithy_types::base64::decode(text).ok()
 }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
 
+pub(crate) use parse::Fields;
 pub use parse::InvalidNotification;
 
 /// Most targets that one notification may name.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ids::{ConnectionId, Topic, UserId};
-use crate::notification::{Notification, Target};
+use crate::notification::{Carrier, Fields, InvalidNotification, Notification, Origin, Target};
 
 /// Most topics that one `subscribe` or `unsubscribe` may name: with the connection itself they are one transaction.
 pub const MAX_TOPICS_PER_COMMAND: usize = 50;
@@ -56,6 +56,8 @@ pub enum Command {
     Ping,
     /// Say who this connection is and what it is subscribed to.
     Whoami,
+    /// Notify others.
+    Publish(Publish),
     /// An action that the application registered; the protocol does not know its fields.
     Application {
         /// The action's name.
@@ -63,6 +65,37 @@ pub enum Command {
         /// The whole frame's fields but `action` and `id`.
         body: Map<String, Value>,
     },
+}
+
+/// A notification from a client, before it is known who the client is.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// Whom it is for: a topic or a user.
+    pub target: Target,
+    /// The client's idempotency key, at most 64 bytes.
+    pub key: Option<String>,
+    fields: Fields,
+}
+
+impl Publish {
+    /// The notification that it asks for, as one that `from` caused.
+    ///
+    /// # Errors
+    /// When it is not well formed; the error names the field and the fix.
+    pub fn into_notification(self, carrier: &Carrier, from: Origin) -> Result<Notification, InvalidNotification> {
+        let mut notification = Notification::from_fields(self.fields, carrier)?;
+        notification.from = Some(from);
+        Ok(notification)
+    }
+}
+
+impl PartialEq for Publish {
+    fn eq(&self, other: &Self) -> bool {
+        let text = |publish: &Self| {
+            publish.fields.iter().map(|(name, raw)| (name.clone(), raw.to_string())).collect::<Vec<_>>()
+        };
+        (&self.target, &self.key, text(self)) == (&other.target, &other.key, text(other))
+    }
 }
 
 /// The answer to one request.

@@ -11,6 +11,7 @@ mod items;
 mod keys;
 mod members;
 mod retry;
+mod work;
 mod write;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use capacity::Consumed;
 pub use items::Connection;
 pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER};
 pub use members::{Member, Members};
+pub use work::{Claim, Lease, Position, SegmentKey};
 
 /// Most topics that one connection may be subscribed to.
 pub const MAX_TOPICS_PER_CONNECTION: usize = 100;
@@ -55,6 +57,9 @@ pub enum RegistryError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Somebody else works on the segment by now.
+    #[error("the lease of the segment is lost")]
+    LeaseLost,
     /// DynamoDB left a part of a batch undone, again and again.
     #[error("{operation} was not finished: DynamoDB left {left} of its items undone")]
     Unfinished {

@@ -29,6 +29,8 @@ pub type Row = std::collections::HashMap<String, AttributeValue>;
 pub struct Table {
     /// Its name.
     pub name: String,
+    /// What it is on.
+    pub engine: Engine,
     endpoint: String,
 }
 
@@ -53,7 +55,7 @@ impl Engine {
             Self::DynamoDbLocal => dynamodb_local().await?,
         };
         let name = format!("connections-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let table = Table { name, endpoint };
+        let table = Table { name, engine: self, endpoint };
         table.create().await;
         Some(table)
     }

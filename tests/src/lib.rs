@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
 
 pub mod client;
+pub mod crowd;
 pub mod engine;
 pub mod faults;
+pub mod queues;
 pub mod stack;
 pub mod standin;
 pub mod wire;

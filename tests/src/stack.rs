@@ -1,12 +1,15 @@
 //! The whole thing: the gateway, the functions' own binaries and DynamoDB, from this repository's template.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_lambda::primitives::Blob;
 use serde_json::Value;
 use tidings::registry::Registry;
 use tidings_local::dev::{self, DevOptions, Running};
+use tidings_local::lambda::Logs;
 
 use crate::engine;
 
@@ -14,6 +17,35 @@ use crate::engine;
 #[derive(Debug)]
 pub struct Stack {
     running: Running,
+    log: ShownOnPanic,
+}
+
+/// What the stack and its functions wrote, shown only where a test fails.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Shows the log where a test ends by a panic.
+#[derive(Debug)]
+struct ShownOnPanic(Log);
+
+impl Drop for ShownOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Nothing is left to tell where standard error is closed.
+            let _ = std::io::stderr().write_all(&self.0.0.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
 }
 
 /// What a function answered.
@@ -37,8 +69,21 @@ impl Stack {
     /// # Panics
     /// When it does not start.
     pub async fn start(parameters: &[(&str, &str)]) -> Self {
-        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Self::start_with(|options| options.parameters = parameters.collect()).await
+        Self::start_at(&root().join("template.yaml"), parameters, &[]).await
+    }
+
+    /// Starts the stack of another template; `release` builds of its functions are asked for with the word `release`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_at(template: &Path, parameters: &[(&str, &str)], flags: &[&str]) -> Self {
+        Self::start_with(|options| {
+            options.template = template.to_owned();
+            options.release = flags.contains(&"release");
+            let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            options.parameters = parameters.collect();
+        })
+        .await
     }
 
     /// Starts the stack on random ports, with changed options.
@@ -48,14 +93,28 @@ impl Stack {
     pub async fn start_with(change: impl FnOnce(&mut DevOptions)) -> Self {
         let mut options = DevOptions::new(root().join("template.yaml"));
         options.port = 0;
+        let log = Log::default();
+        options.logs = Arc::new(Logs::to(log.clone(), true));
         change(&mut options);
-        Self { running: dev::start(options).await.unwrap() }
+        Self { running: dev::start(options).await.unwrap(), log: ShownOnPanic(log) }
     }
 
     /// Where clients connect.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.running.addresses.websocket
+    }
+
+    /// What the stack and its functions have logged, as JSON lines.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.0.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// Where DynamoDB is.
+    #[must_use]
+    pub fn dynamodb(&self) -> &str {
+        &self.running.addresses.dynamodb
     }
 
     /// The registry in the stack's table.
@@ -85,6 +144,45 @@ impl Stack {
         let answer = client.invoke().function_name(function).payload(Blob::new(payload)).send().await.unwrap();
         let payload = answer.payload.unwrap().into_inner();
         Answer { payload: serde_json::from_slice(&payload).unwrap(), failed: answer.function_error.is_some() }
+    }
+
+    /// Puts a message into one of the stack's queues.
+    ///
+    /// # Panics
+    /// When the queue does not take it.
+    pub async fn send(&self, queue: &str, body: &str) {
+        let request = self.sqs().send_message().queue_url(self.queue_url(queue)).message_body(body);
+        request.send().await.unwrap();
+    }
+
+    /// What is in one of the stack's queues now, at most ten messages.
+    ///
+    /// # Panics
+    /// When the queue does not answer.
+    pub async fn receive(&self, queue: &str) -> Vec<aws_sdk_sqs::types::Message> {
+        let request = self.sqs().receive_message().queue_url(self.queue_url(queue)).max_number_of_messages(10);
+        let request = request.message_attribute_names("All").visibility_timeout(0);
+        request.send().await.unwrap().messages.unwrap_or_default()
+    }
+
+    /// How many messages of a queue are still to be done, those that somebody works on included.
+    ///
+    /// # Panics
+    /// When the queue does not answer.
+    pub async fn waiting(&self, queue: &str) -> u64 {
+        let request = self.sqs().get_queue_attributes().queue_url(self.queue_url(queue));
+        let answer = request.attribute_names(aws_sdk_sqs::types::QueueAttributeName::All).send().await.unwrap();
+        let counts = answer.attributes.unwrap_or_default();
+        let counts = counts.iter().filter(|(name, _)| name.as_str().starts_with("ApproximateNumberOfMessages"));
+        counts.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+    }
+
+    fn sqs(&self) -> aws_sdk_sqs::Client {
+        crate::queues::client(&self.running.addresses.sqs)
+    }
+
+    fn queue_url(&self, queue: &str) -> String {
+        format!("{}/123456789012/{queue}", self.running.addresses.sqs)
     }
 
     /// Stops everything.

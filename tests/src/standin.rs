@@ -79,6 +79,20 @@ impl Standin {
         self.sockets.lock().unwrap()[id].clone()
     }
 
+    /// Where it listens, with its stage.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// How many messages each socket took that is not gone for ever.
+    #[must_use]
+    pub fn live_counts(&self) -> Vec<usize> {
+        let sockets = self.sockets.lock().unwrap();
+        let live = sockets.values().filter(|used| used.behaviour != Behaviour::Gone);
+        live.map(|used| used.messages.len()).collect()
+    }
+
     /// How many messages each socket took.
     #[must_use]
     pub fn counts(&self) -> HashMap<String, usize> {

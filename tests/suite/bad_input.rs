@@ -12,7 +12,11 @@ async fn a_bad_frame_gets_one_error_and_the_connection_stays_open() {
     let long = format!(r#"{{"action":"subscribe","topic":"{}","id":3}}"#, "x".repeat(1_025));
     for (frame, code, start) in [
         ("hello", "BadRequest", "the frame is not JSON"),
-        (r#"{"action":"fly","id":3}"#, "UnknownAction", "`action` \"fly\" is not known; use subscribe, unsubscribe"),
+        (
+            r#"{"action":"fly","id":3}"#,
+            "UnknownAction",
+            "`action` \"fly\" is not known; use subscribe, unsubscribe, publish",
+        ),
         (
             r#"{"action":"subscribe","topic":"a\u0001","id":3}"#,
             "BadRequest",

@@ -1,15 +1,16 @@
 //! Delivery against sockets that misbehave on demand, with the real registry behind it.
 
+use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tests::engine::{Engine, Table};
 use tests::standin::{Behaviour, Standin};
 use tidings::NotificationId;
-use tidings::delivery::{Delivery, DeliveryError, Limits, Report};
-use tidings::notification::{Carrier, Notification};
+use tidings::delivery::{Delivery, DeliveryError, Finish, Job, Limits, Progress, Report, SaveError};
+use tidings::notification::{Carrier, Notification, Target};
 use tidings::protocol::Protocol;
-use tidings::registry::{Connection, Registry};
+use tidings::registry::{Connection, Interval, Position, Registry};
 use tokio::time::Instant;
 
 use crate::registry::{connection, registry};
@@ -61,7 +62,31 @@ impl Setup {
     }
 
     async fn deliver(&self, text: &str) -> Result<Report, DeliveryError> {
-        self.delivery(LIMITS).deliver(&notification(text), now(), after(Duration::from_secs(60))).await
+        let finish = self.run(LIMITS, &notification(text), now(), Duration::from_secs(60)).await?;
+        assert_eq!(finish.rest, None);
+        Ok(finish.report)
+    }
+
+    /// Delivers to the whole audience, and saves nothing.
+    async fn run(
+        &self,
+        limits: Limits,
+        text: &Notification,
+        now: i64,
+        time: Duration,
+    ) -> Result<Finish, DeliveryError> {
+        let save = |_: Progress| -> Saved { Box::pin(std::future::ready(Ok(()))) };
+        let job = Job {
+            notification: text,
+            members: self.registry.members(&text.to, &Interval::whole(), now),
+            first: Vec::new(),
+            position: Position::default(),
+            resumable: false,
+            now,
+            deadline: Instant::now() + time,
+            save: &save,
+        };
+        self.delivery(limits).deliver(job).await
     }
 
     async fn is_registered(&self, connected: &Connection) -> bool {
@@ -77,9 +102,7 @@ fn notification(text: &str) -> Notification {
     Notification::parse(text, &Carrier { id: NotificationId::parse("n").unwrap(), at: now() }).unwrap()
 }
 
-fn after(time: Duration) -> Instant {
-    Instant::now() + time
-}
+type Saved = Pin<Box<dyn Future<Output = Result<(), SaveError>> + Send>>;
 
 const TOPIC: &str = r#"{"to":{"topic":"t"},"data":{"n":1}}"#;
 
@@ -114,7 +137,7 @@ async fn an_orphaned_membership_is_removed_by_the_push_that_finds_nobody() {
     let late = crate::registry::NOW + HOUR_MS;
     let notification =
         Notification::parse(TOPIC, &Carrier { id: NotificationId::parse("n").unwrap(), at: late }).unwrap();
-    let report = setup.delivery(LIMITS).deliver(&notification, late, after(Duration::from_secs(60))).await.unwrap();
+    let report = setup.run(LIMITS, &notification, late, Duration::from_secs(60)).await.unwrap().report;
     assert_eq!((report.audience, report.gone), (5, 5), "{report:?}");
     assert_eq!(setup.table.rows().await, []);
 }
@@ -205,22 +228,29 @@ async fn those_that_are_left_out_get_nothing_and_do_not_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notification_past_its_time_to_live_is_dropped_and_counted() {
-    let setup = Setup::new().await;
-    setup.old("c", Behaviour::Takes).await;
-    let text = format!(r#"{{"to":{{"topic":"t"}},"data":1,"ttl":5,"at":{}}}"#, now() - 5_001);
-    let report = setup.deliver(&text).await.unwrap();
-    assert_eq!((report.expired, report.audience, setup.messages("c")), (1, 0, 0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_audience_that_is_too_large_for_the_time_left_fails_with_what_was_done() {
+async fn when_the_time_is_up_it_stops_and_says_where_to_go_on() {
     let setup = Setup::new().await;
     for index in 0..200 {
         setup.old(&format!("c{index}"), Behaviour::Takes).await;
     }
-    let delivery = setup.delivery(Limits { pushes_per_second: 50.0, max_in_flight: 64 });
-    let outcome = delivery.deliver(&notification(TOPIC), now(), after(Duration::from_secs(1))).await;
-    let Err(DeliveryError::AudienceTooLarge(report)) = outcome else { panic!("{outcome:?}") };
-    assert!((20..=55).contains(&report.delivered), "{report:?}");
+    let slow = Limits { pushes_per_second: 50.0, max_in_flight: 64 };
+    let finish = setup.run(slow, &notification(TOPIC), now(), Duration::from_secs(1)).await.unwrap();
+    let (report, rest) = (finish.report, finish.rest.unwrap());
+    assert!((20..=60).contains(&report.delivered), "{report:?}");
+    let target = [Target::Topic(tidings::Topic::parse("t").unwrap())];
+    let members = crate::registry::read(&setup.registry, &target, &Interval::whole()).await;
+    for member in members {
+        let served = setup.messages(member.connection.as_str()) == 1;
+        assert_ne!(served, rest.is_open(&member.sort_key), "{member:?} {rest:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_takes_nothing_fails_the_delivery_instead_of_counting_to_the_end() {
+    let setup = Setup::new().await;
+    for index in 0..300 {
+        setup.old(&format!("c{index}"), Behaviour::Answers(500, u32::MAX)).await;
+    }
+    let error = setup.deliver(TOPIC).await.unwrap_err();
+    assert!(matches!(error, DeliveryError::Unreachable { .. }), "{error:?}");
 }

@@ -1,5 +1,6 @@
 //! Tests of the whole, in one binary.
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
+#![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
 
 mod anybody;
 mod bad_input;
@@ -8,6 +9,9 @@ mod conformance;
 mod delivery;
 mod end_to_end;
 mod events;
+mod fanout;
 mod garbage;
 mod recording;
 mod registry;
+mod scale;
+mod triggers;

@@ -3,16 +3,12 @@
 //! `{"action":"orders.watch","order":42,"id":1}` subscribes the client to that order's topic, so that clients need not
 //! know how topics are named. To deploy it, make this the `main.rs` of the function.
 
-use std::time::Duration;
-
 use default::{ActionError, Context, Deps, Router, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use serde::Deserialize;
 use serde_json::json;
-use tidings::aws::Aws;
+use tidings::Topic;
 use tidings::protocol::{ClientError, ReplyBody};
-use tidings::registry::Registry;
-use tidings::{Topic, config};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,14 +32,7 @@ fn router() -> Router {
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let aws = Aws::from_env()?;
-    let table = config::required("TABLE_NAME", "it names the table of connections")?;
-    let endpoint = config::required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
-    let deps = Deps {
-        registry: Registry::new(aws.dynamodb(), table),
-        sockets: aws.management(&endpoint, Duration::from_secs(3)),
-        router: router(),
-    };
+    let deps = Deps::from_env(router())?;
     run(service_fn(|event: LambdaEvent<_>| handle(&deps, event.payload))).await
 }
 
@@ -57,14 +46,16 @@ mod tests {
     use serde_json::{Value, json};
     use tidings::ConnectionId;
     use tidings::protocol::Protocol;
-    use tidings::registry::Connection;
+    use tidings::registry::{Connection, Registry};
 
     use super::*;
 
     async fn deps() -> Deps {
         let table = Engine::Embedded.table().await.unwrap();
         let sockets = Standin::start().await.client(Duration::from_secs(1));
-        Deps { registry: Registry::new(table.client(), &table.name), sockets, router: router() }
+        let notifications = ::tests::queues::nowhere();
+        let registry = Registry::new(table.client(), &table.name);
+        Deps { registry, sockets, router: router(), notifications, may_publish: false }
     }
 
     async fn ask(deps: &Deps, frame: Value) -> Value {

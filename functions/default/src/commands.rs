@@ -1,18 +1,26 @@
 //! What each command does.
 
+use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequestContext;
 use tidings::ConnectionId;
 use tidings::protocol::{ClientError, Command, ErrorCode, ReplyBody, Whoami};
 use tidings::registry::RegistryError;
 
 use crate::router::{ActionError, Context};
-use crate::{Deps, Error};
+use crate::{Deps, Error, publish};
+
+/// Who sent a frame.
+pub(crate) struct Caller<'a> {
+    pub(crate) id: &'a ConnectionId,
+    pub(crate) context: &'a ApiGatewayWebsocketProxyRequestContext,
+}
 
 /// Carries out a command. What the client did wrong is an answer; what we did wrong is an error.
-pub(crate) async fn run(deps: &Deps, id: &ConnectionId, command: Command) -> Result<ReplyBody, Error> {
-    let registry = &deps.registry;
+pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, command: Command) -> Result<ReplyBody, Error> {
+    let (registry, id) = (&deps.registry, caller.id);
     let done = match command {
         Command::Ping => return Ok(ReplyBody::Pong),
         Command::Whoami => return whoami(deps, id).await,
+        Command::Publish(publish) => return publish::run(deps, caller, publish).await,
         Command::Application { action, body } => {
             let context = Context::new(id.clone(), registry.clone());
             return answer(deps.router.run(&action, context, body).await, action);

@@ -3,15 +3,21 @@
 //! Replies go back as the route's response: the route is two-way.
 
 mod commands;
+mod publish;
 mod router;
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use aws_lambda_events::encodings::Body;
 use lambda_runtime::Diagnostic;
-use tidings::delivery::dismiss;
+use tidings::aws::Aws;
+use tidings::config::{ConfigError, parsed, required};
+use tidings::delivery::{POST_DEADLINE, dismiss};
 use tidings::protocol::{ErrorCode, Protocol, Reply, ReplyBody};
+use tidings::queue::{Queue, QueueError};
 use tidings::registry::{Registry, RegistryError};
 use tidings::{ConnectionId, ids::InvalidId};
+
+use commands::Caller;
 
 pub use router::{ActionError, Context, Router};
 
@@ -24,6 +30,32 @@ pub struct Deps {
     pub sockets: aws_sdk_apigatewaymanagement::Client,
     /// The application's own actions.
     pub router: Router,
+    /// Where clients' notifications go.
+    pub notifications: Queue,
+    /// Whether clients may publish to topics.
+    pub may_publish: bool,
+}
+
+impl Deps {
+    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, `CLIENT_PUBLISH`.
+    ///
+    /// # Errors
+    /// When one is missing or not what it should be; the error names it.
+    pub fn from_env(router: Router) -> Result<Self, ConfigError> {
+        let aws = Aws::from_env()?;
+        let table = required("TABLE_NAME", "it names the table of connections")?;
+        let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
+        let queue = required("NOTIFICATION_QUEUE_URL", "it is where clients' notifications go")?;
+        let known = |publish: &String| publish == "none" || publish == "topics";
+        let publish = parsed("CLIENT_PUBLISH", "none".to_owned(), "use none or topics", known)?;
+        Ok(Self {
+            registry: Registry::new(aws.dynamodb(), table),
+            sockets: aws.management(&endpoint, POST_DEADLINE),
+            router,
+            notifications: Queue::new(aws.sqs(), queue),
+            may_publish: publish == "topics",
+        })
+    }
 }
 
 /// Our own failure; the client gets API Gateway's `Internal server error` frame and stays connected.
@@ -32,6 +64,9 @@ pub enum Error {
     /// The registry failed.
     #[error("the command could not be carried out: {}", tidings::describe(.0))]
     Registry(#[source] RegistryError),
+    /// What a client published could not be put on the queue.
+    #[error("the notification could not be queued: {}", tidings::describe(.0))]
+    Queue(#[source] QueueError),
     /// The event does not say which connection it comes from.
     #[error("the event's connectionId is not valid: {0}")]
     Event(#[source] InvalidId),
@@ -49,6 +84,7 @@ impl From<Error> for Diagnostic {
     fn from(error: Error) -> Self {
         let error_type = match &error {
             Error::Registry(_) => "RegistryError",
+            Error::Queue(_) => "QueueError",
             Error::Event(_) => "InvalidEvent",
             Error::Action { .. } => "ActionError",
         };
@@ -67,7 +103,10 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
     // Every protocol so far writes commands and replies alike, so that a ping costs no read.
     let protocol = Protocol::default();
     let reply = match protocol.decode(frame) {
-        Ok(request) => Reply { id: request.id, body: commands::run(deps, &id, request.command).await? },
+        Ok(request) => {
+            let caller = Caller { id: &id, context: &event.request_context };
+            Reply { id: request.id, body: commands::run(deps, &caller, request.command).await? }
+        }
         Err(bad) => Reply { id: bad.id, body: ReplyBody::Error(bad.error) },
     };
     let text = protocol.encode_reply(&reply);

@@ -16,7 +16,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<ReplyBody, ActionError>> + Send
 type Action = Box<dyn Fn(Context, Map<String, Value>) -> Answer + Send + Sync>;
 
 /// Names of what every client can ask for; an application cannot take them.
-const BUILT_IN: [&str; 4] = ["subscribe", "unsubscribe", "ping", "whoami"];
+const BUILT_IN: [&str; 5] = ["subscribe", "unsubscribe", "publish", "ping", "whoami"];
 
 /// The application's actions by name.
 ///
@@ -168,6 +168,9 @@ mod tests {
     fn an_unknown_action_is_told_which_ones_there_are() {
         let router = Router::new().on("chat.send", async |_, (): ()| Ok(ReplyBody::Ack));
         let message = router.unknown("nope").message;
-        assert_eq!(message, "`action` \"nope\" is not known; use subscribe, unsubscribe, ping, whoami, chat.send");
+        assert_eq!(
+            message,
+            "`action` \"nope\" is not known; use subscribe, unsubscribe, publish, ping, whoami, chat.send"
+        );
     }
 }

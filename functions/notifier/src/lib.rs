@@ -1,35 +1,60 @@
-//! The notifier: takes a notification and pushes it to everyone whom it is for.
+//! The notifier: takes notifications, and events that become notifications, and pushes them to everyone whom they are for.
 
+mod batch;
+mod rules;
+mod shape;
 mod time;
+mod trigger;
 
 use std::time::SystemTime;
 
 use lambda_runtime::{Context, Diagnostic};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tidings::NotificationId;
-use tidings::delivery::{Delivery, DeliveryError, Report};
+use tidings::delivery::{DeliveryError, Report};
+use tidings::fanout::{FanOut, FanOutError, Shift};
 use tidings::ids::InvalidId;
 use tidings::notification::{Carrier, InvalidNotification, Notification};
+use tidings::queue::QueueError;
+
+pub use rules::{InvalidRules, Rules};
+use trigger::Event;
 
 /// What the function needs.
 #[derive(Debug)]
 pub struct Deps {
-    /// What pushes.
-    pub delivery: Delivery,
+    /// What delivers.
+    pub fan_out: FanOut,
+    /// What becomes of events that are not notifications.
+    pub rules: Rules,
+    /// Name of the queue whose messages are notifications by definition.
+    pub notification_queue: Option<String>,
 }
 
-/// Why a notification was not delivered as a whole. Each kind has a stable `errorType`.
+/// Why an event was not handled. Each kind has a stable `errorType`.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not well formed.
+    /// A notification is not well formed.
     #[error(transparent)]
     Notification(#[from] InvalidNotification),
     /// It could not be pushed to its whole audience.
     #[error(transparent)]
-    Delivery(#[from] DeliveryError),
+    FanOut(#[from] FanOutError),
     /// Lambda's request id cannot serve as a notification's id.
     #[error("the request id cannot name a notification")]
     RequestId(#[source] InvalidId),
+    /// What can never succeed could not be kept.
+    #[error("a record that cannot succeed could not be kept")]
+    DeadLetter(#[source] QueueError),
+    /// Records failed for a passing reason, and their service repeats only whole events.
+    #[error("{count} of {total} records failed for a passing reason; the event is to come again")]
+    Again {
+        /// How many.
+        count: usize,
+        /// Of how many.
+        total: usize,
+    },
 }
 
 impl From<Error> for Diagnostic {
@@ -37,26 +62,73 @@ impl From<Error> for Diagnostic {
         let error_type = match &error {
             Error::Notification(_) => "InvalidNotification",
             Error::RequestId(_) => "InvalidRequestId",
-            Error::Delivery(DeliveryError::PayloadTooLarge { .. }) => "PayloadTooLarge",
-            Error::Delivery(DeliveryError::Forbidden { .. }) => "Forbidden",
-            Error::Delivery(DeliveryError::AudienceTooLarge(_)) => "AudienceTooLarge",
-            Error::Delivery(DeliveryError::Registry(_)) => "RegistryError",
+            Error::DeadLetter(_) | Error::FanOut(FanOutError::Queue(_)) => "QueueError",
+            Error::Again { .. } => "PassingFailure",
+            Error::FanOut(FanOutError::Delivery(DeliveryError::PayloadTooLarge { .. })) => "PayloadTooLarge",
+            Error::FanOut(FanOutError::Delivery(DeliveryError::Forbidden { .. })) => "Forbidden",
+            Error::FanOut(FanOutError::Delivery(DeliveryError::Unreachable { .. })) => "Unreachable",
+            Error::FanOut(_) => "RegistryError",
         };
         Self { error_type: error_type.to_owned(), error_message: tidings::describe(&error) }
     }
 }
 
-/// Delivers the notification that the event is, and answers with what came of it.
+/// Handles an event. A direct invoke gets the report of its notification, or a list of reports; a service gets what it
+/// expects.
 ///
 /// # Errors
-/// When the notification is not well formed or could not be delivered as a whole; Lambda reports it as a function error.
-pub async fn handle(deps: &Deps, event: &RawValue, context: &Context) -> Result<Report, Error> {
+/// When a notification that was invoked directly is not well formed or cannot be delivered, and when the event as a whole
+/// is to come again.
+pub async fn handle(deps: &Deps, event: &RawValue, context: &Context) -> Result<Value, Error> {
+    let left = time::left(context.deadline);
     let now = time::milliseconds(SystemTime::now());
-    let id = NotificationId::parse(&context.request_id).map_err(Error::RequestId)?;
-    let notification = Notification::parse(event.get(), &Carrier { id, at: now })?;
-    let before = deps.delivery.registry().consumed();
-    let report = deps.delivery.deliver(&notification, now, time::deadline(context.deadline)).await?;
-    let consumed = deps.delivery.registry().consumed() - before;
+    let shift = Shift {
+        owner: context.request_id.clone(),
+        now,
+        deadline: time::deadline(left),
+        lease_until: now + i64::try_from(left.as_millis()).unwrap_or(i64::MAX / 2),
+    };
+    let before = deps.fan_out.delivery().registry().consumed();
+    let answer = match trigger::read(event) {
+        (Event::One(notification), _) => {
+            let notification = parse(notification, &context.request_id, now)?;
+            json!(direct(deps, notification, &shift).await?)
+        }
+        (Event::Many(list), _) => many(deps, &list, &shift).await?,
+        (Event::Records(batch), unreadable) => batch::serve(deps, batch, unreadable, &shift).await?,
+    };
+    let consumed = deps.fan_out.delivery().registry().consumed() - before;
+    tracing::debug!(read_units = consumed.read, write_units = consumed.write, "consumed");
+    Ok(answer)
+}
+
+/// Several notifications, none of which is sent before all are well formed.
+async fn many(deps: &Deps, list: &[&RawValue], shift: &Shift) -> Result<Value, Error> {
+    let parsed: Result<Vec<_>, _> = list
+        .iter()
+        .enumerate()
+        .map(|(index, text)| parse(text, &format!("{}-{index}", shift.owner), shift.now))
+        .collect();
+    let mut reports = Vec::new();
+    for notification in parsed? {
+        reports.push(direct(deps, notification, shift).await?);
+    }
+    Ok(json!(reports))
+}
+
+async fn direct(deps: &Deps, notification: Notification, shift: &Shift) -> Result<Report, Error> {
+    let report = Box::pin(deps.fan_out.direct(notification, shift)).await?;
+    log(&report);
+    Ok(report)
+}
+
+fn parse(text: &RawValue, id: &str, now: i64) -> Result<Notification, Error> {
+    let id = NotificationId::parse(id).map_err(Error::RequestId)?;
+    Ok(Notification::parse(text.get(), &Carrier { id, at: now })?)
+}
+
+/// The one line that the log gets of a delivery.
+fn log(report: &Report) {
     tracing::info!(
         notification.id = %report.id,
         audience = report.audience,
@@ -67,9 +139,7 @@ pub async fn handle(deps: &Deps, event: &RawValue, context: &Context) -> Result<
         failed = report.failed,
         throttled = report.throttled,
         expired = report.expired,
-        read_units = consumed.read,
-        write_units = consumed.write,
+        segments = report.segments,
         "notified"
     );
-    Ok(report)
 }

@@ -1,22 +1,27 @@
 //! The `notifier` function: what it needs from its environment, and nothing else.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
-use notifier::{Deps, handle};
+use notifier::{Deps, Rules, handle};
 use serde_json::value::RawValue;
 use tidings::aws::Aws;
-use tidings::config;
+use tidings::config::{optional, required};
 use tidings::delivery::{Delivery, Limits, POST_DEADLINE};
+use tidings::fanout::{FanOut, Queues};
+use tidings::queue::Queue;
 use tidings::registry::Registry;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let aws = Aws::from_env()?;
-    let table = config::required("TABLE_NAME", "it names the table of connections")?;
-    let endpoint = config::required("WEBSOCKET_ENDPOINT", "it is where messages are posted, as https://…/<stage>")?;
-    let limits = Limits::from_env()?;
-    let registry = Registry::new(aws.dynamodb(), table);
-    let deps = Deps { delivery: Delivery::new(aws.management(&endpoint, POST_DEADLINE), registry, limits) };
-    let deps = &deps;
+    let registry = Registry::new(aws.dynamodb(), required("TABLE_NAME", "it names the table of connections")?);
+    let endpoint = required("WEBSOCKET_ENDPOINT", "it is where messages are posted, as https://…/<stage>")?;
+    let delivery = Delivery::new(aws.management(&endpoint, POST_DEADLINE), registry, Limits::from_env()?);
+    let queue = |name| Ok::<_, Error>(Queue::new(aws.sqs(), required(name, "it is the URL of a queue")?));
+    let queues = Queues { fan_out: queue("FAN_OUT_QUEUE_URL")?, dead_letters: queue("DEAD_LETTER_QUEUE_URL")? };
+    let notification_queue =
+        optional("NOTIFICATION_QUEUE_URL").and_then(|url| Some(url.rsplit('/').next()?.to_owned()));
+    let rules = Rules::parse(optional("RULES").as_deref().unwrap_or("[]"))?;
+    let deps = &Deps { fan_out: FanOut::new(delivery, queues), rules, notification_queue };
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| handle(deps, &event.payload, &event.context).await)).await
 }

@@ -1,11 +1,14 @@
-//! Times as Lambda and notifications write them.
+//! Times as Lambda, notifications and AWS's services write them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use tokio::time::Instant;
 
-/// What is left of an invocation to say that its time was up.
-const MARGIN: Duration = Duration::from_millis(500);
+/// What is left of an invocation when delivery stops: a second for posts that are under way, and a second and a half to
+/// save and to hand on.
+const MARGIN: Duration = Duration::from_millis(2_500);
 /// What is left where Lambda gives no deadline: `cargo lambda watch` sends one that lies in 1970.
 const WITHOUT_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -15,9 +18,35 @@ pub(crate) fn milliseconds(time: SystemTime) -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// When to stop, from Lambda's deadline in milliseconds since the epoch.
-pub(crate) fn deadline(epoch_ms: u64) -> Instant {
+/// How long the invocation may go on, from Lambda's deadline in milliseconds since the epoch.
+pub(crate) fn left(epoch_ms: u64) -> Duration {
     let end = UNIX_EPOCH + Duration::from_millis(epoch_ms);
-    let left = end.duration_since(SystemTime::now()).unwrap_or(WITHOUT_DEADLINE);
-    Instant::now() + left.saturating_sub(MARGIN)
+    end.duration_since(SystemTime::now()).unwrap_or(WITHOUT_DEADLINE)
+}
+
+/// When delivery is to stop.
+pub(crate) fn deadline(left: Duration) -> Instant {
+    // A function with a very short timeout uses half of it.
+    Instant::now() + left.saturating_sub(MARGIN).max(left / 2)
+}
+
+/// `2026-11-24T12:00:00.000Z`, in milliseconds since the epoch.
+pub(crate) fn parse_iso(text: &str) -> Option<i64> {
+    DateTime::from_str(text, Format::DateTimeWithOffset).ok()?.to_millis().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_the_services_write_them() {
+        for (text, expected) in [
+            ("2026-11-24T11:46:23.000Z", Some(1_795_520_783_000)),
+            ("2026-11-24T11:46:23Z", Some(1_795_520_783_000)),
+            ("yesterday", None),
+        ] {
+            assert_eq!(parse_iso(text), expected, "{text}");
+        }
+    }
 }

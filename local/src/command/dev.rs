@@ -12,8 +12,8 @@ use crate::lambda::Logs;
 
 use super::Failure;
 
-/// Run the stack of a template on this machine: API Gateway WebSockets, Lambda and DynamoDB, without Docker or an AWS
-/// account.
+/// Run the stack of a template on this machine: API Gateway WebSockets, Lambda, DynamoDB and SQS, without Docker or an
+/// AWS account.
 ///
 /// Functions are built with cargo and run as processes; they are rebuilt when a source file changes. When all is up,
 /// one line `ready {"websocket":…}` is printed to standard output; everything else goes to standard error. Ctrl-C ends

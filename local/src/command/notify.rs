@@ -2,15 +2,15 @@
 
 use std::io::{self, Read, Write};
 
-use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use aws_sdk_lambda::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
 use aws_sdk_lambda::primitives::Blob;
 use clap::ArgGroup;
 use serde_json::{Map, Value, json};
 
-use crate::net::{https_client, is_aws};
+use crate::net::is_aws;
 
+use super::account::Account;
 use super::{Failure, NOTIFY_ENDPOINT};
 
 /// The notifier's name at a local gateway: its folder.
@@ -21,7 +21,7 @@ const LOCAL_FUNCTION: &str = "notifier";
 /// Without --function-name and --endpoint-url it goes to the `tidings dev` of this machine; with --function-name alone
 /// to that function in AWS, with the credentials that the AWS command line would use.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES, group = audience())]
+#[command(after_help = EXAMPLES, group = audience(), override_usage = USAGE)]
 pub(super) struct Arguments {
     /// What to send: JSON, or any text with --text; `-` reads it from standard input
     #[arg(allow_hyphen_values = true)]
@@ -64,6 +64,8 @@ pub(super) struct Arguments {
     profile: Option<String>,
 }
 
+const USAGE: &str = "tidings notify <--topic TOPIC|--user USER|--connection ID|--everyone>... DATA [OPTIONS]";
+
 const EXAMPLES: &str = "\
 Examples:
   tidings notify --topic orders/42 '{\"status\":\"shipped\"}'
@@ -103,7 +105,7 @@ fn print(answer: InvokeOutput) -> Result<(), Failure> {
 }
 
 /// The message of a function's error object, with its type.
-fn function_error(payload: &[u8]) -> String {
+pub(super) fn function_error(payload: &[u8]) -> String {
     let object: Value = serde_json::from_slice(payload).unwrap_or_default();
     match (object["errorType"].as_str(), object["errorMessage"].as_str()) {
         (Some(kind), Some(message)) => format!("{kind}: {message}"),
@@ -187,34 +189,12 @@ impl Target {
     }
 
     async fn client(&self, arguments: &Arguments) -> aws_sdk_lambda::Client {
-        let region = arguments.region.clone().map(Region::new);
-        match self {
-            Self::Endpoint { url, .. } => {
-                let config = aws_sdk_lambda::Config::builder()
-                    .behavior_version(BehaviorVersion::v2026_01_12())
-                    .region(region.unwrap_or_else(|| Region::new("us-east-1")))
-                    .endpoint_url(url)
-                    .credentials_provider(Credentials::new("local", "local", None, None, "tidings"))
-                    .retry_config(RetryConfig::disabled())
-                    .http_client(https_client());
-                aws_sdk_lambda::Client::from_conf(config.build())
-            }
-            Self::Aws { url, .. } => {
-                let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(https_client());
-                if let Some(region) = region {
-                    loader = loader.region(region);
-                }
-                if let Some(profile) = &arguments.profile {
-                    loader = loader.profile_name(profile);
-                }
-                let config = loader.load().await;
-                let mut config = aws_sdk_lambda::config::Builder::from(&config);
-                if let Some(url) = url {
-                    config = config.endpoint_url(url);
-                }
-                aws_sdk_lambda::Client::from_conf(config.build())
-            }
-        }
+        let endpoint = match self {
+            Self::Endpoint { url, .. } => Some(url.as_str()),
+            Self::Aws { url, .. } => url.as_deref(),
+        };
+        let (region, profile) = (arguments.region.as_deref(), arguments.profile.as_deref());
+        aws_sdk_lambda::Client::new(&Account { endpoint, region, profile }.config().await)
     }
 
     /// Why the function was not even invoked, in one sentence.

@@ -58,6 +58,7 @@ mod tests {
             management: "http://127.0.0.1:1/dev".into(),
             lambda: "http://127.0.0.1:1".into(),
             dynamodb: "http://127.0.0.1:2".into(),
+            sqs: "http://127.0.0.1:1".into(),
             console: "http://127.0.0.1:1/".into(),
         };
         let page = page(&stack, &addresses);

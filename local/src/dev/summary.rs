@@ -2,7 +2,7 @@
 
 use crate::lambda::Names;
 use crate::lambda::build::Plan;
-use crate::stack::Stack;
+use crate::stack::{Source, Stack};
 
 use super::{Addresses, DevOptions};
 
@@ -42,15 +42,25 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     let functions: Vec<_> = stack.functions.keys().map(|id| names.label(id)).collect();
     let unsigned = if options.strict { "" } else { "  (@connections; unsigned calls are accepted, see --strict)" };
     let engine = if options.dynamodb_endpoint.is_some() { "" } else { "  (in memory, empty at every start)" };
+    let queues: Vec<_> = stack.queues.values().map(|queue| queue.name.as_str()).collect();
+    let queues = if queues.is_empty() { String::new() } else { format!("  ({})", queues.join(", ")) };
     for line in [
         "up:".to_owned(),
         format!("  websocket   {}", addresses.websocket),
         format!("  management  {}{unsigned}", addresses.management),
         format!("  lambda      {}  ({})", addresses.lambda, functions.join(", ")),
         format!("  dynamodb    {}{engine}", addresses.dynamodb),
+        format!("  sqs         {}{queues}", addresses.sqs),
         format!("  console     {}", addresses.console),
     ] {
         options.logs.say(&line);
+    }
+    for source in stack.event_sources.values() {
+        let (kind, name) = match &source.source {
+            Source::Queue { name, .. } => ("the queue", name),
+            Source::Table { name, .. } => ("the stream of", name),
+        };
+        options.logs.say(&format!("  {kind} {name} invokes {}", names.label(&source.function)));
     }
     if let Some(folder) = &options.record {
         let folder = folder.display();

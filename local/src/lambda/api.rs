@@ -1,7 +1,6 @@
 //! The Lambda Invoke API, for `aws lambda invoke --endpoint-url`, any SDK and `tidings notify`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -15,9 +14,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::net::foreign_origin;
+
 use super::body::collect;
 use super::names::{arn, bare};
-use super::{Invocation, InvokeError, Invoker, Logs, Names};
+use super::{Asynchronous, Invocation, InvokeError, Invoker, Names};
 
 /// The largest payload of a synchronous invocation, in bytes.
 const SYNCHRONOUS_LIMIT: usize = 6 * 1024 * 1024;
@@ -28,19 +29,16 @@ const EVENT_LIMIT: usize = 1024 * 1024;
 /// What `X-Amz-Log-Result` holds at most, in bytes before encoding.
 const LOG_LIMIT: usize = 4096;
 
-/// Pauses before the two retries of a failed `Event` invocation. Lambda waits one and two minutes.
-const RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
-
 #[derive(Debug)]
 struct Api {
     invoker: Invoker,
     names: Names,
-    logs: Arc<Logs>,
+    events: Arc<Asynchronous>,
 }
 
-/// The routes of the Invoke API.
-pub fn router(invoker: Invoker, names: Names, logs: Arc<Logs>) -> Router {
-    let api = Arc::new(Api { invoker, names, logs });
+/// The routes of the Invoke API; what nobody waits for is given to `events`.
+pub fn router(invoker: Invoker, names: Names, events: Arc<Asynchronous>) -> Router {
+    let api = Arc::new(Api { invoker, names, events });
     Router::new().route("/2015-03-31/functions/{name}/invocations", post(invoke)).with_state(api)
 }
 
@@ -51,11 +49,9 @@ async fn invoke(State(api): State<Arc<Api>>, Path(name): Path<String>, headers: 
     }
 }
 
-async fn answer(api: &Arc<Api>, name: &str, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
+async fn answer(api: &Api, name: &str, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(origin) = text("origin")
-        && origin.split_once("://").map(|(_, host)| host) != text("host")
-    {
+    if let Some(origin) = foreign_origin(headers) {
         return Err(Refusal::Origin(origin.to_owned()));
     }
     let kind = text("x-amz-invocation-type").unwrap_or("RequestResponse");
@@ -64,10 +60,7 @@ async fn answer(api: &Arc<Api>, name: &str, headers: &HeaderMap, body: Body) -> 
     let Some(id) = api.names.resolve(name) else { return Err(Refusal::NotFound(bare(name).to_owned())) };
     match kind {
         "DryRun" => Ok((StatusCode::NO_CONTENT, request_id(&Uuid::new_v4().to_string())).into_response()),
-        "Event" => {
-            tokio::spawn(run_event(Arc::clone(api), id.to_owned(), payload));
-            Ok((StatusCode::ACCEPTED, request_id(&Uuid::new_v4().to_string())).into_response())
-        }
+        "Event" => Ok((StatusCode::ACCEPTED, request_id(&api.events.accept(id, payload))).into_response()),
         "RequestResponse" => {
             let invocation = api.invoker.invoke(id, payload).await?;
             Ok(success(invocation, text("x-amz-log-type") == Some("Tail")))
@@ -86,24 +79,6 @@ async fn payload(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     match serde_json::from_slice::<&serde_json::value::RawValue>(&body) {
         Ok(_) => Ok(body),
         Err(error) => Err(Refusal::Json(error.to_string())),
-    }
-}
-
-/// Runs an `Event` invocation: a function that fails gets the event again, twice, as Lambda does.
-async fn run_event(api: Arc<Api>, id: String, payload: Bytes) {
-    let mut pauses = RETRY_PAUSES.iter();
-    loop {
-        let failure = match api.invoker.invoke(&id, payload.clone()).await {
-            Ok(Invocation { function_error: None, .. }) => return,
-            Ok(invocation) => String::from_utf8_lossy(&invocation.payload).into_owned(),
-            Err(error) => error.to_string(),
-        };
-        let label = api.names.label(&id);
-        let Some(pause) = pauses.next() else {
-            api.logs.error(&format!("function {label} failed three times, its event is dropped: {failure}"));
-            return;
-        };
-        tokio::time::sleep(*pause).await;
     }
 }
 

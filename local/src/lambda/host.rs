@@ -88,13 +88,18 @@ impl Host {
     }
 
     /// Invokes a function by its logical id. Giving up on the answer does not stop the function, as in AWS.
-    pub(super) async fn invoke(&self, function: &str, payload: Bytes) -> Result<Invocation, InvokeError> {
+    pub(super) async fn invoke(
+        &self,
+        function: &str,
+        payload: Bytes,
+        request_id: String,
+    ) -> Result<Invocation, InvokeError> {
         let Some(pool) = self.pools.get(function).map(Arc::clone) else {
             let known = self.pools.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             return Err(InvokeError::UnknownFunction { name: function.to_owned(), known });
         };
         let label = pool.label().to_owned();
-        let invocation = tokio::spawn(async move { pool.invoke(payload).await });
+        let invocation = tokio::spawn(async move { pool.invoke(payload, request_id).await });
         invocation
             .await
             .unwrap_or_else(|error| Err(InvokeError::Unavailable { function: label, reason: error.to_string() }))

@@ -6,7 +6,7 @@ use crate::stack::{Function, Stack};
 
 /// The region and account of everything local, as the Lambda documentation's examples have them.
 pub(super) const REGION: &str = "us-east-1";
-pub(super) const ACCOUNT: &str = "123456789012";
+pub(crate) const ACCOUNT: &str = "123456789012";
 
 /// Finds functions by logical id, `FunctionName` or the folder of their code, and gives each a short label.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +59,7 @@ pub(super) fn bare(name: &str) -> &str {
 }
 
 /// The ARN of a function that is called `name`.
-pub(super) fn arn(name: &str) -> String {
+pub(crate) fn arn(name: &str) -> String {
     format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
 }
 

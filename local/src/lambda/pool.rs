@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
-use uuid::Uuid;
 
 use super::environment::{Environment, InitFailure, Launch, Outcome};
 use super::names::arn;
@@ -136,20 +135,19 @@ impl Pool {
     }
 
     /// Runs one event. A future that is dropped kills the process in the middle.
-    pub(super) async fn invoke(&self, payload: Bytes) -> Result<Invocation, InvokeError> {
+    pub(super) async fn invoke(&self, payload: Bytes, request_id: String) -> Result<Invocation, InvokeError> {
         let started = Instant::now();
         let _admission = self.admit()?;
         let mut stop = self.stop.subscribe();
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => Err(self.unavailable("it is being stopped".to_owned())),
-            invocation = self.serve(payload, started) => invocation,
+            invocation = self.serve(payload, request_id, started) => invocation,
         }
     }
 
-    async fn serve(&self, payload: Bytes, started: Instant) -> Result<Invocation, InvokeError> {
+    async fn serve(&self, payload: Bytes, request_id: String, started: Instant) -> Result<Invocation, InvokeError> {
         let _place = self.places.acquire().await;
-        let request_id = Uuid::new_v4().to_string();
         match self.take().await {
             Ok(environment) => Ok(self.run(environment, request_id, payload, started).await),
             Err(NoEnvironment::Missing(reason)) => Err(self.unavailable(reason)),

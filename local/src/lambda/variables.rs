@@ -59,6 +59,8 @@ impl std::fmt::Debug for Keys {
 pub struct Services {
     /// `AWS_ENDPOINT_URL_DYNAMODB`.
     pub dynamodb: Option<String>,
+    /// `AWS_ENDPOINT_URL_SQS`.
+    pub sqs: Option<String>,
     /// `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, with the stage.
     pub management: Option<String>,
     /// `AWS_REGION`.
@@ -69,7 +71,7 @@ pub struct Services {
 
 impl Default for Services {
     fn default() -> Self {
-        Self { dynamodb: None, management: None, region: REGION.to_owned(), keys: Keys::local() }
+        Self { dynamodb: None, sqs: None, management: None, region: REGION.to_owned(), keys: Keys::local() }
     }
 }
 
@@ -88,6 +90,7 @@ pub(super) fn variables(
     set("TZ", ":UTC");
     for (name, endpoint) in [
         ("AWS_ENDPOINT_URL_DYNAMODB", &services.dynamodb),
+        ("AWS_ENDPOINT_URL_SQS", &services.sqs),
         ("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI", &services.management),
     ] {
         if let Some(endpoint) = endpoint {

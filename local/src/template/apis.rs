@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use indexmap::IndexMap;
 
-use super::{Fault, evaluate::Scope, properties::Properties, references::api_id};
+use super::{Fault, evaluate::Scope, functions::find, properties::Properties, references::api_id};
 use crate::stack::{Authorizer, Function, Integration, Note, Route, Stage, WebSocketApi};
 
 /// API Gateway's own limits and default, in milliseconds.
@@ -251,13 +251,11 @@ impl<'a> Parts<'a> {
         }
         let name = uri.split_once("/functions/").map_or(uri, |(_, rest)| rest);
         let name = name.strip_suffix("/invocations").unwrap_or(name);
-        let name = name.split_once(":function:").map_or(name, |(_, name)| name);
-        let name = name.split(':').next().unwrap_or(name);
-        let mut functions = self.functions.iter();
-        let function = functions.find(|(logical_id, function)| function.name == name || *logical_id == name);
-        function
-            .map(|(logical_id, _)| logical_id.clone())
-            .ok_or_else(|| format!("it invokes `{name}`, which is no function of this template"))
+        find(self.functions, name).map(str::to_owned).ok_or_else(|| {
+            let name = name.split_once(":function:").map_or(name, |(_, name)| name);
+            let name = name.split(':').next().unwrap_or(name);
+            format!("it invokes `{name}`, which is no function of this template")
+        })
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Scope {
     pub(super) mappings: Rc<Node>,
     conditions: Map,
     pub(super) resources: indexmap::IndexMap<String, Resource>,
+    /// What queue URLs begin with.
+    pub(super) sqs: String,
     known_conditions: RefCell<HashMap<String, bool>>,
     /// Names of conditions and resources whose values are being worked out.
     in_progress: RefCell<Vec<String>>,
@@ -39,13 +41,19 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    pub(super) fn new(root: &Node, parameters: Map, resources: indexmap::IndexMap<String, Resource>) -> Self {
+    pub(super) fn new(
+        root: &Node,
+        parameters: Map,
+        resources: indexmap::IndexMap<String, Resource>,
+        sqs: &str,
+    ) -> Self {
         let conditions = root.get("Conditions").and_then(|node| node.as_map()).cloned();
         Self {
             parameters,
             mappings: root.get("Mappings").cloned().unwrap_or_else(|| Node::map(1, Map::new())),
             conditions: conditions.unwrap_or_default(),
             resources,
+            sqs: sqs.to_owned(),
             known_conditions: RefCell::default(),
             in_progress: RefCell::default(),
             depth: Cell::new(0),

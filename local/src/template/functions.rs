@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::{Fault, evaluate::Scope, properties::Properties, resources::Resource};
-use crate::stack::{Function, Note};
+use crate::stack::{Asynchronous, Function, Note};
 
 /// Lambda's own limits and defaults.
 const TIMEOUT_SECONDS: (std::ops::RangeInclusive<u64>, u64) = (1..=900, 3);
@@ -54,6 +54,10 @@ fn function(
         memory_mb: properties.number("MemorySize", MEMORY_MB.0)?.unwrap_or(MEMORY_MB.1),
         json_logs: logging.map(|logging| logging.text("LogFormat")).transpose()?.flatten().as_deref() == Some("JSON"),
         reserved_concurrency: properties.number("ReservedConcurrentExecutions", 0..=usize::MAX)?,
+        asynchronous: match properties.inside("EventInvokeConfig")? {
+            Some(config) => asynchronous(&config, notes)?,
+            None => Asynchronous::default(),
+        },
         line: resource.line,
     })
 }
@@ -100,12 +104,77 @@ fn environment(properties: &Properties<'_>, notes: &mut Vec<Note>) -> Result<Ind
     Ok(texts)
 }
 
-/// Events of SAM functions, whose sources are not emulated.
+/// Reads `AWS::Lambda::EventInvokeConfig` into the functions that they are about.
+pub(super) fn read_asynchronous(
+    scope: &Scope,
+    functions: &mut IndexMap<String, Function>,
+    notes: &mut Vec<Note>,
+) -> Result<(), Fault> {
+    for found in scope.resources_of(&["AWS::Lambda::EventInvokeConfig"]) {
+        let (logical_id, resource) = found?;
+        let properties = Properties::of(scope, logical_id, resource);
+        let name = properties.required_text("FunctionName")?;
+        let config = asynchronous(&properties, notes)?;
+        match find(functions, &name).map(str::to_owned).and_then(|id| functions.get_mut(&id)) {
+            Some(function) => function.asynchronous = config,
+            None => {
+                let text = format!("`{logical_id}` is about `{name}`, which is no function of this template");
+                notes.push(Note { line: resource.line, text });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn asynchronous(properties: &Properties<'_>, notes: &mut Vec<Note>) -> Result<Asynchronous, Fault> {
+    let default = Asynchronous::default();
+    Ok(Asynchronous {
+        maximum_retries: properties.number("MaximumRetryAttempts", 0..=2)?.unwrap_or(default.maximum_retries),
+        maximum_age: properties.number("MaximumEventAgeInSeconds", 60..=21_600)?.unwrap_or(default.maximum_age),
+        on_failure: on_failure(properties, notes)?,
+    })
+}
+
+/// The ARN of the queue that is told of failures, by `DestinationConfig`.
+pub(super) fn on_failure(properties: &Properties<'_>, notes: &mut Vec<Note>) -> Result<Option<String>, Fault> {
+    let Some(destinations) = properties.inside("DestinationConfig")? else { return Ok(None) };
+    let mut note = |key: &str, text: &str| {
+        notes.push(Note { line: destinations.line_of(key), text: text.to_owned() });
+    };
+    if destinations.has("OnSuccess") {
+        note("OnSuccess", "`OnSuccess` destinations are not emulated");
+    }
+    let Some(failure) = destinations.inside("OnFailure")? else { return Ok(None) };
+    match failure.text("Destination")? {
+        Some(arn) if arn.contains(":sqs:") => Ok(Some(arn)),
+        _ => {
+            note("OnFailure", "`OnFailure` destinations other than a queue of this template are not emulated");
+            Ok(None)
+        }
+    }
+}
+
+/// The logical id of the function that has this name or ARN; a version or alias behind it is ignored.
+pub(super) fn find<'a>(functions: &'a IndexMap<String, Function>, name: &str) -> Option<&'a str> {
+    let name = name.split_once(":function:").map_or(name, |(_, name)| name);
+    let name = name.split(':').next().unwrap_or(name);
+    let mut functions = functions.iter();
+    let found = functions.find(|(logical_id, function)| function.name == name || *logical_id == name);
+    found.map(|(logical_id, _)| logical_id.as_str())
+}
+
+/// Events of SAM functions that nothing sends here.
 fn note_events(logical_id: &str, resource: &Resource, notes: &mut Vec<Note>) {
     let events = resource.properties.get("Events").and_then(|node| node.as_map());
     for (name, event) in events.into_iter().flatten() {
         let kind = event.get("Type").and_then(|node| node.as_text()).unwrap_or("unknown");
-        let text = format!("`{logical_id}`: its event `{name}` of the type `{kind}` is not emulated");
+        if matches!(kind, "SQS" | "DynamoDB") {
+            continue;
+        }
+        let text = format!(
+            "`{logical_id}`: its event `{name}` of the type `{kind}` is not emulated; send such an event with \
+             `aws lambda invoke`, as docs/local.md shows"
+        );
         notes.push(Note { line: event.line, text });
     }
 }

@@ -203,7 +203,7 @@ mod tests {
         check("!Sub 'a-${Stage}-b'", json!("a-dev-b"));
         check(
             "!Sub '${Queue.Arn}/${Queue}'",
-            json!("arn:aws:sqs:us-east-1:123456789012:Queue/https://sqs.us-east-1.amazonaws.com/123456789012/Queue"),
+            json!("arn:aws:sqs:us-east-1:123456789012:Queue/http://127.0.0.1:3030/123456789012/Queue"),
         );
         check("!Sub '${AWS::Region}${AWS::Region}'", json!("us-east-1us-east-1"));
         check("!Sub ['${x}-${Stage}', {x: !Ref AWS::Region}]", json!("us-east-1-dev"));

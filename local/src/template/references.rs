@@ -146,13 +146,10 @@ impl Scope {
             Reference::Name => self.name_of(logical_id, resource),
             Reference::Arn => self.arn_of(logical_id, resource),
             Reference::ApiId => Ok(api_id(logical_id)),
-            Reference::QueueUrl => Ok(format!(
-                "https://sqs.{}.{}/{}/{}",
-                self.pseudo("AWS::Region"),
-                self.pseudo("AWS::URLSuffix"),
-                self.pseudo("AWS::AccountId"),
-                self.name_of(logical_id, resource)?
-            )),
+            Reference::QueueUrl => {
+                let (account, name) = (self.pseudo("AWS::AccountId"), self.name_of(logical_id, resource)?);
+                Ok(format!("{}/{account}/{name}", self.sqs))
+            }
         }
     }
 
@@ -195,11 +192,13 @@ impl Scope {
                 self.text(name, &format!("the name of `{logical_id}`"))
             }),
             None if resource.kind == "AWS::S3::Bucket" => Ok(logical_id.to_ascii_lowercase()),
+            None if resource.is_fifo_queue() => Ok(format!("{logical_id}.fifo")),
             None => Ok(logical_id.to_owned()),
         }
     }
 
-    fn arn_of(&self, logical_id: &str, resource: &Resource) -> Result<String, Fault> {
+    /// The ARN that a resource has in AWS.
+    pub(super) fn arn_of(&self, logical_id: &str, resource: &Resource) -> Result<String, Fault> {
         let qualifier = match resource.kind.as_str() {
             "AWS::Lambda::Alias" => self.name_of(logical_id, resource)?,
             "AWS::Lambda::Version" => "1".to_owned(),
@@ -304,7 +303,7 @@ Resources:
         check("!Ref Named", "tidings-dev-fn");
         check("!Ref Alias", "arn:aws:lambda:us-east-1:123456789012:function:tidings-dev-fn:live");
         check("!Ref Version", "arn:aws:lambda:us-east-1:123456789012:function:tidings-dev-fn:1");
-        check("!Ref Queue", "https://sqs.us-east-1.amazonaws.com/123456789012/Queue");
+        check("!Ref Queue", "http://127.0.0.1:3030/123456789012/Queue");
         check("!Ref Topic", "arn:aws:sns:us-east-1:123456789012:news");
         check("!Ref Table", "Table");
         check("!Ref Simple", "rows");
@@ -320,7 +319,7 @@ Resources:
         check("!GetAtt [Named, Arn]", "arn:aws:lambda:us-east-1:123456789012:function:tidings-dev-fn");
         check("{'Fn::GetAtt': [Queue, Arn]}", "arn:aws:sqs:us-east-1:123456789012:Queue");
         check("!GetAtt Queue.QueueName", "Queue");
-        check("!GetAtt Queue.QueueUrl", "https://sqs.us-east-1.amazonaws.com/123456789012/Queue");
+        check("!GetAtt Queue.QueueUrl", "http://127.0.0.1:3030/123456789012/Queue");
         check("!GetAtt Topic.TopicArn", "arn:aws:sns:us-east-1:123456789012:news");
         check("!GetAtt Topic.TopicName", "news");
         check("!GetAtt Table.Arn", "arn:aws:dynamodb:us-east-1:123456789012:table/Table");

@@ -31,6 +31,11 @@ impl Resource {
         let protocol = self.properties.get("ProtocolType").and_then(|node| node.as_text());
         self.kind == "AWS::ApiGatewayV2::Api" && protocol == Some("WEBSOCKET")
     }
+
+    pub(super) fn is_fifo_queue(&self) -> bool {
+        let fifo = self.properties.get("FifoQueue").and_then(|node| node.as_text());
+        self.kind == "AWS::SQS::Queue" && fifo.is_some_and(|fifo| fifo.eq_ignore_ascii_case("true"))
+    }
 }
 
 pub(super) type Resources = IndexMap<String, Resource>;
@@ -122,7 +127,6 @@ fn note_of(logical_id: &str, resource: &Resource) -> Option<Note> {
         "AWS::Serverless::Api" | "AWS::ApiGateway::RestApi" => "REST APIs are not emulated",
         "AWS::Serverless::HttpApi" => "HTTP APIs are not emulated",
         "AWS::ApiGatewayV2::Api" if !resource.is_websocket_api() => "HTTP APIs are not emulated",
-        "AWS::Lambda::EventSourceMapping" => "event source mappings are not emulated",
         _ if resource.properties.get("Fn::Transform").is_some() => "`Fn::Transform` is not followed locally",
         _ => return None,
     };

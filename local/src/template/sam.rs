@@ -25,6 +25,7 @@ pub(super) fn expand(logical_id: &str, resource: Resource, resources: &mut Resou
                 let made = make(logical_id, &resource, "AWS::Lambda::Alias", properties);
                 resources.insert(format!("{logical_id}Alias{name}"), made);
             }
+            expand_events(logical_id, &resource, resources);
             resources.insert(logical_id.to_owned(), resource);
         }
         _ => {
@@ -32,6 +33,27 @@ pub(super) fn expand(logical_id: &str, resource: Resource, resources: &mut Resou
         }
     }
     Ok(())
+}
+
+/// The events of a function that Lambda fetches itself; `functions` tells of the others.
+fn expand_events(logical_id: &str, function: &Resource, resources: &mut Resources) {
+    let events = function.properties.get("Events").and_then(|node| node.as_map());
+    for (name, event) in events.into_iter().flatten() {
+        let source = match event.get("Type").and_then(|node| node.as_text()) {
+            Some("SQS") => "Queue",
+            Some("DynamoDB") => "Stream",
+            _ => continue,
+        };
+        let mut properties = event.get("Properties").and_then(|node| node.as_map()).cloned().unwrap_or_default();
+        if let Some(arn) = properties.shift_remove(source) {
+            properties.insert("EventSourceArn".to_owned(), arn);
+        }
+        properties.insert("FunctionName".to_owned(), reference(event.line, logical_id));
+        let mut made = make(logical_id, function, "AWS::Lambda::EventSourceMapping", []);
+        made.line = event.line;
+        made.properties = Node::map(event.line, properties);
+        resources.insert(format!("{logical_id}{name}"), made);
+    }
 }
 
 /// A resource that SAM makes for another; it is created under the same condition.

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
-use super::{Fault, evaluate::Scope, node, parameters, resources};
+use super::{Context, Fault, evaluate::Scope, node, parameters, resources};
 use crate::stack::Stack;
+
+/// Where the queues are.
+pub(super) const SQS: &str = "http://127.0.0.1:3030";
 
 const CONTEXT: &str = "
 Parameters:
@@ -23,7 +26,8 @@ fn probe(template: &str) -> Result<Value, Fault> {
     let root = node::parse(template)?;
     let mut notes = Vec::new();
     let parameters = parameters::resolve(&root, &BTreeMap::new(), &mut notes)?;
-    let scope = Scope::new(&root, parameters.values, resources::collect(&root, &mut notes)?);
+    let resources = resources::collect(&root, &mut notes)?;
+    let scope = Scope::new(&root, parameters.values, resources, SQS);
     let value = scope.evaluate(root.get("Probe").expect("a template with a probe"))?;
     Ok(value.map_or(Value::Null, |value| value.to_json()))
 }
@@ -92,5 +96,6 @@ const API: &str = "
 ";
 
 fn stack(template: &str) -> Result<Stack, Fault> {
-    super::stack(&*node::parse(template)?, Path::new("/project"), &BTreeMap::new())
+    let context = Context { parameters: &BTreeMap::new(), sqs: SQS };
+    super::stack(&*node::parse(template)?, Path::new("/project"), context)
 }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::json;
 
-use super::{TemplateError, load, read};
+use super::testing::SQS;
+use super::{Context, TemplateError, load, read};
 use crate::stack::{Integration, Stack};
 
 fn values(given: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -12,15 +13,20 @@ fn values(given: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn read_with(text: &str, given: &[(&str, &str)]) -> Stack {
-    read(text, Path::new("/project"), &values(given)).unwrap_or_else(|error| panic!("{error}"))
+    read(text, Path::new("/project"), Context { parameters: &values(given), sqs: SQS })
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn read_it(text: &str) -> Stack {
     read_with(text, &[])
 }
 
+fn load_it(path: &Path) -> Result<Stack, TemplateError> {
+    load(path, Context { parameters: &values(&[]), sqs: SQS })
+}
+
 fn check_error_with(text: &str, given: &[(&str, &str)], message: &str) {
-    let error = read(text, Path::new("/project"), &values(given)).expect_err(message);
+    let error = read(text, Path::new("/project"), Context { parameters: &values(given), sqs: SQS }).expect_err(message);
     assert_eq!(error.to_string(), message);
 }
 
@@ -61,13 +67,7 @@ fn a_template_as_ours_is_read() {
     let authorizer = api.routes["$connect"].authorizer.as_ref().unwrap();
     assert_eq!(authorizer.function, "AuthorizerFunction");
     assert!(authorizer.identity_sources.is_empty());
-    assert_eq!(
-        notes(&stack),
-        [
-            "157: `NotifierFunction`: its event `Queue` of the type `SQS` is not emulated",
-            "175: `RestApi`: HTTP APIs are not emulated",
-        ]
-    );
+    assert_eq!(notes(&stack), ["175: `RestApi`: HTTP APIs are not emulated",]);
 }
 
 #[test]
@@ -92,10 +92,7 @@ fn the_functions_of_a_template_as_ours_are_read() {
     assert_eq!(notifier.binary.as_deref(), Some("notify"));
     let api = &stack.apis["Socket"].api_id;
     assert_eq!(notifier.environment["ENDPOINT"], format!("https://{api}.execute-api.us-east-1.amazonaws.com/dev"));
-    assert_eq!(
-        notifier.environment["DEAD_LETTERS"],
-        "https://sqs.us-east-1.amazonaws.com/123456789012/DeadLetterQueue"
-    );
+    assert_eq!(notifier.environment["DEAD_LETTERS"], "http://127.0.0.1:3030/123456789012/DeadLetterQueue");
 }
 
 #[test]
@@ -135,8 +132,7 @@ fn values_for_local_runs_are_told_and_can_be_overridden() {
 #[test]
 fn the_region_can_be_chosen() {
     let stack = read_with(OURS, &[("AWS::Region", "eu-west-1")]);
-    let queue = &stack.functions["NotifierFunction"].environment["DEAD_LETTERS"];
-    assert_eq!(queue, "https://sqs.eu-west-1.amazonaws.com/123456789012/DeadLetterQueue");
+    assert_eq!(stack.queues["DeadLetterQueue"].arn, "arn:aws:sqs:eu-west-1:123456789012:DeadLetterQueue");
 }
 
 #[test]
@@ -225,21 +221,21 @@ fn a_file_is_read_with_paths_from_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("template.yaml");
     std::fs::write(&path, CHAT).unwrap();
-    let stack = load(&path, &values(&[])).unwrap();
+    let stack = load_it(&path).unwrap();
     assert_eq!(stack.functions["JoinFunction"].code, Some(folder.path().join("join")));
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let message = |path: &Path| load(path, &values(&[])).map_err(|error| error.to_string()).expect_err("no template");
+    let message = |path: &Path| load_it(path).map_err(|error| error.to_string()).expect_err("no template");
     let path = folder.path().join("template.yaml");
     let shown = path.display();
     assert_eq!(message(&path), format!("there is no template at `{shown}`; name one with `--template PATH`"));
     assert_eq!(message(folder.path()), format!("cannot read the template `{}`", folder.path().display()));
     std::fs::write(&path, b"\xff\xfe").unwrap();
     assert_eq!(message(&path), format!("cannot read the template `{shown}`"));
-    assert!(matches!(load(&path, &values(&[])), Err(TemplateError::Unreadable { .. })));
+    assert!(matches!(load_it(&path), Err(TemplateError::Unreadable { .. })));
     std::fs::write(&path, "Resources:\n  A: {}\n").unwrap();
     assert_eq!(message(&path), format!("{shown}:2: the resource `A` has no `Type`"));
     std::fs::write(&path, "").unwrap();
@@ -269,7 +265,8 @@ fn fuzz_templates() {
     let samples = [OURS, CHAT, SYNTHESISED].map(str::as_bytes);
     crate::fuzz::run("templates", &samples, |bytes, _| {
         let started = std::time::Instant::now();
-        let read = read(&String::from_utf8_lossy(bytes), Path::new("/project"), &values(&[]));
+        let context = Context { parameters: &values(&[]), sqs: SQS };
+        let read = read(&String::from_utf8_lossy(bytes), Path::new("/project"), context);
         if let Err(error) = read {
             assert!(!error.to_string().is_empty());
         }

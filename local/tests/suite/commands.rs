@@ -1,11 +1,8 @@
 //! `tidings listen` and `tidings notify` as real processes, against real sockets.
 
-use std::sync::Arc;
-
 use axum::http::HeaderValue;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tidings_local::lambda::{Names, api};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
@@ -130,7 +127,7 @@ async fn without_reconnecting_a_lost_connection_fails() {
 /// A test function behind an Invoke API, called `notifier`.
 async fn notifier() -> (TestHost, String) {
     let host = TestHost::start(|function| function.code = Some("/nowhere/notifier".into())).await;
-    let router = api::router(host.invoker.clone(), Names::new(&host.stack), Arc::clone(&host.logs));
+    let router = host.router();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -179,7 +176,7 @@ async fn what_goes_wrong_with_a_notification_is_one_sentence() {
             function.environment.insert("TEST_INIT".into(), "error".into());
         })
         .await;
-        let router = api::router(host.invoker.clone(), Names::new(&host.stack), Arc::clone(&host.logs));
+        let router = host.router();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

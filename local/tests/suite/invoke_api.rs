@@ -1,6 +1,5 @@
 //! The Lambda Invoke API, called with the AWS SDK and with plain HTTP.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_lambda::primitives::Blob;
@@ -11,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use tidings_local::lambda::{Endpoint, Invoker, Names, api};
+use tidings_local::lambda::{Endpoint, Invoker};
 
 use crate::support::TestHost;
 
@@ -23,7 +22,7 @@ struct Api {
 impl Api {
     async fn start() -> Self {
         let test = TestHost::start(|function| function.code = Some("/nowhere/functions/echo".into())).await;
-        let router = api::router(test.invoker.clone(), Names::new(&test.stack), Arc::clone(&test.logs));
+        let router = test.router();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

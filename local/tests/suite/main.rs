@@ -3,7 +3,9 @@
 
 mod commands;
 mod dev;
+mod event_sources;
 mod host;
 mod invoke_api;
 mod project;
+mod sqs;
 mod support;

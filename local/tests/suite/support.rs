@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tidings_local::lambda::{Host, Invocation, Invoker, Logs, Services};
-use tidings_local::stack::{Function, Stack};
+use tidings_local::lambda::{Asynchronous, Host, Invocation, Invoker, Logs, Names, Services, api};
+use tidings_local::sqs::{Place, Sqs};
+use tidings_local::stack::{self, Function, Stack};
 
 /// Lines that were logged.
 #[derive(Clone, Default)]
@@ -58,6 +59,7 @@ pub(crate) fn function() -> Function {
         memory_mb: 256,
         json_logs: true,
         reserved_concurrency: None,
+        asynchronous: stack::Asynchronous::default(),
         line: 1,
     }
 }
@@ -74,6 +76,13 @@ impl TestHost {
         let host = Host::new(&stack, &services, &logs, &BTreeMap::new());
         host.install([("Echo".to_owned(), test_function())].into()).await;
         Self { invoker: Invoker::Processes(Arc::clone(&host)), host, stack, logs, captured }
+    }
+
+    /// The Lambda Invoke API of the host.
+    pub(crate) fn router(&self) -> axum::Router {
+        let sqs = Sqs::new(Place { endpoint: String::new(), region: String::new(), account: String::new() }, []);
+        let events = Asynchronous::new(&self.stack, self.invoker.clone(), sqs, Arc::clone(&self.logs));
+        api::router(self.invoker.clone(), Names::new(&self.stack), Arc::new(events))
     }
 
     pub(crate) async fn invoke(&self, event: Value) -> (Invocation, Value) {

@@ -10,6 +10,7 @@
 
 mod runtime;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -36,6 +37,11 @@ fn main() {
 
 fn handle(event: &runtime::Event, body: &Value) {
     let respond = |response: Value| runtime::answer(&event.request_id, "response", &response.to_string());
+    record(event, body);
+    if let Some(records) = body["Records"].as_array() {
+        handle_records(event, records);
+        return;
+    }
     match body["do"].as_str().unwrap_or("echo") {
         "sleep" => {
             println!("sleeping as {}", std::process::id());
@@ -62,4 +68,36 @@ fn handle(event: &runtime::Event, body: &Value) {
         }
         _ => respond(body.clone()),
     };
+}
+
+/// Appends the event to the file that `RECORD` names.
+fn record(event: &runtime::Event, body: &Value) {
+    let Ok(path) = std::env::var("RECORD") else { return };
+    let line = json!({"request_id": event.request_id, "event": body}).to_string() + "\n";
+    let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
+    file.write_all(line.as_bytes()).unwrap();
+}
+
+/// Records of a queue by their body, of a table by the key `pk`: `poison` fails the whole batch, `bad` is reported as
+/// failed, `nonsense` makes a response that nobody understands.
+fn handle_records(event: &runtime::Event, records: &[Value]) {
+    let text = |record: &Value| {
+        let text = record["body"].as_str().or_else(|| record["dynamodb"]["Keys"]["pk"]["S"].as_str());
+        text.unwrap_or_default().to_owned()
+    };
+    if records.iter().any(|record| text(record).contains("poison")) {
+        let error = json!({"errorType": "Poison", "errorMessage": "as asked"}).to_string();
+        runtime::answer(&event.request_id, "error", &error);
+        return;
+    }
+    let id = |record: &Value| match text(record) {
+        text if text.contains("nonsense") => Some("nobody".to_owned()),
+        text if text.contains("bad") => {
+            let id = record["messageId"].as_str().or_else(|| record["dynamodb"]["SequenceNumber"].as_str());
+            id.map(str::to_owned)
+        }
+        _ => None,
+    };
+    let failures: Vec<_> = records.iter().filter_map(id).map(|id| json!({"itemIdentifier": id})).collect();
+    runtime::answer(&event.request_id, "response", &json!({"batchItemFailures": failures}).to_string());
 }

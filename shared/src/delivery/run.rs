@@ -8,10 +8,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::post::{Messages, Outcome, post};
+use super::track::Track;
 use super::window::Window;
-use super::{Delivery, DeliveryError, Report};
+use super::{Delivery, DeliveryError, Failed, Finish, Job, Progress, Report, SaveError};
 use crate::notification::Notification;
-use crate::registry::{Interval, Member, Members, RegistryError};
+use crate::registry::{Member, Members, Position, RegistryError};
 
 /// A connection this young, in milliseconds, may still be in its handshake when a push finds it gone.
 const YOUNG_MS: i64 = 60_000;
@@ -27,6 +28,10 @@ const MAX_WAITING: usize = 5_000;
 const READ_AHEAD: usize = 500;
 /// Removals of connections that are gone, side by side.
 const MAX_REMOVALS: usize = 16;
+/// Members that failed, and none that succeeded, after which nobody will: the endpoint is broken.
+const HOPELESS: u64 = 100;
+/// How long posts that are under way may still take when the time is up.
+const DRAIN: Duration = Duration::from_secs(1);
 
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Page = (Members, Result<Vec<Member>, RegistryError>);
@@ -35,6 +40,8 @@ type Page = (Members, Result<Vec<Member>, RegistryError>);
 #[derive(Debug)]
 struct Attempt {
     member: Member,
+    /// Its number in the track.
+    number: u64,
     failures: u32,
     throttles: u32,
     first_gone: Option<Instant>,
@@ -62,48 +69,123 @@ pub(super) struct Run<'a> {
     ready: VecDeque<Attempt>,
     posts: FuturesUnordered<Later<Answer>>,
     waiting: FuturesUnordered<Later<Attempt>>,
-    gone: VecDeque<Member>,
-    removals: FuturesUnordered<Later<()>>,
+    gone: VecDeque<Attempt>,
+    /// Removals under way, by the member's number: only then is it settled.
+    removals: FuturesUnordered<Later<u64>>,
+    job: JobRest<'a>,
+    track: Track,
+    /// What the next saving tells beside the position.
+    failed: Vec<Failed>,
+    pending: Vec<String>,
+    saving: Option<Later<Result<(), SaveError>>>,
+}
+
+/// What is left of the job once its parts are in their places.
+struct JobRest<'a> {
+    position: Position,
+    resumable: bool,
+    save: &'a super::Save,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(delivery: &'a Delivery, notification: &'a Notification, now: i64, deadline: Instant) -> Self {
-        Self {
+    pub(super) fn new(delivery: &'a Delivery, job: Job<'a>) -> Self {
+        let notification = job.notification;
+        let mut run = Self {
             delivery,
             notification,
-            now,
-            deadline,
+            now: job.now,
+            deadline: job.deadline,
             messages: Messages::new(notification),
             report: Report::new(&notification.id),
             window: Window::new(delivery.limits.max_in_flight),
             reading: None,
-            read: Some(delivery.registry.members(&notification.to, &Interval::whole(), now)),
+            read: Some(job.members),
+            track: Track::new(job.position.clone()),
+            job: JobRest { position: job.position, resumable: job.resumable, save: job.save },
+            failed: Vec::new(),
+            pending: Vec::new(),
+            saving: None,
             ready: VecDeque::new(),
             posts: FuturesUnordered::new(),
             waiting: FuturesUnordered::new(),
             gone: VecDeque::new(),
             removals: FuturesUnordered::new(),
-        }
+        };
+        run.queue(job.first);
+        run
     }
 
-    /// Runs until everybody is settled.
-    pub(super) async fn finish(mut self) -> Result<Report, DeliveryError> {
-        loop {
+    /// Runs until everybody is settled, or the time is up.
+    pub(super) async fn finish(mut self) -> Result<Finish, DeliveryError> {
+        while !self.is_done() {
             self.read_on();
             let pace = self.start_posts();
             self.start_removals();
-            if self.is_done() {
-                return Ok(self.report);
-            }
+            self.save_if_due();
             tokio::select! {
-                () = sleep_until(self.deadline) => return Err(DeliveryError::AudienceTooLarge(self.report)),
+                () = sleep_until(self.deadline) => return self.leave().await,
                 Some(answer) = self.posts.next() => self.settle(answer)?,
                 Some(attempt) = self.waiting.next() => self.ready.push_back(attempt),
-                Some(()) = self.removals.next() => {}
-                (members, page) = reading(&mut self.reading), if self.reading.is_some() => self.take(members, page)?,
+                Some(number) = self.removals.next() => self.track.settle(number),
+                (members, page) = pending_or(&mut self.reading), if self.reading.is_some() => self.take(members, page)?,
+                saved = pending_or(&mut self.saving), if self.saving.is_some() => self.saved(saved)?,
                 () = sleep_until(pace.unwrap_or(self.deadline)), if pace.is_some() => {}
             }
         }
+        self.tell(None).await?;
+        Ok(Finish { report: self.report, rest: None })
+    }
+
+    /// The time is up: waits shortly for the posts that are under way, and says where to go on.
+    async fn leave(mut self) -> Result<Finish, DeliveryError> {
+        let end = Instant::now() + DRAIN;
+        loop {
+            tokio::select! {
+                () = sleep_until(end) => break,
+                answer = self.posts.next() => match answer {
+                    Some(answer) => self.settle(answer)?,
+                    None => break,
+                },
+            }
+        }
+        if let Some(saving) = self.saving.take() {
+            self.saved(saving.await)?;
+        }
+        let (position, _) = self.track.position();
+        self.tell(self.job.resumable.then(|| position.clone())).await?;
+        Ok(Finish { report: self.report, rest: Some(position) })
+    }
+
+    /// Saves what there is to tell, and waits for it.
+    async fn tell(&mut self, position: Option<Position>) -> Result<(), DeliveryError> {
+        if let Some(saving) = self.saving.take() {
+            self.saved(saving.await)?;
+        }
+        let progress = self.progress(position);
+        if progress.is_empty() {
+            return Ok(());
+        }
+        (self.job.save)(progress).await.map_err(DeliveryError::Save)
+    }
+
+    fn progress(&mut self, position: Option<Position>) -> Progress {
+        Progress { position, failed: std::mem::take(&mut self.failed), pending: std::mem::take(&mut self.pending) }
+    }
+
+    fn save_if_due(&mut self) {
+        if self.job.resumable
+            && self.saving.is_none()
+            && let Some(position) = self.track.due()
+        {
+            let progress = self.progress(Some(position));
+            self.saving = Some((self.job.save)(progress));
+        }
+    }
+
+    fn saved(&mut self, saved: Result<(), SaveError>) -> Result<(), DeliveryError> {
+        self.saving = None;
+        self.track.saved();
+        saved.map_err(DeliveryError::Save)
     }
 
     fn is_done(&self) -> bool {
@@ -112,6 +194,7 @@ impl<'a> Run<'a> {
             && self.ready.is_empty()
             && self.posts.is_empty()
             && self.waiting.is_empty()
+            && self.gone.is_empty()
             && self.removals.is_empty()
     }
 
@@ -133,18 +216,27 @@ impl<'a> Run<'a> {
         if !page.is_empty() {
             self.read = Some(members);
         }
+        self.queue(page);
+        Ok(())
+    }
+
+    fn queue(&mut self, page: Vec<Member>) {
         for member in page {
-            if !self.notification.except.contains(&member.connection) {
+            let is_meant = !self.notification.except.contains(&member.connection);
+            if is_meant && self.job.position.is_open(&member.sort_key) {
                 self.report.audience += 1;
-                self.ready.push_back(Attempt { member, failures: 0, throttles: 0, first_gone: None });
+                let number = self.track.read(&member.sort_key);
+                self.ready.push_back(Attempt { member, number, failures: 0, throttles: 0, first_gone: None });
             }
         }
-        Ok(())
     }
 
     /// Starts what may start. Where the pace is what holds the next post back, says until when.
     fn start_posts(&mut self) -> Option<Instant> {
         while self.window.has_room(self.posts.len()) && !self.ready.is_empty() {
+            if self.job.resumable && !self.track.may_start(self.posts.len()) {
+                return None;
+            }
             // Nobody panics while holding the lock; if somebody did, the pace would still be right.
             let started =
                 self.delivery.pace.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).start(Instant::now());
@@ -152,6 +244,7 @@ impl<'a> Run<'a> {
                 return Some(due);
             }
             if let Some(attempt) = self.ready.pop_front() {
+                self.track.start(attempt.number);
                 let message = self.messages.get(attempt.member.target, attempt.member.protocol);
                 let answer = post(self.delivery.client.clone(), attempt.member.socket.clone(), message);
                 self.posts.push(Box::pin(async move {
@@ -165,36 +258,18 @@ impl<'a> Run<'a> {
     }
 
     fn settle(&mut self, answer: Answer) -> Result<(), DeliveryError> {
-        let Answer { mut attempt, outcome, took } = answer;
+        let Answer { attempt, outcome, took } = answer;
         match outcome {
             Outcome::Delivered => {
                 self.window.succeeded(took);
                 self.report.delivered += 1;
+                self.track.settle(attempt.number);
             }
             Outcome::Gone => self.settle_gone(attempt),
-            Outcome::Invalid => self.remove(attempt.member),
-            Outcome::Throttled => {
-                self.window.throttled(Instant::now());
-                self.report.throttled += 1;
-                attempt.throttles += 1;
-                if attempt.throttles < THROTTLES {
-                    let pause = Duration::from_millis(50) * 2_u32.pow(attempt.throttles);
-                    self.wait(attempt, pause);
-                } else {
-                    self.report.slow += 1;
-                    self.log(&attempt.member, "slow client: throttled again and again");
-                }
-            }
-            Outcome::Passing(reason) => {
-                attempt.failures += 1;
-                if attempt.failures < ATTEMPTS {
-                    let pause = Duration::from_millis(100) * 2_u32.pow(attempt.failures);
-                    self.wait(attempt, pause);
-                } else {
-                    self.fail(&attempt.member, &reason);
-                }
-            }
-            Outcome::Refused(reason) => self.fail(&attempt.member, &reason),
+            Outcome::Invalid => self.remove(attempt),
+            Outcome::Throttled => self.settle_throttled(attempt),
+            Outcome::Passing(reason) => return self.settle_failure(attempt, reason),
+            Outcome::Refused(reason) => self.fail(attempt, reason),
             Outcome::Forbidden(reason) => return Err(DeliveryError::Forbidden { reason }),
             Outcome::TooLarge => {
                 let bytes = self.messages.get(attempt.member.target, attempt.member.protocol).len();
@@ -204,28 +279,59 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    fn settle_throttled(&mut self, mut attempt: Attempt) {
+        self.window.throttled(Instant::now());
+        self.report.throttled += 1;
+        attempt.throttles += 1;
+        if attempt.throttles < THROTTLES {
+            let pause = Duration::from_millis(50) * 2_u32.pow(attempt.throttles);
+            return self.wait(attempt, pause);
+        }
+        self.report.slow += 1;
+        self.track.settle(attempt.number);
+        self.log(&attempt.member, "slow client: throttled again and again");
+    }
+
+    fn settle_failure(&mut self, mut attempt: Attempt, reason: String) -> Result<(), DeliveryError> {
+        attempt.failures += 1;
+        if attempt.failures < ATTEMPTS {
+            let pause = Duration::from_millis(100) * 2_u32.pow(attempt.failures);
+            self.wait(attempt, pause);
+            return Ok(());
+        }
+        if self.report.failed >= HOPELESS && self.report.delivered == 0 {
+            return Err(DeliveryError::Unreachable { reason });
+        }
+        self.fail(attempt, reason);
+        Ok(())
+    }
+
     /// API Gateway answers 410 until `$connect` has returned, so a young connection gets time to come about.
     fn settle_gone(&mut self, mut attempt: Attempt) {
         if self.now - attempt.member.connected_at >= YOUNG_MS {
-            return self.remove(attempt.member);
+            return self.remove(attempt);
         }
         let first = *attempt.first_gone.get_or_insert_with(Instant::now);
         if first.elapsed() < HANDSHAKE {
             self.wait(attempt, Duration::from_millis(400));
         } else {
             self.report.pending += 1;
+            self.track.settle(attempt.number);
             self.log(&attempt.member, "still in its handshake");
+            self.pending.push(attempt.member.sort_key);
         }
     }
 
-    fn remove(&mut self, member: Member) {
+    fn remove(&mut self, attempt: Attempt) {
         self.report.gone += 1;
-        self.gone.push_back(member);
+        self.gone.push_back(attempt);
     }
 
-    fn fail(&mut self, member: &Member, reason: &str) {
+    fn fail(&mut self, attempt: Attempt, reason: String) {
         self.report.failed += 1;
-        self.log(member, reason);
+        self.track.settle(attempt.number);
+        self.log(&attempt.member, &reason);
+        self.failed.push(Failed { connection: attempt.member.connection, reason });
     }
 
     fn log(&self, member: &Member, reason: &str) {
@@ -248,7 +354,7 @@ impl<'a> Run<'a> {
 
     fn start_removals(&mut self) {
         while self.removals.len() < MAX_REMOVALS
-            && let Some(member) = self.gone.pop_front()
+            && let Some(Attempt { member, number, .. }) = self.gone.pop_front()
         {
             let registry = self.delivery.registry.clone();
             self.removals.push(Box::pin(async move {
@@ -256,16 +362,17 @@ impl<'a> Run<'a> {
                     Ok(()) => tracing::info!(connection.id = %member.connection, "removed a connection that is gone"),
                     Err(error) => {
                         // It stays until the next push finds it, or until it expires.
-                        let cause = std::error::Error::source(&error).map(ToString::to_string);
-                        tracing::error!(connection.id = %member.connection, %error, cause, "could not remove a connection that is gone");
+                        let error = crate::describe(&error);
+                        tracing::error!(connection.id = %member.connection, error, "could not remove a connection that is gone");
                     }
                 }
+                number
             }));
         }
     }
 }
 
-async fn reading<T>(future: &mut Option<Later<T>>) -> T {
+async fn pending_or<T>(future: &mut Option<Later<T>>) -> T {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,

@@ -33,7 +33,8 @@ fn invalid_id(field: &str, error: &InvalidId) -> InvalidNotification {
     invalid(field, "is not valid", error.to_string())
 }
 
-type Fields = BTreeMap<String, Box<RawValue>>;
+/// The fields of a notification, unchecked.
+pub(crate) type Fields = BTreeMap<String, Box<RawValue>>;
 
 impl Notification {
     /// Reads and checks a notification; what it leaves out comes from the event that carried it.
@@ -41,8 +42,13 @@ impl Notification {
     /// # Errors
     /// When it is not a JSON object of the documented shape; the error names the field and the fix.
     pub fn parse(text: &str, carrier: &Carrier) -> Result<Self, InvalidNotification> {
-        let mut fields: Fields = serde_json::from_str(text)
+        let fields = serde_json::from_str(text)
             .map_err(|error| invalid("notification", format!("is not a JSON object ({error})"), FIELDS))?;
+        Self::from_fields(fields, carrier)
+    }
+
+    /// Checks a notification that was taken apart already.
+    pub(crate) fn from_fields(mut fields: Fields, carrier: &Carrier) -> Result<Self, InvalidNotification> {
         let notification = Self {
             to: targets(&mut fields)?,
             payload: payload(&mut fields)?,

@@ -5,11 +5,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{BadFrame, ClientError, Command, MAX_TOPICS_PER_COMMAND, Reply, ReplyBody, Request, RequestId};
-use crate::ids::Topic;
-use crate::notification::{Notification, Origin, Payload, Target};
+use super::{BadFrame, ClientError, Command, MAX_TOPICS_PER_COMMAND, Publish, Reply, ReplyBody, Request, RequestId};
+use crate::ids::{InvalidId, Topic, UserId};
+use crate::notification::{Fields, Notification, Origin, Payload, Target};
 
 const EXAMPLE: &str = "send an object such as {\"action\":\"subscribe\",\"topic\":\"orders/42\",\"id\":1}";
+
+/// What a client may say of a notification.
+const PUBLISH_FIELDS: [&str; 7] = ["topic", "user", "type", "data", "dataType", "ttl", "key"];
 
 pub(super) fn decode(frame: &str) -> Result<Request, BadFrame> {
     let no_id = |message: String| BadFrame { id: None, error: ClientError::bad_request(message) };
@@ -19,7 +22,7 @@ pub(super) fn decode(frame: &str) -> Result<Request, BadFrame> {
         return Err(no_id(format!("the frame is not a JSON object; {EXAMPLE}")));
     };
     let id = request_id(fields.remove("id")).map_err(|error| BadFrame { id: None, error })?;
-    match command(fields) {
+    match command(fields, frame) {
         Ok(command) => Ok(Request { id, command }),
         Err(error) => Err(BadFrame { id, error }),
     }
@@ -36,7 +39,7 @@ fn request_id(id: Option<Value>) -> Result<Option<RequestId>, ClientError> {
     }
 }
 
-fn command(mut fields: Map<String, Value>) -> Result<Command, ClientError> {
+fn command(mut fields: Map<String, Value>, frame: &str) -> Result<Command, ClientError> {
     let action = match fields.remove("action") {
         Some(Value::String(action)) => action,
         Some(_) => return Err(ClientError::bad_request(format!("`action` is not a string; {EXAMPLE}"))),
@@ -45,6 +48,7 @@ fn command(mut fields: Map<String, Value>) -> Result<Command, ClientError> {
     match action.as_str() {
         "subscribe" => Ok(Command::Subscribe(topics(fields)?)),
         "unsubscribe" => Ok(Command::Unsubscribe(topics(fields)?)),
+        "publish" => Ok(Command::Publish(publish(frame)?)),
         "ping" => Ok(Command::Ping),
         "whoami" => Ok(Command::Whoami),
         _ => Ok(Command::Application { action, body: fields }),
@@ -81,6 +85,36 @@ fn topics(mut fields: Map<String, Value>) -> Result<Vec<Topic>, ClientError> {
         }
     }
     Ok(topics)
+}
+
+/// Reads the frame once more, because data is passed on letter by letter.
+fn publish(frame: &str) -> Result<Publish, ClientError> {
+    let bad = |message: String| ClientError::bad_request(message);
+    let mut fields: Fields =
+        serde_json::from_str(frame).map_err(|error| bad(format!("the frame is not JSON ({error})")))?;
+    fields.remove("action");
+    fields.remove("id");
+    if let Some(field) = fields.keys().find(|name| !PUBLISH_FIELDS.contains(&name.as_str())) {
+        return Err(bad(format!("`{field}` is not known here; use {}", PUBLISH_FIELDS.join(", "))));
+    }
+    let mut text = |name: &str| match fields.remove(name).map(|raw| serde_json::from_str::<String>(raw.get())) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text)),
+        Some(Err(_)) => Err(bad(format!("`{name}` is not a string; give a JSON string"))),
+    };
+    let key = text("key")?;
+    if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 64 || key.chars().any(char::is_control)) {
+        return Err(bad("`key` is not valid; use 1 to 64 bytes without control characters".to_owned()));
+    }
+    let refused = |field: &str, error: InvalidId| bad(format!("`{field}` is not valid; {error}"));
+    let target = match (text("topic")?, text("user")?) {
+        (Some(topic), None) => Target::Topic(Topic::parse(topic).map_err(|error| refused("topic", error))?),
+        (None, Some(user)) => Target::User(UserId::parse(user).map_err(|error| refused("user", error))?),
+        _ => return Err(bad("name either a `topic` or a `user`".to_owned())),
+    };
+    let to = serde_json::value::to_raw_value(&target).map_err(|error| bad(error.to_string()))?;
+    fields.insert("to".to_owned(), to);
+    Ok(Publish { target, key, fields })
 }
 
 pub(super) fn encode_reply(reply: &Reply) -> String {
@@ -225,6 +259,11 @@ mod tests {
             (r#"{"action":"subscribe","topic":"a","since":1}"#, "`since` is reserved here; leave it out"),
             (r#"{"action":"subscribe","topic":"a\u0000"}"#, "`topic` is not valid; a topic has control characters"),
             (r#"{"action":"ping","id":{}}"#, "`id` is not valid; use"),
+            (r#"{"action":"publish","data":1}"#, "name either a `topic` or a `user`"),
+            (r#"{"action":"publish","topic":"t","user":"u","data":1}"#, "name either a `topic` or a `user`"),
+            (r#"{"action":"publish","topic":7,"data":1}"#, "`topic` is not a string; give"),
+            (r#"{"action":"publish","topic":"t","data":1,"from":{}}"#, "`from` is not known here; use topic, user"),
+            (r#"{"action":"publish","topic":"t","data":1,"key":""}"#, "`key` is not valid; use"),
             (&many, "`topics` has 51 entries; give 1 to 50 at a time"),
             (&long, "`topic` is not valid; a topic is too long; use 1 to 1024 bytes"),
         ] {
@@ -232,6 +271,17 @@ mod tests {
             assert_eq!(error.code, ErrorCode::BadRequest, "{frame}");
             assert!(error.message.starts_with(start), "{frame}: {}", error.message);
         }
+    }
+
+    #[test]
+    fn what_a_client_publishes_is_passed_on_letter_by_letter_as_its_own() {
+        let frame = r#"{"action":"publish","id":1,"topic":"t","type":"e","data":{"b": 1.0},"key":"k"}"#;
+        let Command::Publish(publish) = decode(frame).unwrap().command else { panic!("a publish expected") };
+        assert_eq!((&publish.target, publish.key.as_deref()), (&Target::Topic(topic("t")), Some("k")));
+        let carrier = Carrier { id: NotificationId::parse("n").unwrap(), at: 7 };
+        let notification = publish.into_notification(&carrier, Origin { user: None }).unwrap();
+        let text = r#"{"id":"n","to":{"topic":"t"},"type":"e","dataType":"json","data":{"b": 1.0},"at":7,"ttl":3600,"from":{}}"#;
+        assert_eq!(serde_json::to_string(&notification).unwrap(), text);
     }
 
     #[test]

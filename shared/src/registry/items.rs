@@ -136,7 +136,7 @@ fn topics(item: &Item) -> Result<Vec<Topic>, RegistryError> {
     Ok(topics)
 }
 
-fn text<'a>(item: &'a Item, name: &str) -> Option<&'a String> {
+pub(super) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a String> {
     item.get(name).and_then(|value| value.as_s().ok())
 }
 
@@ -144,7 +144,7 @@ fn required<'a>(item: &'a Item, name: &'static str) -> Result<&'a str, RegistryE
     text(item, name).map(String::as_str).ok_or_else(|| malformed(name, "is missing or not a string"))
 }
 
-fn number(item: &Item, name: &'static str) -> Result<i64, RegistryError> {
+pub(super) fn number(item: &Item, name: &'static str) -> Result<i64, RegistryError> {
     let value = item.get(name).and_then(|value| value.as_n().ok()).and_then(|digits| digits.parse().ok());
     value.ok_or_else(|| malformed(name, "is missing or not a whole number"))
 }

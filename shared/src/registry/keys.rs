@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | connection | `conn#<first digit of slot>` | `<slot>#<connection id>` |
 //! | membership of a user | `user#<user id>` | `<slot>#<connection id>` |
+//! | segment of a fan-out | `work#<notification id>` | `<segment id>` |
 //! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<slot>#<connection id>` |
 //!
 //! The slot is one byte of a hash of the connection id, as two hex digits. Every audience is so sorted by the same,
@@ -15,7 +16,7 @@ use std::fmt::Write;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 
-use crate::ids::{ConnectionId, Topic, UserId};
+use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
 
 /// Partition key.
 pub const PK: &str = "pk";
@@ -33,6 +34,22 @@ pub const SOCKET: &str = "socket";
 pub const TOPICS: &str = "topics";
 /// The connection's user; absent when it is anonymous.
 pub const USER: &str = "user";
+
+/// When the right to work on a segment ends, in milliseconds since the epoch.
+pub(super) const LEASE: &str = "lease";
+/// Whose right it is.
+pub(super) const OWNER: &str = "owner";
+/// The last sort key that a segment's worker has passed.
+pub(super) const CURSOR: &str = "cursor";
+/// Sort keys up to the cursor that are still to be served, a string set.
+pub(super) const STRAGGLERS: &str = "stragglers";
+/// The parts that a segment was split into: a list of pairs of bounds.
+pub(super) const PLAN: &str = "plan";
+/// Whether a segment is done.
+pub(super) const DONE: &str = "done";
+
+/// Above every sort key of a member.
+pub(super) const ABOVE_ALL: &str = "g";
 
 /// Topics whose names are longer are hashed in keys, so that no key costs much more than its row.
 const LONGEST_PLAIN_TOPIC: usize = 256;
@@ -77,6 +94,10 @@ pub(super) fn connection_of(sort_key: &str) -> Option<ConnectionId> {
 
 pub(super) fn user_partition(user: &UserId) -> String {
     format!("user#{user}")
+}
+
+pub(super) fn work_partition(notification: &NotificationId) -> String {
+    format!("work#{notification}")
 }
 
 pub(super) fn topic_partition(topic: &Topic) -> String {
@@ -135,8 +156,7 @@ impl Interval {
         if self.is_empty() {
             return Vec::new();
         }
-        let above_all = "g";
-        let next = HEX.iter().skip(1).chain(std::iter::once(&above_all));
+        let next = HEX.iter().skip(1).chain(std::iter::once(&ABOVE_ALL));
         HEX.iter()
             .zip(next)
             .filter(|(digit, next)| {

@@ -266,6 +266,14 @@ impl Members {
         Ok(members)
     }
 
+    /// Whether nothing is left to read or to tell.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.readers.iter().all(|reader| {
+            reader.ranges.is_empty() && reader.pages.iter().all(|page| page.members.is_empty() && page.rest.is_none())
+        })
+    }
+
     /// Takes the smallest member off every audience that it leads; the first target that names it wins.
     fn pop(&mut self) -> Option<Member> {
         let smallest =

@@ -1,0 +1,43 @@
+//! `publish`: a client notifies others. Its ack means that the notification is on the queue.
+
+use std::time::Duration;
+use tidings::NotificationId;
+use tidings::notification::{Carrier, Origin, Target};
+use tidings::protocol::{ClientError, ErrorCode, Publish, ReplyBody};
+use tidings::registry::RegistryError;
+
+use crate::commands::{Caller, refusal};
+use crate::{Deps, Error};
+
+/// Puts what a client publishes on the notification queue, as a notification from its user.
+pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, publish: Publish) -> Result<ReplyBody, Error> {
+    if !deps.may_publish {
+        return Ok(forbidden("clients may not publish here (CLIENT_PUBLISH is none)"));
+    }
+    if !matches!(publish.target, Target::Topic(_)) {
+        return Ok(forbidden("clients may publish to topics only; name a `topic`"));
+    }
+    let Some(connection) = deps.registry.connection(caller.id).await.map_err(Error::Registry)? else {
+        return refusal(RegistryError::NotConnected).map(ReplyBody::Error).map_err(Error::Registry);
+    };
+    let sender = connection.user.as_ref().map_or_else(|| caller.id.to_string(), ToString::to_string);
+    // A key is the client's, so it counts only among its own; API Gateway's id of the frame is the same when it retries.
+    let name = match &publish.key {
+        Some(key) => tidings::hash(&[&sender, key]),
+        None => caller.context.message_id.clone().unwrap_or_default(),
+    };
+    let id = NotificationId::parse(format!("client-{name}")).map_err(Error::Event)?;
+    let carrier = Carrier { id, at: caller.context.request_time_epoch };
+    let notification = match publish.into_notification(&carrier, Origin { user: connection.user }) {
+        Ok(notification) => notification,
+        Err(error) => return Ok(ReplyBody::Error(ClientError::bad_request(error.to_string()))),
+    };
+    // A notification that was parsed can be written.
+    let message = serde_json::to_string(&notification).unwrap_or_default();
+    deps.notifications.send(vec![message], &sender, Duration::ZERO).await.map_err(Error::Queue)?;
+    Ok(ReplyBody::Ack)
+}
+
+fn forbidden(message: &str) -> ReplyBody {
+    ReplyBody::Error(ClientError::new(ErrorCode::Forbidden, message))
+}

@@ -1,0 +1,186 @@
+//! The query protocol, which SDKs spoke before JSON and `curl` speaks well: forms in, XML out.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use super::refusal::Refusal;
+
+const NAMESPACE: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
+
+/// The action of a form, and its parameters as the JSON protocol would have them.
+pub(super) fn read(form: &[u8]) -> (String, Value) {
+    let mut root = Tree::default();
+    for (name, value) in form_urlencoded::parse(form) {
+        let leaf = name.split('.').fold(&mut root, |tree, part| tree.0.entry(part.to_owned()).or_default());
+        leaf.1 = value.into_owned();
+    }
+    let action = root.0.remove("Action").map(|tree| tree.1).unwrap_or_default();
+    (action, root.object())
+}
+
+/// Parameters by the parts of their names, `Attribute.1.Name` being three.
+#[derive(Default)]
+struct Tree(BTreeMap<String, Tree>, String);
+
+impl Tree {
+    fn object(self) -> Value {
+        let mut object = Map::new();
+        for (name, tree) in self.0 {
+            match name.as_str() {
+                "AttributeName" | "MessageAttributeName" | "MessageSystemAttributeName" => {
+                    object.insert(format!("{name}s"), tree.numbered().map(|tree| Value::from(tree.1)).collect());
+                }
+                "Attribute" | "MessageAttribute" | "MessageSystemAttribute" => {
+                    object.insert(format!("{name}s"), tree.named());
+                }
+                _ if name.ends_with("BatchRequestEntry") => {
+                    object.insert("Entries".to_owned(), tree.numbered().map(Self::object).collect());
+                }
+                _ => {
+                    object.insert(name.clone(), scalar(&name, tree.1));
+                }
+            }
+        }
+        object.into()
+    }
+
+    /// The members of a list, in the order of their numbers.
+    fn numbered(self) -> impl Iterator<Item = Self> {
+        let mut members: Vec<_> = self.0.into_iter().collect();
+        members.sort_by_key(|(number, _)| number.parse::<u32>().unwrap_or(u32::MAX));
+        members.into_iter().map(|(_, tree)| tree)
+    }
+
+    /// A map that is written as a list of names and values.
+    fn named(self) -> Value {
+        let pairs = self.numbered().filter_map(|mut pair| {
+            let (name, value) = (pair.0.remove("Name")?.1, pair.0.remove("Value")?);
+            Some((name, if value.0.is_empty() { value.1.into() } else { value.object() }))
+        });
+        Value::Object(pairs.collect())
+    }
+}
+
+/// Numbers where the JSON protocol has them.
+fn scalar(name: &str, text: String) -> Value {
+    let numbers = ["DelaySeconds", "MaxNumberOfMessages", "VisibilityTimeout", "WaitTimeSeconds"];
+    match text.parse::<u64>() {
+        Ok(number) if numbers.contains(&name) => number.into(),
+        _ => text.into(),
+    }
+}
+
+/// A result as XML.
+pub(super) fn success(action: &str, result: &Value, request_id: &str) -> String {
+    let mut xml = format!("<?xml version=\"1.0\"?><{action}Response xmlns=\"{NAMESPACE}\"><{action}Result>");
+    members(&mut xml, action, result);
+    let _ = write!(
+        xml,
+        "</{action}Result><ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
+    );
+    xml
+}
+
+/// A refusal as XML.
+pub(super) fn failure(refusal: &Refusal, request_id: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\"?><ErrorResponse xmlns=\"{NAMESPACE}\"><Error><Type>Sender</Type><Code>{}</Code>\
+         <Message>{}</Message><Detail/></Error><RequestId>{request_id}</RequestId></ErrorResponse>",
+        refusal.code.query_name(),
+        escaped(&refusal.message)
+    )
+}
+
+fn members(xml: &mut String, action: &str, object: &Value) {
+    for (name, value) in object.as_object().into_iter().flatten() {
+        let tag = match name.as_str() {
+            "Messages" => "Message".to_owned(),
+            "Attributes" => "Attribute".to_owned(),
+            "MessageAttributes" => "MessageAttribute".to_owned(),
+            "QueueUrls" | "queueUrls" => "QueueUrl".to_owned(),
+            "Failed" => "BatchResultErrorEntry".to_owned(),
+            "Successful" => format!("{action}ResultEntry"),
+            other => other.to_owned(),
+        };
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| element(xml, action, &tag, item)),
+            // Maps are flattened; only attribute values are objects of their own.
+            Value::Object(map) if tag == "Attribute" || tag == "MessageAttribute" => {
+                for (name, value) in map {
+                    let _ = write!(xml, "<{tag}><Name>{}</Name>", escaped(name));
+                    element(xml, action, "Value", value);
+                    let _ = write!(xml, "</{tag}>");
+                }
+            }
+            value => element(xml, action, &tag, value),
+        }
+    }
+}
+
+fn element(xml: &mut String, action: &str, tag: &str, value: &Value) {
+    // Writing to a string never fails.
+    let _ = write!(xml, "<{tag}>");
+    match value {
+        Value::Object(_) => members(xml, action, value),
+        Value::String(text) => xml.push_str(&escaped(text)),
+        other => xml.push_str(&other.to_string()),
+    }
+    let _ = write!(xml, "</{tag}>");
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            // A parser would make a line feed of it.
+            '\r' => out.push_str("&#13;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_form_becomes_what_json_would_say() {
+        let form = b"Action=SendMessageBatch&Version=2012-11-05&SendMessageBatchRequestEntry.10.Id=b\
+            &SendMessageBatchRequestEntry.10.MessageBody=2&SendMessageBatchRequestEntry.2.Id=a\
+            &SendMessageBatchRequestEntry.2.DelaySeconds=5&SendMessageBatchRequestEntry.2.MessageBody=%7B%7D\
+            &SendMessageBatchRequestEntry.2.MessageAttribute.1.Name=n\
+            &SendMessageBatchRequestEntry.2.MessageAttribute.1.Value.DataType=String\
+            &SendMessageBatchRequestEntry.2.MessageAttribute.1.Value.StringValue=v";
+        let attributes = json!({"n": {"DataType": "String", "StringValue": "v"}});
+        let entries = json!([
+            {"Id": "a", "DelaySeconds": 5, "MessageBody": "{}", "MessageAttributes": attributes},
+            {"Id": "b", "MessageBody": "2"},
+        ]);
+        let (action, input) = read(form);
+        assert_eq!(
+            (action.as_str(), input),
+            ("SendMessageBatch", json!({"Version": "2012-11-05", "Entries": entries}))
+        );
+        let (_, input) = read(b"AttributeName.1=All&Attribute.1.Name=DelaySeconds&Attribute.1.Value=5");
+        assert_eq!(input, json!({"AttributeNames": ["All"], "Attributes": {"DelaySeconds": "5"}}));
+    }
+
+    #[test]
+    fn a_result_becomes_xml() {
+        let attribute = json!({"DataType": "String", "StringValue": "v"});
+        let message = json!({"Body": "a<b&c", "Attributes": {"A": "1"}, "MessageAttributes": {"n": attribute}});
+        let xml = success("ReceiveMessage", &json!({"Messages": [message]}), "id");
+        let expected = "<ReceiveMessageResult><Message><Attribute><Name>A</Name><Value>1</Value></Attribute>\
+            <Body>a&lt;b&amp;c</Body><MessageAttribute><Name>n</Name><Value><DataType>String</DataType>\
+            <StringValue>v</StringValue></Value></MessageAttribute></Message></ReceiveMessageResult>";
+        assert!(xml.contains(expected), "{xml}");
+    }
+}

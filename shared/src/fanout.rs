@@ -1,0 +1,113 @@
+//! Splitting one delivery over many invocations: a tree that grows with its audience.
+//!
+//! A *segment* is a part of a notification's audience. Whoever gets one looks at its first page. If it is more than one
+//! invocation can do, it is split evenly, and the parts go to the fan-out queue; else it is pushed to. A segment that came
+//! from a queue has a row in the registry, so that a message that comes twice, a worker that dies, or one whose time is
+//! up do no harm.
+
+mod segment;
+mod worker;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::delivery::{Delivery, DeliveryError};
+use crate::queue::{Queue, QueueError};
+use crate::registry::RegistryError;
+
+pub use segment::{InvalidSegment, Segment, plan};
+
+/// Where a fan-out's messages go.
+#[derive(Debug, Clone)]
+pub struct Queues {
+    /// Segments for other invocations.
+    pub fan_out: Queue,
+    /// What can never succeed.
+    pub dead_letters: Queue,
+}
+
+/// Delivers notifications to audiences of any size.
+#[derive(Debug)]
+pub struct FanOut {
+    delivery: Delivery,
+    queues: Queues,
+}
+
+/// When and by whom a segment is worked on.
+#[derive(Debug, Clone)]
+pub struct Shift {
+    /// Unique to this attempt: Lambda's request id and the record's.
+    pub owner: String,
+    /// Milliseconds since the epoch.
+    pub now: i64,
+    /// When to stop.
+    pub deadline: Instant,
+    /// When Lambda ends the invocation at the latest, in milliseconds since the epoch: then its leases end.
+    pub lease_until: i64,
+}
+
+/// Why a segment was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum FanOutError {
+    /// Somebody else works on it.
+    #[error("another worker holds the segment for {} s more", .for_another.as_secs())]
+    Held {
+        /// For how long at most.
+        for_another: Duration,
+    },
+    /// The time was up, and nobody was served in it.
+    #[error("nobody was served before the time was up")]
+    NoProgress,
+    /// It went from worker to worker for too long.
+    #[error("the fan-out goes on for too long: {hops} hops in {minutes} minutes")]
+    Endless {
+        /// How often it was handed on.
+        hops: u32,
+        /// Since the first.
+        minutes: i64,
+    },
+    /// It could not be delivered.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
+    /// Its row could not be read or written.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// It could not be handed on.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+impl FanOutError {
+    /// Whether trying again can never help.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Endless { .. } => true,
+            Self::Delivery(error) => {
+                matches!(error, DeliveryError::PayloadTooLarge { .. } | DeliveryError::Forbidden { .. })
+            }
+            Self::Held { .. } | Self::NoProgress | Self::Registry(_) | Self::Queue(_) => false,
+        }
+    }
+}
+
+impl FanOut {
+    /// Delivers through `delivery`, and hands on through `queues`.
+    #[must_use]
+    pub fn new(delivery: Delivery, queues: Queues) -> Self {
+        Self { delivery, queues }
+    }
+
+    /// What pushes.
+    #[must_use]
+    pub fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// Where messages go.
+    #[must_use]
+    pub fn queues(&self) -> &Queues {
+        &self.queues
+    }
+}

@@ -1,0 +1,291 @@
+//! Segments of a fan-out: who works on them, and how far they are.
+//!
+//! A segment's row is what makes a queue's "at least once" harmless: two copies of a message cannot both work on it, one
+//! that comes again goes on where the last one stopped, and one that is done is recognised.
+
+use std::collections::{BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::Error;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+};
+
+use super::items::{self, Item};
+use super::keys::{self, EXPIRES_AT, Interval, Key};
+use super::{Registry, RegistryError, retry};
+use crate::ids::NotificationId;
+
+/// As long as a queue retains a message: four days, and one more for what was sent on its last one.
+const RETAINED_SECONDS: i64 = 5 * 24 * 3_600;
+
+/// How far the work on a segment has come: everything up to `cursor` is settled, but for the stragglers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The last sort key that was passed; `None` at the beginning.
+    pub cursor: Option<String>,
+    /// Sort keys up to the cursor that are still to be served.
+    pub stragglers: BTreeSet<String>,
+}
+
+/// Names a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentKey {
+    /// The notification that is fanned out.
+    pub notification: NotificationId,
+    /// The segment's place in the tree: `0`, its third part `0.2`, and so on.
+    pub segment: String,
+}
+
+/// What an attempt to take a segment came to.
+#[derive(Debug)]
+pub enum Claim {
+    /// It is ours until the lease ends.
+    Ours {
+        /// The right to work on it.
+        lease: Lease,
+        /// How far it is.
+        position: Position,
+        /// The parts that it was split into, if it was.
+        plan: Vec<Interval>,
+    },
+    /// Somebody finished it.
+    Done,
+    /// Somebody works on it, until this time at most (milliseconds since the epoch).
+    Held {
+        /// When the lease ends.
+        until: i64,
+    },
+}
+
+/// The right to work on one segment.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    registry: Registry,
+    key: SegmentKey,
+    owner: String,
+}
+
+impl SegmentKey {
+    fn attributes(&self) -> Item {
+        Key { pk: keys::work_partition(&self.notification), sk: self.segment.clone() }.attributes()
+    }
+}
+
+impl Position {
+    /// Nothing but these sort keys.
+    #[must_use]
+    pub fn only(stragglers: impl IntoIterator<Item = String>) -> Self {
+        Self { cursor: Some(keys::ABOVE_ALL.to_owned()), stragglers: stragglers.into_iter().collect() }
+    }
+
+    /// Whether the member of this sort key is still to be served.
+    #[must_use]
+    pub fn is_open(&self, sort_key: &str) -> bool {
+        self.cursor.as_deref().is_none_or(|cursor| sort_key > cursor) || self.stragglers.contains(sort_key)
+    }
+
+    /// The part of `interval` that holds everything that is open, and not much more.
+    #[must_use]
+    pub fn rest_of(&self, interval: &Interval) -> Interval {
+        let after = match self.stragglers.first() {
+            // Whatever precedes the first straggler and is read again is not open.
+            Some(first) => Some(first.get(..first.len() - 1).unwrap_or_default().to_owned()),
+            None => self.cursor.clone().or_else(|| interval.after.clone()),
+        };
+        let beyond = self.cursor.as_deref() == Some(keys::ABOVE_ALL);
+        Interval { after, to: if beyond { self.stragglers.last().cloned() } else { interval.to.clone() } }
+    }
+}
+
+impl Registry {
+    /// Takes a segment, unless it is done or somebody else works on it. `owner` is unique to this attempt; `now` and
+    /// `until`, when the lease ends, are in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn claim(&self, key: &SegmentKey, owner: &str, now: i64, until: i64) -> Result<Claim, RegistryError> {
+        let outcome = retry::retrying("UpdateItem", || async {
+            let request = self.client.update_item().table_name(&self.table).set_key(Some(key.attributes()));
+            let request = request
+                .update_expression("SET #lease = :until, #owner = :owner, #expires_at = :expires_at")
+                .condition_expression(
+                    "attribute_not_exists(#done) AND (attribute_not_exists(#lease) OR #lease < :now OR #owner = :owner)",
+                )
+                .expression_attribute_names("#done", keys::DONE)
+                .expression_attribute_names("#lease", keys::LEASE)
+                .expression_attribute_names("#owner", keys::OWNER)
+                .expression_attribute_names("#expires_at", EXPIRES_AT)
+                .expression_attribute_values(":until", AttributeValue::N(until.to_string()))
+                .expression_attribute_values(":now", AttributeValue::N(now.to_string()))
+                .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
+                .expression_attribute_values(":expires_at", AttributeValue::N((now / 1_000 + RETAINED_SECONDS).to_string()))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            match request.return_values(ReturnValue::AllNew).send().await.map_err(Error::from) {
+                Ok(answer) => Ok(Ok(answer)),
+                Err(Error::ConditionalCheckFailedException(refused)) => Ok(Err(refused)),
+                Err(error) => Err(error),
+            }
+        })
+        .await?;
+        match outcome {
+            Ok(answer) => {
+                self.counter.add_write(answer.consumed_capacity.as_ref());
+                let item = answer.attributes.unwrap_or_default();
+                let lease = Lease { registry: self.clone(), key: key.clone(), owner: owner.to_owned() };
+                Ok(Claim::Ours { lease, position: position(&item), plan: plan(&item)? })
+            }
+            Err(refused) => {
+                let item = refused.item.unwrap_or_default();
+                if item.contains_key(keys::DONE) {
+                    return Ok(Claim::Done);
+                }
+                Ok(Claim::Held { until: items::number(&item, keys::LEASE)? })
+            }
+        }
+    }
+}
+
+impl Lease {
+    /// Writes down how far the work is.
+    ///
+    /// # Errors
+    /// When the lease was lost or DynamoDB fails.
+    pub async fn save(&self, position: &Position) -> Result<(), RegistryError> {
+        let Some(cursor) = &position.cursor else { return Ok(()) };
+        let mut values = HashMap::from([(":cursor".to_owned(), AttributeValue::S(cursor.clone()))]);
+        let mut names = vec![("#cursor", keys::CURSOR), ("#stragglers", keys::STRAGGLERS)];
+        if position.stragglers.is_empty() {
+            return self.update("SET #cursor = :cursor REMOVE #stragglers", &mut names, values).await;
+        }
+        let stragglers = AttributeValue::Ss(position.stragglers.iter().cloned().collect());
+        values.insert(":stragglers".to_owned(), stragglers);
+        self.update("SET #cursor = :cursor, #stragglers = :stragglers", &mut names, values).await
+    }
+
+    /// Writes down the parts that the segment is split into, before any of them is sent.
+    ///
+    /// # Errors
+    /// When the lease was lost or DynamoDB fails.
+    pub async fn split(&self, parts: &[Interval]) -> Result<(), RegistryError> {
+        let bounds = parts.iter().map(|part| {
+            let bound = |bound: &Option<String>| AttributeValue::S(bound.clone().unwrap_or_default());
+            AttributeValue::L(vec![bound(&part.after), bound(&part.to)])
+        });
+        let values = HashMap::from([(":plan".to_owned(), AttributeValue::L(bounds.collect()))]);
+        self.update("SET #plan = :plan", &mut vec![("#plan", keys::PLAN)], values).await
+    }
+
+    /// Gives the segment back, so that whoever comes next can go on at once.
+    ///
+    /// # Errors
+    /// When the lease was lost or DynamoDB fails.
+    pub async fn release(&self) -> Result<(), RegistryError> {
+        let values = HashMap::from([(":ended".to_owned(), AttributeValue::N("0".to_owned()))]);
+        self.update("SET #lease = :ended", &mut vec![("#lease", keys::LEASE)], values).await
+    }
+
+    /// Writes down that nothing is left to do.
+    ///
+    /// # Errors
+    /// When the lease was lost or DynamoDB fails.
+    pub async fn finish(&self) -> Result<(), RegistryError> {
+        let values = HashMap::from([(":done".to_owned(), AttributeValue::Bool(true))]);
+        let mut names = vec![
+            ("#done", keys::DONE),
+            ("#lease", keys::LEASE),
+            ("#cursor", keys::CURSOR),
+            ("#stragglers", keys::STRAGGLERS),
+            ("#plan", keys::PLAN),
+        ];
+        self.update("SET #done = :done REMOVE #lease, #cursor, #stragglers, #plan", &mut names, values).await
+    }
+
+    async fn update(
+        &self,
+        expression: &str,
+        names: &mut Vec<(&str, &str)>,
+        mut values: HashMap<String, AttributeValue>,
+    ) -> Result<(), RegistryError> {
+        names.push(("#owner", keys::OWNER));
+        values.insert(":owner".to_owned(), AttributeValue::S(self.owner.clone()));
+        let names: HashMap<_, _> =
+            names.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let registry = &self.registry;
+        let answer = retry::retrying("UpdateItem", || async {
+            let request = registry.client.update_item().table_name(&registry.table);
+            let request = request.set_key(Some(self.key.attributes())).update_expression(expression);
+            let request = request.condition_expression("#owner = :owner");
+            let request = request.set_expression_attribute_names(Some(names.clone()));
+            let request = request.set_expression_attribute_values(Some(values.clone()));
+            match request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.map_err(Error::from) {
+                Ok(answer) => Ok(Some(answer)),
+                Err(Error::ConditionalCheckFailedException(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await?;
+        let answer = answer.ok_or(RegistryError::LeaseLost)?;
+        registry.counter.add_write(answer.consumed_capacity.as_ref());
+        Ok(())
+    }
+}
+
+fn position(item: &Item) -> Position {
+    let stragglers = item.get(keys::STRAGGLERS).and_then(|value| value.as_ss().ok());
+    Position {
+        cursor: items::text(item, keys::CURSOR).cloned(),
+        stragglers: stragglers.into_iter().flatten().cloned().collect(),
+    }
+}
+
+fn plan(item: &Item) -> Result<Vec<Interval>, RegistryError> {
+    let Some(parts) = item.get(keys::PLAN) else { return Ok(Vec::new()) };
+    let malformed = || RegistryError::Malformed { attribute: keys::PLAN, problem: "is not a list of intervals" };
+    let parts = parts.as_l().map_err(|_| malformed())?;
+    parts
+        .iter()
+        .map(|part| {
+            let bounds: Option<Vec<_>> = part.as_l().ok()?.iter().map(|bound| bound.as_s().ok().cloned()).collect();
+            let [after, to] = <[String; 2]>::try_from(bounds?).ok()?;
+            let bound = |text: String| (!text.is_empty()).then_some(text);
+            Some(Interval { after: bound(after), to: bound(to) })
+        })
+        .map(|part| part.ok_or_else(malformed))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn stragglers_are_open_and_all_else_up_to_the_cursor_is_not() {
+        let position = Position { cursor: Some("40#m".to_owned()), stragglers: keys(&["30#a"]) };
+        for (key, open) in [("30#a", true), ("30#b", false), ("40#m", false), ("40#n", true)] {
+            assert_eq!(position.is_open(key), open, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_rest_starts_just_below_the_first_straggler_and_at_the_cursor_without_one() {
+        let whole = Interval::whole();
+        let mut position = Position { cursor: Some("40#m".to_owned()), stragglers: keys(&["30#a"]) };
+        let rest = position.rest_of(&whole);
+        assert!(rest.contains("30#a") && rest.contains("ff#z") && !rest.contains("2f#z"));
+        position.stragglers.clear();
+        assert!(!position.rest_of(&whole).contains("40#m"));
+    }
+
+    #[test]
+    fn a_position_of_only_some_keys_ends_with_the_last_of_them() {
+        let position = Position::only(["30#a".to_owned(), "50#b".to_owned()]);
+        let rest = position.rest_of(&Interval::whole());
+        assert!(rest.contains("50#b") && !rest.contains("50#c"));
+        assert!(position.is_open("30#a") && !position.is_open("40#a") && !position.is_open("ff#z"));
+    }
+}

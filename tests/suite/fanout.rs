@@ -1,0 +1,227 @@
+//! Audiences that are more than one invocation can serve, and workers that die on them.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::crowd::{Crowd, Faults, TOPIC};
+use tests::engine::Engine;
+use tests::eventually;
+use tests::queues;
+use tests::stack::Stack;
+use tests::standin::{Behaviour, Standin};
+use tidings::NotificationId;
+use tidings::delivery::{Delivery, Limits};
+use tidings::fanout::{FanOut, FanOutError, Queues, Segment, Shift};
+use tidings::notification::{Carrier, Notification};
+use tidings::registry::{Claim, Connection, SegmentKey};
+
+use crate::registry::{connection, registry};
+
+const PATIENCE: Duration = Duration::from_secs(150);
+
+fn to_crowd() -> String {
+    json!({"to": {"topic": TOPIC}, "data": "now"}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_direct_invoke_with_a_large_audience_grows_a_tree_and_reaches_everyone_alive() {
+    let faults = Faults { gone: 50, throttled: 50, failing: 10, hanging: 5 };
+    // 4 workers with 500 pushes a second each: a budget of about 9,600 for one that has the whole 30 s.
+    let crowd = Crowd::gather(12_000, faults, &[]).await;
+    let begin = Instant::now();
+    let answer = crowd.stack.invoke("NotifierFunction", &to_crowd()).await;
+    assert_eq!(answer.payload["segments"], 1, "{answer:?}");
+    let outcome = crowd.settle(begin, PATIENCE).await;
+    assert!(outcome.duplicates * 1_000 < outcome.live, "{outcome:?}");
+    let segments = crowd.segments().await;
+    assert!(segments.len() > 2, "{segments:?}");
+    let rows = crowd.stack.rows().await;
+    let members = rows.iter().filter(|row| row["pk"].as_s().is_ok_and(|pk| pk.starts_with("topic#"))).count();
+    assert_eq!(members, outcome.live, "those that are gone are removed");
+    assert!(crowd.stack.receive("DeadLetterQueue").await.is_empty());
+    crowd.stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_audience_writes_no_row() {
+    let crowd = Crowd::gather(300, Faults::default(), &[]).await;
+    let answer = crowd.stack.invoke("NotifierFunction", &to_crowd()).await;
+    assert_eq!((&answer.payload["delivered"], &answer.payload["segments"]), (&json!(300), &json!(0)), "{answer:?}");
+    assert!(crowd.segments().await.is_empty());
+    crowd.stack.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_are_killed_leave_nobody_out_and_few_twice() {
+    let parameters =
+        [("PushesPerSecond", "1200"), ("Workers", "3"), ("TimeoutSeconds", "6"), ("VisibilitySeconds", "7")];
+    let crowd = Crowd::gather(12_000, Faults { hanging: 2, ..Faults::default() }, &parameters).await;
+    let begin = Instant::now();
+    crowd.stack.send("NotificationQueue", &to_crowd()).await;
+    let mut kills = 0;
+    while kills < 10 {
+        let before = crowd.outcome(begin).reached;
+        eventually("progress", PATIENCE, async || (crowd.outcome(begin).reached > before + 200).then_some(())).await;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..200))).await;
+        kills += kill_one(crowd.standin.endpoint());
+    }
+    let outcome = crowd.settle(begin, PATIENCE).await;
+    assert!(outcome.duplicates < 1_000 * kills, "{outcome:?} after {kills} kills");
+    crowd.stack.stop().await;
+}
+
+/// Kills one of the processes that push to `endpoint`, with the signal that nobody can catch.
+#[cfg(target_os = "linux")]
+fn kill_one(endpoint: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let marker = format!("WEBSOCKET_ENDPOINT={endpoint}");
+    let ours: Vec<u32> = numbers
+        .filter(|number| {
+            let environment = std::fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == marker.as_bytes())
+        })
+        .collect();
+    let Some(victim) = fastrand::choice(ours) else { return 0 };
+    let killed = std::process::Command::new("kill").args(["-9", &victim.to_string()]).status().unwrap();
+    usize::from(killed.success())
+}
+
+struct Workshop {
+    standin: Standin,
+    fan_out: FanOut,
+}
+
+/// A fan-out in this process, with a queue that takes nothing.
+async fn workshop(members: usize) -> Workshop {
+    let table = Engine::Embedded.table().await.unwrap();
+    let (standin, registry) = (Standin::start().await, registry(&table).with_page_rows(100));
+    for number in 0..members {
+        let member = Connection { connected_at: now() - 3_600_000, ..connection(&format!("c{number}"), None, &["t"]) };
+        registry.connect(&member).await.unwrap();
+        standin.add(member.id.as_str(), Behaviour::Takes);
+    }
+    let limits = Limits { pushes_per_second: 2_000.0, max_in_flight: 64 };
+    let delivery = Delivery::new(standin.client(Duration::from_secs(1)), registry, limits);
+    let queues = Queues { fan_out: queues::nowhere(), dead_letters: queues::nowhere() };
+    Workshop { standin, fan_out: FanOut::new(delivery, queues) }
+}
+
+fn segment(id: &str) -> Segment {
+    let carrier = Carrier { id: NotificationId::parse(id).unwrap(), at: now() };
+    Segment::whole(Notification::parse(r#"{"to":{"topic":"t"},"data":1}"#, &carrier).unwrap(), now())
+}
+
+fn shift(owner: &str, time: Duration) -> Shift {
+    let lease_until = now() + i64::try_from(time.as_millis()).unwrap();
+    Shift { owner: owner.to_owned(), now: now(), deadline: tokio::time::Instant::now() + time, lease_until }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_with_the_same_message_serve_each_member_once() {
+    let Workshop { standin, fan_out } = workshop(400).await;
+    let segment = segment("n");
+    let time = Duration::from_secs(20);
+    let (one, other) = (shift("one", time), shift("other", time));
+    let (one, other) = tokio::join!(fan_out.work(&segment, &one), fan_out.work(&segment, &other));
+    let held = [one, other].iter().filter(|outcome| matches!(outcome, Err(FanOutError::Held { .. }))).count();
+    assert_eq!(held, 1);
+    assert!(standin.counts().values().all(|count| *count == 1));
+    let again = fan_out.work(&segment, &shift("later", time)).await.unwrap();
+    assert_eq!(again.audience, 0, "it is done");
+    assert!(standin.counts().values().all(|count| *count == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_between_its_plan_and_its_parts_is_followed_by_one_that_sends_the_same_parts() {
+    let Workshop { standin, fan_out } = workshop(400).await;
+    // A tenth of a second at 2,000 a second is a budget of about 140: the audience must be split.
+    let error = fan_out.work(&segment("n"), &shift("dies", Duration::from_millis(100))).await.unwrap_err();
+    assert!(matches!(error, FanOutError::Queue(_)), "{error:?}");
+    let key = SegmentKey { notification: NotificationId::parse("n").unwrap(), segment: "0".to_owned() };
+    let registry = fan_out.delivery().registry();
+    let Claim::Ours { lease, plan, .. } = registry.claim(&key, "next", now(), now() + 1_000).await.unwrap() else {
+        panic!("the lease should be free")
+    };
+    assert!(plan.len() > 1 && plan.windows(2).all(|pair| pair[0].to == pair[1].after), "{plan:?}");
+    lease.release().await.unwrap();
+    // Plenty of time now, and still the plan that was written down counts.
+    let error = fan_out.work(&segment("n"), &shift("next", Duration::from_secs(60))).await.unwrap_err();
+    assert!(matches!(error, FanOutError::Queue(_)), "{error:?}");
+    assert!(standin.counts().values().all(|count| *count == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
+    let stack = Stack::start(&[]).await;
+    let mut client = tests::client::Client::connect(&format!("{}?topic=t", stack.url())).await;
+    for number in [1, 4, 8] {
+        let notification = NotificationId::parse(format!("m{number}")).unwrap();
+        let key = SegmentKey { notification, segment: "0".to_owned() };
+        stack.registry().claim(&key, "somebody else", now(), now() + 60_000).await.unwrap();
+    }
+    let record = |number: u32| {
+        json!({"messageId": format!("m{number}"), "receiptHandle": "r", "attributes": {"SentTimestamp": now().to_string()},
+            "body": json!({"to": {"topic": "t"}, "data": number}).to_string(), "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:NotificationQueue"})
+    };
+    let event = json!({"Records": (0..10).map(record).collect::<Vec<_>>()});
+    let answer = stack.invoke("notifier", &event.to_string()).await;
+    let mut items: Vec<_> =
+        answer.payload["batchItemFailures"].as_array().unwrap().iter().map(|item| &item["itemIdentifier"]).collect();
+    items.sort_by_key(|item| item.to_string());
+    assert_eq!(items, ["m1", "m4", "m8"]);
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        seen.push(client.json().await["data"].as_u64().unwrap());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 2, 3, 5, 6, 7, 9]);
+    let ordered = |number: u32| {
+        let mut record = record(number);
+        record["eventSourceARN"] = json!("arn:aws:sqs:us-east-1:123456789012:orders.fifo");
+        record["messageId"] = json!(format!("m{}", number + 4));
+        record
+    };
+    let event = json!({"Records": (0..4).map(ordered).collect::<Vec<_>>()});
+    let answer = stack.invoke("notifier", &event.to_string()).await;
+    let items: Vec<Value> = ["m4", "m5", "m6", "m7"].map(|id| json!({"itemIdentifier": id})).to_vec();
+    assert_eq!(answer.payload["batchItemFailures"], json!(items), "everything from the first failure on");
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_endpoint_ends_in_the_dead_letter_queue() {
+    let parameters = [("TimeoutSeconds", "8"), ("VisibilitySeconds", "1")];
+    let crowd = Crowd::gather(20, Faults::default(), &parameters).await;
+    for number in 0..20 {
+        crowd.standin.add(&format!("member{number:09}="), Behaviour::Answers(403, u32::MAX));
+    }
+    crowd.stack.send("NotificationQueue", &to_crowd()).await;
+    let letter = eventually("a dead letter", Duration::from_secs(60), async || {
+        crowd.stack.receive("DeadLetterQueue").await.into_iter().next()
+    })
+    .await;
+    let attributes = letter.message_attributes.unwrap();
+    assert!(attributes["reason"].string_value().unwrap().contains("forbids pushing"), "{attributes:?}");
+    assert_eq!(crowd.stack.waiting("NotificationQueue").await, 0);
+    crowd.stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_never_takes_its_message_is_in_the_dead_letter_queue_by_name() {
+    let crowd = Crowd::gather(20, Faults::default(), &[]).await;
+    crowd.standin.add("member000000007=", Behaviour::Answers(500, u32::MAX));
+    let answer = crowd.stack.invoke("NotifierFunction", &to_crowd()).await;
+    assert_eq!((&answer.payload["delivered"], &answer.payload["failed"]), (&json!(19), &json!(1)), "{answer:?}");
+    let letters = crowd.stack.receive("DeadLetterQueue").await;
+    let body: Value = serde_json::from_str(letters[0].body.as_deref().unwrap()).unwrap();
+    assert_eq!((&body["to"], &body["data"]), (&json!({"connection": "member000000007="}), &json!("now")), "{body}");
+    crowd.stack.stop().await;
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
