@@ -212,10 +212,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     logs.say(&summary::tables(&stack, &addresses.dynamodb));
     dynamodb::create_tables(&addresses.dynamodb, &services.region, &services.keys, stack.tables.values()).await?;
     let (functions, rebuild) = start_functions(&options, &stack, &services).await?;
-    let invoker = match &options.record {
-        Some(folder) => Invoker::Recording(Recording::new(functions.clone(), Names::new(&stack), folder)?),
-        None => functions.clone(),
-    };
+    let invoker = recorded(&options, &stack, functions.clone())?;
     let sqs = Sqs::new(place(&options, &addresses, &services), stack.queues.values());
     let events = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
 
@@ -238,6 +235,14 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         Invoker::Endpoint(_) | Invoker::Recording(_) => None,
     };
     Ok(Running { addresses, gateway, host, dynamodb, rebuild, sqs, event_sources, events, server, stop })
+}
+
+/// The functions, with their events written to files if that is asked for.
+fn recorded(options: &DevOptions, stack: &Stack, functions: Invoker) -> Result<Invoker, RecordError> {
+    match &options.record {
+        Some(folder) => Ok(Invoker::Recording(Recording::new(functions, Names::new(stack), folder)?)),
+        None => Ok(functions),
+    }
 }
 
 fn gateway_settings(options: &DevOptions, services: &Services) -> gateway::Settings {

@@ -26,12 +26,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// The stack.
 pub(crate) struct Bench {
     /// Where clients connect: the API with all kinds of routes, its limited stage, the one with an authorizer, the one
-    /// without `$connect` and `$default`, and the one whose `$connect` cannot be invoked.
+    /// without `$connect` and `$default`, the one whose `$connect` cannot be invoked, and the one where it must be quick.
     pub(crate) main: String,
     pub(crate) limited: String,
     pub(crate) guarded: String,
     pub(crate) bare: String,
     pub(crate) closed: String,
+    pub(crate) hurried: String,
     management: String,
     region: String,
     credentials: Credentials,
@@ -90,6 +91,7 @@ impl Bench {
             guarded: needed("TIDINGS_CONFORMANCE_GUARDED_URL"),
             bare: needed("TIDINGS_CONFORMANCE_BARE_URL"),
             closed: needed("TIDINGS_CONFORMANCE_CLOSED_URL"),
+            hurried: needed("TIDINGS_CONFORMANCE_HURRIED_URL"),
             management: variable("TIDINGS_CONFORMANCE_MANAGEMENT_URL").unwrap_or(management),
             region: needed("AWS_REGION"),
             credentials: Credentials::new(
@@ -121,6 +123,7 @@ impl Bench {
             guarded: stage("guarded"),
             bare: stage("bare"),
             closed: stage("closed"),
+            hurried: stage("hurried"),
             management: running.addresses.management.clone(),
             region: "us-east-1".to_owned(),
             credentials: Credentials::new("local", "local", None, None, "tests"),

@@ -183,7 +183,7 @@ async fn a_refusal_is_500(bench: Arc<Bench>) {
 }
 
 async fn a_timeout_is_504(bench: Arc<Bench>) {
-    let url = format!("{}?auth=allow&do=sleep&ms=5000", bench.guarded);
+    let url = format!("{}?do=sleep&ms=5000", bench.hurried);
     assert_eq!(Client::open(&url, &[]).await.unwrap_err(), 504);
 }
 

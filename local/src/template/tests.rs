@@ -265,11 +265,8 @@ fn fuzz_templates() {
     let samples = [OURS, CHAT, SYNTHESISED].map(str::as_bytes);
     crate::fuzz::run("templates", &samples, |bytes, _| {
         let started = std::time::Instant::now();
-        let read = read(
-            &String::from_utf8_lossy(bytes),
-            Path::new("/project"),
-            Context { parameters: &values(&[]), sqs: SQS },
-        );
+        let context = Context { parameters: &values(&[]), sqs: SQS };
+        let read = read(&String::from_utf8_lossy(bytes), Path::new("/project"), context);
         if let Err(error) = read {
             assert!(!error.to_string().is_empty());
         }
