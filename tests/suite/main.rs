@@ -1,5 +1,7 @@
 //! Tests of the whole, in one binary.
 
+#![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
+
 mod anybody;
 mod bad_input;
 #[path = "../conformance/suite.rs"]
