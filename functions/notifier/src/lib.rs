@@ -11,12 +11,12 @@ use std::time::SystemTime;
 use lambda_runtime::{Context, Diagnostic};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tidings::NotificationId;
 use tidings::delivery::{DeliveryError, Report};
 use tidings::fanout::{FanOut, FanOutError, Shift};
 use tidings::ids::InvalidId;
-use tidings::notification::{Carrier, InvalidNotification, Notification};
+use tidings::notification::{Carrier, InvalidNotification, Notification, Target};
 use tidings::queue::QueueError;
+use tidings::{NotificationId, Topic};
 
 pub use rules::{InvalidRules, Rules};
 use trigger::Event;
@@ -123,9 +123,18 @@ async fn many(deps: &Deps, list: &[&RawValue], shift: &Shift) -> Result<Vec<Repo
 }
 
 async fn direct(deps: &Deps, notification: Notification, shift: &Shift) -> Result<Report, Error> {
+    let topic = topic(&notification);
     let report = Box::pin(deps.fan_out.direct(notification, shift)).await?;
-    log(&report);
+    log(&report, topic.as_ref());
     Ok(report)
+}
+
+/// The first topic that a notification is for.
+fn topic(notification: &Notification) -> Option<Topic> {
+    notification.to.iter().find_map(|target| match target {
+        Target::Topic(topic) => Some(topic.clone()),
+        _ => None,
+    })
 }
 
 fn parse(text: &RawValue, id: &str, now: i64) -> Result<Notification, Error> {
@@ -134,9 +143,10 @@ fn parse(text: &RawValue, id: &str, now: i64) -> Result<Notification, Error> {
 }
 
 /// The one line that the log gets of a delivery.
-fn log(report: &Report) {
+fn log(report: &Report, topic: Option<&Topic>) {
     tracing::info!(
         notification.id = %report.id,
+        topic = topic.map(Topic::as_str),
         audience = report.audience,
         delivered = report.delivered,
         gone = report.gone,
