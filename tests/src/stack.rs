@@ -69,18 +69,19 @@ impl Stack {
     /// # Panics
     /// When it does not start.
     pub async fn start(parameters: &[(&str, &str)]) -> Self {
-        Self::start_at(&root().join("template.yaml"), parameters, &[]).await
+        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self::start_with(|options| options.parameters = parameters.collect()).await
     }
 
-    /// Starts the stack of another template; `release` builds of its functions are asked for with the word `release`.
+    /// Starts the stack of another template; a release build of its functions is asked for with the word `release`.
     ///
     /// # Panics
     /// When it does not start.
     pub async fn start_at(template: &Path, parameters: &[(&str, &str)], flags: &[&str]) -> Self {
+        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Self::start_with(|options| {
             options.template = template.to_owned();
             options.release = flags.contains(&"release");
-            let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
             options.parameters = parameters.collect();
         })
         .await
