@@ -134,9 +134,8 @@ impl<'a> Parts<'a> {
             let (logical_id, route) = found?;
             let key = route.required_text("RouteKey")?;
             if key.starts_with('$') && !LIFECYCLE.contains(&key.as_str()) {
-                return Err(
-                    route.fault("RouteKey", format!("must not begin with `$` unless it is {}", LIFECYCLE.join(", ")))
-                );
+                let words = "must not begin with `$`, unless it is `$connect`, `$disconnect` or `$default`";
+                return Err(route.fault("RouteKey", words));
             }
             if routes.contains_key(&key) {
                 return Err(route.fault("RouteKey", format!("repeats the route `{key}` of `{api}`")));
@@ -525,7 +524,7 @@ mod tests {
         );
         check(
             plain(TARGET, "IntegrationType: MOCK", "").replace("RouteKey: $connect", "RouteKey: $chat"),
-            "`RouteKey` of `Route` must not begin with `$` unless it is $connect, $disconnect, $default",
+            "`RouteKey` of `Route` must not begin with `$`, unless it is `$connect`, `$disconnect` or `$default`",
         );
         let again = "  Again: {Type: AWS::ApiGatewayV2::Route, Properties: {ApiId: !Ref Api, RouteKey: $connect}}\n";
         check(
