@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tests::client::Client;
 use tests::eventually;
 use tests::stack::root;
-use tests::wire::{self, Answer, Url};
+use tests::wire::{self, Answer, Frame, Socket, Url, frame};
 use tidings_local::dev::{self, DevOptions, Running};
 use tokio::sync::Mutex;
 
@@ -165,6 +165,23 @@ impl Bench {
         let mut client = self.connect().await;
         let id = connection_id(&mut client).await;
         (client, id)
+    }
+
+    /// A raw socket of the main API, and its connection id.
+    pub(crate) async fn raw(&self) -> (Socket, String) {
+        let (answer, mut socket) = wire::handshake(&self.main, &[]).await;
+        assert_eq!(answer.status, 101);
+        socket.send(&frame(Frame::TEXT, br#"{"action":"twoway","do":"event"}"#)).await;
+        let event: Value = serde_json::from_str(&socket.text().await).unwrap();
+        (socket, event["requestContext"]["connectionId"].as_str().unwrap().to_owned())
+    }
+
+    /// Code and reason that `$disconnect` of a connection was told.
+    pub(crate) async fn reported(&self, id: &str) -> (u64, String) {
+        let event = self.event(id, "disconnect").await;
+        let context = &event["requestContext"];
+        let reason = context["disconnectReason"].as_str().unwrap().to_owned();
+        (context["disconnectStatusCode"].as_u64().unwrap(), reason)
     }
 
     /// What the function remembers under a key.

@@ -1,14 +1,14 @@
-//! Section 5: limits and ends of connections. Section 7: `$disconnect`.
+//! Section 5: limits and ends of connections.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
 use tests::client::Client;
-use tests::wire::{self, Frame, Socket, Url, frame};
+use tests::wire::{self, Frame, Url, frame};
 
 use super::bench::{Bench, IDLE, LIFETIME, PATIENCE, patiently};
-use super::facts::Grade::{Cap, Doc, Infer, Unsure, User};
+use super::facts::Grade::{Cap, Doc, Unsure, User};
 use super::facts::{Check, Fact, anywhere, fact, here};
 
 const LONG: &str = "it takes ten minutes or two hours on AWS; here the limits are seconds";
@@ -231,89 +231,13 @@ pub(crate) const FACTS: &[Fact] = &[
     ),
 ];
 
-pub(crate) const DISCONNECT: &[Fact] = &[
-    fact(
-        "7.1",
-        Doc,
-        "DG: overview; DG: connect and disconnect routes",
-        "$disconnect runs when a client closes.",
-        anywhere!(a_client_that_leaves_is_reported),
-    ),
-    fact(
-        "7.2",
-        Doc,
-        "DG: overview; chalice#2060",
-        "$disconnect runs when the server closes, also by DELETE @connections.",
-        anywhere!(deleting_runs_disconnect),
-    ),
-    fact(
-        "7.3",
-        Doc,
-        "DG: overview",
-        "$disconnect is best effort: it may not come.",
-        Check::None("here it always comes; a handler that needs it is wrong all the same"),
-    ),
-    fact(
-        "7.4",
-        Infer,
-        "DG: connect and disconnect routes",
-        "Nobody sees what $disconnect returns, and one that fails is not run again.",
-        anywhere!(a_failing_disconnect_runs_once),
-    ),
-    fact(
-        "7.5",
-        User,
-        "serverless-offline's tests against AWS",
-        "By the time of $disconnect the connection is gone: 410.",
-        anywhere!(the_connection_is_gone_by_then),
-    ),
-    fact(
-        "7.6",
-        Infer,
-        "the handshake is held until $connect has answered",
-        "$disconnect comes after its $connect has answered.",
-        anywhere!(disconnect_comes_after_connect),
-    ),
-    fact(
-        "7.7",
-        Unsure,
-        "no capture",
-        "A client that hangs up during $connect and would have been let in gets its $disconnect.",
-        here!(hanging_up_during_connect_is_reported, "what AWS does is not known"),
-    ),
-    fact(
-        "7.8",
-        Infer,
-        "Lambda does not cancel what it has begun",
-        "A message's function runs on when its connection ends.",
-        anywhere!(functions_run_on),
-    ),
-];
-
-/// A raw socket of the main API, and its connection id.
-async fn raw(bench: &Bench) -> (Socket, String) {
-    let (answer, mut socket) = wire::handshake(&bench.main, &[]).await;
-    assert_eq!(answer.status, 101);
-    socket.send(&frame(Frame::TEXT, br#"{"action":"twoway","do":"event"}"#)).await;
-    let event: serde_json::Value = serde_json::from_str(&socket.text().await).unwrap();
-    (socket, event["requestContext"]["connectionId"].as_str().unwrap().to_owned())
-}
-
-/// Code and reason that `$disconnect` was told.
-async fn reported(bench: &Bench, id: &str) -> (u64, String) {
-    let event = bench.event(id, "disconnect").await;
-    let context = &event["requestContext"];
-    let reason = context["disconnectReason"].as_str().unwrap().to_owned();
-    (context["disconnectStatusCode"].as_u64().unwrap(), reason)
-}
-
 /// Sends bytes after which the connection must be closed with a code; what `$disconnect` was told.
 async fn closed_by(bench: &Bench, bytes: &[u8], code: u16) -> (u64, String) {
-    let (mut socket, id) = raw(bench).await;
+    let (mut socket, id) = bench.raw().await;
     socket.send(bytes).await;
     let close = socket.next().await.expect("a close frame");
     assert_eq!(close.close_code(), Some(code), "{close:?}");
-    reported(bench, &id).await
+    bench.reported(&id).await
 }
 
 const TOO_LARGE: usize = 32 * 1024 + 1;
@@ -327,7 +251,7 @@ fn measured(length: usize) -> Vec<u8> {
 }
 
 async fn frames_have_a_limit(bench: Arc<Bench>) {
-    let (mut socket, _) = raw(&bench).await;
+    let (mut socket, _) = bench.raw().await;
     socket.send(&frame(Frame::TEXT, &measured(32 * 1024))).await;
     assert_eq!(socket.text().await, r#"{"length":32768}"#);
     closed_by(&bench, &frame(Frame::TEXT, &[b'x'; TOO_LARGE]), 1009).await;
@@ -342,7 +266,7 @@ fn in_frames(text: &[u8]) -> Vec<u8> {
 }
 
 async fn messages_have_a_limit(bench: Arc<Bench>) {
-    let (mut socket, _) = raw(&bench).await;
+    let (mut socket, _) = bench.raw().await;
     socket.send(&in_frames(&measured(128 * 1024))).await;
     assert_eq!(socket.text().await, r#"{"length":131072}"#);
     closed_by(&bench, &in_frames(&[b'x'; 128 * 1024 + 1]), 1009).await;
@@ -433,47 +357,47 @@ async fn binary_frames_end_it(bench: Arc<Bench>) {
 }
 
 async fn closing_without_a_code_is_1005(bench: Arc<Bench>) {
-    let (mut socket, id) = raw(&bench).await;
+    let (mut socket, id) = bench.raw().await;
     socket.send(&frame(Frame::CLOSE, b"")).await;
     assert_eq!(socket.next().await.map(|found| found.first), Some(Frame::CLOSE));
-    assert_eq!(reported(&bench, &id).await.0, 1005);
+    assert_eq!(bench.reported(&id).await.0, 1005);
 }
 
 async fn a_dropped_connection_is_1006(bench: Arc<Bench>) {
-    let (socket, id) = raw(&bench).await;
+    let (socket, id) = bench.raw().await;
     drop(socket);
-    assert_eq!(reported(&bench, &id).await.0, 1006);
+    assert_eq!(bench.reported(&id).await.0, 1006);
 }
 
 async fn a_tab_that_closes_has_no_reason(bench: Arc<Bench>) {
     let (client, id) = bench.connect_with_id().await;
     client.leave(1001, "").await;
-    assert_eq!(reported(&bench, &id).await, (1001, String::new()));
+    assert_eq!(bench.reported(&id).await, (1001, String::new()));
 }
 
 async fn the_reason_of_1005(bench: Arc<Bench>) {
-    let (mut socket, id) = raw(&bench).await;
+    let (mut socket, id) = bench.raw().await;
     socket.send(&frame(Frame::CLOSE, b"")).await;
-    assert_eq!(reported(&bench, &id).await, (1005, "Client-side close frame status not set".to_owned()));
+    assert_eq!(bench.reported(&id).await, (1005, "Client-side close frame status not set".to_owned()));
 }
 
 async fn the_reason_of_1006(bench: Arc<Bench>) {
-    let (socket, id) = raw(&bench).await;
+    let (socket, id) = bench.raw().await;
     drop(socket);
-    assert_eq!(reported(&bench, &id).await, (1006, String::new()));
+    assert_eq!(bench.reported(&id).await, (1006, String::new()));
 }
 
 async fn deleting_is_reported_as_1000(bench: Arc<Bench>) {
     let (_client, id) = bench.connect_with_id().await;
     assert_eq!(bench.manage("DELETE", &id, b"").await.status, 204);
-    assert_eq!(reported(&bench, &id).await, (1000, "Connection Closed Normally".to_owned()));
+    assert_eq!(bench.reported(&id).await, (1000, "Connection Closed Normally".to_owned()));
 }
 
 async fn a_clients_code_is_reported(bench: Arc<Bench>) {
     for (code, reason) in [(1000, "done"), (4321, "my own reason")] {
         let (client, id) = bench.connect_with_id().await;
         client.leave(code, reason).await;
-        assert_eq!(reported(&bench, &id).await, (u64::from(code), reason.to_owned()));
+        assert_eq!(bench.reported(&id).await, (u64::from(code), reason.to_owned()));
     }
 }
 
@@ -496,7 +420,7 @@ async fn broken_frames_end_it(bench: Arc<Bench>) {
 }
 
 async fn pings_are_answered(bench: Arc<Bench>) {
-    let (mut socket, id) = raw(&bench).await;
+    let (mut socket, id) = bench.raw().await;
     socket.send(&frame(Frame::PING, b"payload")).await;
     assert_eq!(socket.next().await, Some(Frame { first: Frame::PONG, payload: b"payload".to_vec() }));
     socket.send(&frame(Frame::PONG, b"")).await;
@@ -505,73 +429,8 @@ async fn pings_are_answered(bench: Arc<Bench>) {
 }
 
 async fn posts_are_text_frames(bench: Arc<Bench>) {
-    let (mut socket, id) = raw(&bench).await;
+    let (mut socket, id) = bench.raw().await;
     assert_eq!(bench.manage("POST", &id, &[0xff, 0xfe]).await.status, 400);
     assert_eq!(bench.manage("POST", &id, b"{\"a\":1}").await.status, 200);
     assert_eq!(socket.next().await, Some(Frame { first: Frame::TEXT, payload: b"{\"a\":1}".to_vec() }));
-}
-
-async fn a_client_that_leaves_is_reported(bench: Arc<Bench>) {
-    let (client, id) = bench.connect_with_id().await;
-    client.close().await;
-    bench.event(&id, "disconnect").await;
-}
-
-async fn deleting_runs_disconnect(bench: Arc<Bench>) {
-    let (mut client, id) = bench.connect_with_id().await;
-    assert_eq!(bench.manage("DELETE", &id, b"").await.status, 204);
-    client.closed().await;
-    bench.event(&id, "disconnect").await;
-}
-
-async fn a_failing_disconnect_runs_once(bench: Arc<Bench>) {
-    let (client, id) = bench.connect_with_id().await;
-    client.leave(4000, "fail").await;
-    bench.event(&id, "disconnect").await;
-    // Long enough for a second one: another connection comes and goes.
-    let (client, other) = bench.connect_with_id().await;
-    client.close().await;
-    bench.event(&other, "disconnect").await;
-    assert_eq!(bench.events(&id, "disconnect").await.len(), 1);
-}
-
-async fn the_connection_is_gone_by_then(bench: Arc<Bench>) {
-    let (client, id) = bench.connect_with_id().await;
-    client.close().await;
-    bench.event(&id, "disconnect").await;
-    for method in ["POST", "GET", "DELETE"] {
-        assert_eq!(bench.manage(method, &id, b"x").await.status, 410, "{method}");
-    }
-}
-
-async fn disconnect_comes_after_connect(bench: Arc<Bench>) {
-    let key = bench.key();
-    Client::connect(&format!("{}?key={key}", bench.main)).await.close().await;
-    let connect = bench.event(&key, "connect").await;
-    let id = connect["requestContext"]["connectionId"].as_str().unwrap();
-    let disconnect = bench.event(id, "disconnect").await;
-    let time = |event: &serde_json::Value| event["requestContext"]["requestTimeEpoch"].as_i64().unwrap();
-    assert!(time(&connect) <= time(&disconnect));
-}
-
-async fn hanging_up_during_connect_is_reported(bench: Arc<Bench>) {
-    let key = bench.key();
-    let url = format!("{}?do=wait&key={key}", bench.main);
-    let opening = tokio::spawn(async move { wire::handshake(&url, &[]).await });
-    let event = bench.event(&key, "connect").await;
-    opening.abort();
-    assert!(opening.await.is_err());
-    bench.open_door(&key).await;
-    bench.event(event["requestContext"]["connectionId"].as_str().unwrap(), "disconnect").await;
-}
-
-async fn functions_run_on(bench: Arc<Bench>) {
-    let (mut client, id) = bench.connect_with_id().await;
-    let key = bench.key();
-    client.send(json!({"action": "oneway", "do": "wait", "key": key}).to_string()).await;
-    bench.event(&key, "message").await;
-    client.close().await;
-    bench.event(&id, "disconnect").await;
-    bench.open_door(&key).await;
-    bench.event(&key, "waited").await;
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::bench::Bench;
-use super::{authorizer, closing, connect, events, management, messages};
+use super::{authorizer, closing, connect, disconnect, events, management, messages};
 
 /// How good the evidence for a fact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,10 +97,16 @@ pub(crate) use {anywhere, here};
 
 /// All facts, in their order.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fact> {
-    [events::FACTS, authorizer::FACTS, connect::FACTS, messages::FACTS, closing::FACTS, management::FACTS]
-        .into_iter()
-        .flatten()
-        .chain(closing::DISCONNECT)
+    let sections = [
+        events::FACTS,
+        authorizer::FACTS,
+        connect::FACTS,
+        messages::FACTS,
+        closing::FACTS,
+        management::FACTS,
+        disconnect::FACTS,
+    ];
+    sections.into_iter().flatten()
 }
 
 impl Fact {

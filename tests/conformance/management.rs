@@ -339,11 +339,8 @@ async fn unsigned_calls_are_403(bench: Arc<Bench>) {
 }
 
 async fn a_large_post_is_one_frame(bench: Arc<Bench>) {
-    let (_, mut socket) = wire::handshake(&bench.main, &[]).await;
-    socket.send(&wire::frame(Frame::TEXT, br#"{"action":"twoway","do":"event"}"#)).await;
-    let event: Value = serde_json::from_str(&socket.text().await).unwrap();
-    let id = event["requestContext"]["connectionId"].as_str().unwrap();
-    assert_eq!(bench.manage("POST", id, &vec![b'x'; 131_072]).await.status, 200);
+    let (mut socket, id) = bench.raw().await;
+    assert_eq!(bench.manage("POST", &id, &vec![b'x'; 131_072]).await.status, 200);
     let frame = socket.next().await.unwrap();
     assert_eq!((frame.first, frame.payload.len()), (Frame::TEXT, 131_072));
 }

@@ -5,6 +5,7 @@ mod authorizer;
 mod bench;
 mod closing;
 mod connect;
+mod disconnect;
 mod events;
 mod facts;
 mod management;

@@ -6,8 +6,9 @@
 //! cargo run --release --example soak -- --idle 5000 --busy 200 --minutes 10
 //! ```
 //!
-//! The gateway is a process of its own, from the same target folder. Both ends of every connection are on this machine,
-//! so each process needs as many open files as there are connections; the soft limit is raised to the hard one.
+//! The gateway is a process of its own, from the same target folder; the function behind it has the quick profile. Both
+//! ends of every connection are on this machine, so each process needs as many open files as there are connections; the
+//! soft limit is raised to the hard one.
 
 #![expect(
     clippy::unwrap_used,
@@ -76,9 +77,6 @@ impl Gateway {
         let mut command = Command::new(program);
         command.args(["dev", "--port", "0", "--idle-timeout", "86400", "--connection-lifetime", "86400", "--template"]);
         command.arg(root().join("tests/conformance/template.yaml"));
-        if !cfg!(debug_assertions) {
-            command.arg("--release");
-        }
         let mut process =
             command.stdout(Stdio::piped()).kill_on_drop(true).spawn().map_err(|error| error.to_string())?;
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();

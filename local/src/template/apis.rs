@@ -13,6 +13,9 @@ use indexmap::IndexMap;
 use super::{Fault, evaluate::Scope, functions::find, properties::Properties, references::api_id};
 use crate::stack::{Authorizer, Function, Integration, Note, Route, Stage, WebSocketApi};
 
+/// The route keys that API Gateway keeps for itself.
+const LIFECYCLE: [&str; 3] = ["$connect", "$disconnect", "$default"];
+
 /// API Gateway's own limits and default, in milliseconds.
 const TIMEOUT_MS: (std::ops::RangeInclusive<u64>, u64) = (50..=29_000, 29_000);
 
@@ -130,6 +133,10 @@ impl<'a> Parts<'a> {
         for found in self.of_api(api, &["AWS::ApiGatewayV2::Route"]) {
             let (logical_id, route) = found?;
             let key = route.required_text("RouteKey")?;
+            if key.starts_with('$') && !LIFECYCLE.contains(&key.as_str()) {
+                let words = "must not begin with `$`, unless it is `$connect`, `$disconnect` or `$default`";
+                return Err(route.fault("RouteKey", words));
+            }
             if routes.contains_key(&key) {
                 return Err(route.fault("RouteKey", format!("repeats the route `{key}` of `{api}`")));
             }
@@ -514,6 +521,10 @@ mod tests {
         check(
             plain(&format!("{TARGET}, AuthorizationType: JWT"), "IntegrationType: MOCK", ""),
             "`AuthorizationType` of `Route` must be `NONE`, `AWS_IAM` or `CUSTOM` for a WebSocket API, not `JWT`",
+        );
+        check(
+            plain(TARGET, "IntegrationType: MOCK", "").replace("RouteKey: $connect", "RouteKey: $chat"),
+            "`RouteKey` of `Route` must not begin with `$`, unless it is `$connect`, `$disconnect` or `$default`",
         );
         let again = "  Again: {Type: AWS::ApiGatewayV2::Route, Properties: {ApiId: !Ref Api, RouteKey: $connect}}\n";
         check(
