@@ -4,6 +4,7 @@
 //! API and console beside it on one port. [`Running::shutdown`] ends all of them.
 
 mod console;
+mod guard;
 mod rebuild;
 mod summary;
 
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -24,6 +26,7 @@ use crate::gateway::{self, Gateway};
 use crate::lambda::build::{self, BuildError, Plan};
 use crate::lambda::{Endpoint, Host, Invoker, Logs, Names, Services, StartError, api};
 use crate::net::{is_listening, reachable};
+use crate::observe::Observer;
 use crate::stack::Stack;
 use crate::template::{self, TemplateError};
 
@@ -57,6 +60,8 @@ pub struct DevOptions {
     pub release: bool,
     /// Run what the target folder has, and watch nothing.
     pub no_build: bool,
+    /// The function that the console sends notifications to, by any of its names.
+    pub notifier: String,
     /// Where log lines and remarks go.
     pub logs: Arc<Logs>,
 }
@@ -79,6 +84,7 @@ impl DevOptions {
             strict: false,
             release: false,
             no_build: false,
+            notifier: "notifier".to_owned(),
             logs: Arc::new(Logs::stderr(false)),
         }
     }
@@ -144,6 +150,7 @@ pub struct Running {
     /// Where everything is.
     pub addresses: Addresses,
     gateway: Gateway,
+    observer: Observer,
     host: Option<Arc<Host>>,
     dynamodb: Option<Embedded>,
     rebuild: Option<JoinHandle<()>>,
@@ -165,6 +172,8 @@ impl Running {
             rebuild.abort();
         }
         self.gateway.close_all().await;
+        // Pages that follow would keep the server from stopping.
+        self.observer.end();
         // The server is gone already if nobody receives; a task that was cut off has nothing left to stop.
         let _ = self.stop.send(());
         let _ = self.server.await;
@@ -192,30 +201,40 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     logs.say(&summary::tables(&stack, &addresses.dynamodb));
     dynamodb::create_tables(&addresses.dynamodb, &services.region, &services.keys, stack.tables.values()).await?;
     let (invoker, rebuild) = start_functions(&options, &stack, &services).await?;
+    let observer = Observer::new();
+    let invoker = invoker.watched(&observer);
 
     let settings = gateway::Settings {
-        region: services.region,
+        region: services.region.clone(),
         idle_timeout: options.idle_timeout,
         connection_lifetime: options.connection_lifetime,
         strict: options.strict,
+        observer: observer.clone(),
         ..gateway::Settings::default()
     };
     let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings);
     let router = gateway
         .router()
         .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&logs)))
-        .merge(console::router(&stack, &addresses));
+        .merge(console::router(&console::Parts {
+            stack: &stack,
+            addresses: &addresses,
+            services: &services,
+            gateway: &gateway,
+            invoker: &invoker,
+            observer: &observer,
+            notifier: &options.notifier,
+            host: &options.host,
+        }))
+        .layer(middleware::from_fn_with_state(Arc::from(options.host.as_str()), guard::programs));
     let (stop, stopped) = oneshot::channel();
     let server = tokio::spawn(gateway::serve(listener, router, async {
         // A dropped sender stops the server as well.
         let _ = stopped.await;
     }));
     summary::up(&options, &stack, &addresses);
-    let host = match invoker {
-        Invoker::Processes(host) => Some(host),
-        Invoker::Endpoint(_) => None,
-    };
-    Ok(Running { addresses, gateway, host, dynamodb, rebuild, server, stop })
+    let host = invoker.host().cloned();
+    Ok(Running { addresses, gateway, observer, host, dynamodb, rebuild, server, stop })
 }
 
 async fn listen(host: &str, port: u16, option: &'static str) -> Result<TcpListener, DevError> {

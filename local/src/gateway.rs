@@ -25,6 +25,7 @@ mod serve;
 mod settings;
 mod socket;
 mod throttle;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
 use indexmap::IndexMap;
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
@@ -50,6 +52,7 @@ use throttle::Throttle;
 
 pub use serve::serve;
 pub use settings::Settings;
+pub use watched::OpenConnection;
 
 /// How long [`Gateway::close_all`] waits for functions.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -147,7 +150,10 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request) -> Respon
     match target {
         Target::Stage(api, stage) => handshake::upgrade(&shared, api, stage, request).await,
         Target::Connection(scope, id) => management::handle(&shared, &scope, &id, request).await,
-        Target::Nothing => Refusal::forbidden().into_response(),
+        Target::Nothing => {
+            shared.saw_refusal(&request, StatusCode::FORBIDDEN);
+            Refusal::forbidden().into_response()
+        }
     }
 }
 

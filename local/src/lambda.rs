@@ -22,6 +22,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::observe::{Observer, Watch};
+
 pub use endpoint::Endpoint;
 pub use host::{Host, StartError};
 pub use logs::Logs;
@@ -35,6 +37,8 @@ pub enum Invoker {
     Processes(Arc<Host>),
     /// Behind somebody's Lambda Invoke API (`sam local start-lambda`, `cargo lambda watch`).
     Endpoint(Endpoint),
+    /// One of the above, with its invocations recorded.
+    Watched(Box<Invoker>, Observer),
 }
 
 /// What came back from a function.
@@ -88,6 +92,28 @@ impl Invoker {
         match self {
             Self::Processes(host) => host.invoke(function, payload).await,
             Self::Endpoint(endpoint) => endpoint.invoke(function, payload).await,
+            Self::Watched(invoker, observer) => {
+                let watch = Watch::start(observer, function, &payload);
+                let result = Box::pin(invoker.invoke(function, payload)).await;
+                watch.end(&result);
+                result
+            }
+        }
+    }
+
+    /// The same, with every invocation recorded.
+    #[must_use]
+    pub fn watched(self, observer: &Observer) -> Self {
+        Self::Watched(Box::new(self), observer.clone())
+    }
+
+    /// The host of the processes, where they run on this machine.
+    #[must_use]
+    pub fn host(&self) -> Option<&Arc<Host>> {
+        match self {
+            Self::Processes(host) => Some(host),
+            Self::Endpoint(_) => None,
+            Self::Watched(invoker, _) => invoker.host(),
         }
     }
 }

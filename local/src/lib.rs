@@ -7,5 +7,6 @@ mod error;
 pub mod gateway;
 pub mod lambda;
 mod net;
+pub mod observe;
 pub mod stack;
 pub mod template;

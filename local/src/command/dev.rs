@@ -58,6 +58,9 @@ pub(super) struct Arguments {
     /// Run what is in the target folder; build and watch nothing
     #[arg(long)]
     no_build: bool,
+    /// The function that the console sends notifications to: its logical id, name or folder
+    #[arg(long, value_name = "FUNCTION", default_value = "notifier")]
+    notifier: String,
     /// Write the logs as JSON lines
     #[arg(long)]
     json: bool,
@@ -110,6 +113,7 @@ impl Arguments {
             strict: self.strict,
             release: self.release,
             no_build: self.no_build,
+            notifier: self.notifier,
             logs: Arc::new(Logs::stderr(self.json)),
         }
     }
