@@ -309,7 +309,7 @@ async fn start_functions(
     }
     host.install(programs).await;
     host.warm().await?;
-    let rebuild = (!options.no_build && plan.functions() > 0)
-        .then(|| rebuild::on_change(plan, options.release, Arc::clone(&host), Arc::clone(logs)));
+    let rebuild =
+        (!options.no_build && plan.functions() > 0).then(|| rebuild::on_change(plan, options, Arc::clone(&host)));
     Ok((Invoker::Processes(host), rebuild))
 }

@@ -122,11 +122,11 @@ impl Arguments {
 /// What the parts log themselves, beside the functions' lines; `RUST_LOG` chooses more or less.
 fn trace(json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
     if json {
-        subscriber.json().flatten_event(true).init();
+        subscriber.json().flatten_event(true).with_writer(io::stderr).init();
     } else {
-        subscriber.without_time().with_target(false).init();
+        subscriber.without_time().with_target(false).with_writer(anstream::stderr).init();
     }
 }
 

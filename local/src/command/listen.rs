@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
+use clap::ArgGroup;
 use futures_util::{SinkExt, StreamExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -31,8 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Messages go to standard output, everything else to standard error. A lost connection is made again, with growing
 /// pauses; what is sent meanwhile is missed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-#[group(id = "audience", required = true, multiple = true, args = ["topics", "user"])]
+#[command(after_help = EXAMPLES, group = audience())]
 pub(super) struct Arguments {
     /// A topic to subscribe to; repeatable
     #[arg(long = "topic", value_name = "TOPIC")]
@@ -63,6 +63,10 @@ Examples:
   tidings listen --topic orders/42 --topic news --count 1
   tidings listen --user u1 | jq .data
   TIDINGS_TOKEN=… tidings listen --topic news --url wss://abc.execute-api.eu-west-1.amazonaws.com/prod";
+
+fn audience() -> ArgGroup {
+    ArgGroup::new("audience").args(["topics", "user"]).required(true).multiple(true)
+}
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 

@@ -6,6 +6,7 @@ use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region, retry::RetryC
 use aws_sdk_lambda::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
 use aws_sdk_lambda::primitives::Blob;
+use clap::ArgGroup;
 use serde_json::{Map, Value, json};
 
 use crate::net::{https_client, is_aws};
@@ -20,8 +21,7 @@ const LOCAL_FUNCTION: &str = "notifier";
 /// Without --function-name and --endpoint-url it goes to the `tidings dev` of this machine; with --function-name alone
 /// to that function in AWS, with the credentials that the AWS command line would use.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-#[group(id = "audience", required = true, multiple = true, args = ["topics", "users", "connections", "everyone"])]
+#[command(after_help = EXAMPLES, group = audience())]
 pub(super) struct Arguments {
     /// What to send: JSON, or any text with --text; `-` reads it from standard input
     #[arg(allow_hyphen_values = true)]
@@ -70,6 +70,10 @@ Examples:
   tidings notify --user u1 --user u2 --type greeting --text 'Good morning'
   tidings notify --everyone - < news.json
   tidings notify --topic orders/42 '{\"n\":1}' --function-name my-stack-notifier --region eu-west-1";
+
+fn audience() -> ArgGroup {
+    ArgGroup::new("audience").args(["topics", "users", "connections", "everyone"]).required(true).multiple(true)
+}
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let data = if arguments.data == "-" { standard_input()? } else { arguments.data.clone() };

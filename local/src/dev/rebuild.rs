@@ -1,5 +1,6 @@
 //! Changed sources are live again within seconds.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,12 +9,19 @@ use tokio::task::JoinHandle;
 use crate::lambda::build::{Options, Plan, Watch};
 use crate::lambda::{Host, Logs};
 
+use super::DevOptions;
+
 /// Watches the sources; builds when they change and swaps the functions whose programs are new.
-pub(super) fn on_change(plan: Plan, release: bool, host: Arc<Host>, logs: Arc<Logs>) -> JoinHandle<()> {
+pub(super) fn on_change(plan: Plan, options: &DevOptions, host: Arc<Host>) -> JoinHandle<()> {
+    let (release, logs) = (options.release, Arc::clone(&options.logs));
+    let template = options.template.canonicalize().unwrap_or_else(|_| options.template.clone());
     let watch = Watch::new(&plan.roots());
     tokio::spawn(async move {
         match watch {
-            Ok(watch) => run(watch, &plan, release, &host, &logs).await,
+            Ok(watch) => {
+                let rebuild = Rebuild { plan, release, template, host, logs };
+                rebuild.run(watch).await;
+            }
             Err(error) => {
                 logs.warn(&format!("{error}, so restart after changes: {}", crate::error::causes(&error)));
             }
@@ -21,24 +29,40 @@ pub(super) fn on_change(plan: Plan, release: bool, host: Arc<Host>, logs: Arc<Lo
     })
 }
 
-async fn run(mut watch: Watch, plan: &Plan, release: bool, host: &Host, logs: &Arc<Logs>) {
-    loop {
-        watch.changed().await;
-        let started = Instant::now();
-        let programs = match plan.build(Options { release, quiet: true }, logs).await {
-            Ok(programs) => programs,
-            Err(error) => {
-                logs.error(&format!("{error}; the functions go on as they were"));
-                continue;
+struct Rebuild {
+    plan: Plan,
+    release: bool,
+    template: PathBuf,
+    host: Arc<Host>,
+    logs: Arc<Logs>,
+}
+
+impl Rebuild {
+    async fn run(self, mut watch: Watch) {
+        loop {
+            let mut changed = watch.changed().await;
+            if changed.remove(&self.template) {
+                self.logs.warn("the template has changed: restart to run it as it is now");
             }
-        };
-        let changed = host.install(programs).await;
-        if changed.is_empty() {
-            continue;
+            if !changed.is_empty() {
+                self.rebuild().await;
+            }
         }
-        match host.warm().await {
+    }
+
+    async fn rebuild(&self) {
+        let (logs, started) = (&self.logs, Instant::now());
+        let programs = match self.plan.build(Options { release: self.release, quiet: true }, logs).await {
+            Ok(programs) => programs,
+            Err(error) => return logs.error(&format!("{error}; the functions go on as they were")),
+        };
+        let changed = self.host.install(programs).await;
+        if changed.is_empty() {
+            return;
+        }
+        match self.host.warm().await {
             Ok(()) => {
-                let names: Vec<_> = changed.iter().map(|id| host.label(id)).collect();
+                let names: Vec<_> = changed.iter().map(|id| self.host.label(id)).collect();
                 logs.say(&format!("live again after {:.1} s: {}", started.elapsed().as_secs_f64(), names.join(", ")));
             }
             Err(error) => logs.error(&error.to_string()),

@@ -53,6 +53,11 @@ async fn invoke(State(api): State<Arc<Api>>, Path(name): Path<String>, headers: 
 
 async fn answer(api: &Arc<Api>, name: &str, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(origin) = text("origin")
+        && origin.split_once("://").map(|(_, host)| host) != text("host")
+    {
+        return Err(Refusal::Origin(origin.to_owned()));
+    }
     let kind = text("x-amz-invocation-type").unwrap_or("RequestResponse");
     let limit = if kind == "Event" { EVENT_LIMIT } else { SYNCHRONOUS_LIMIT };
     let payload = payload(body, limit).await?;
@@ -133,6 +138,8 @@ fn request_id(id: &str) -> [(&'static str, String); 1] {
 /// Why an invocation is refused, each as Lambda answers it.
 #[derive(Debug)]
 enum Refusal {
+    /// A page of some website, which a browser would let call this machine's functions.
+    Origin(String),
     NotFound(String),
     Json(String),
     TooLarge(usize),
@@ -163,6 +170,11 @@ impl Refusal {
     fn parts(self) -> (StatusCode, &'static str, Value) {
         let user = |message: String| json!({"Type": "User", "message": message});
         match self {
+            Self::Origin(origin) => (
+                StatusCode::FORBIDDEN,
+                "AccessDeniedException",
+                user(format!("pages of {origin} cannot invoke functions of this machine")),
+            ),
             Self::NotFound(name) => (
                 StatusCode::NOT_FOUND,
                 "ResourceNotFoundException",

@@ -1,5 +1,7 @@
 //! Functions behind a Lambda Invoke API: `sam local start-lambda`, `cargo lambda watch`.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
@@ -23,6 +25,8 @@ pub struct Endpoint {
     url: String,
     /// Further names by logical id.
     names: IndexMap<String, Vec<String>>,
+    /// The name that was right, by logical id.
+    known: Arc<Mutex<HashMap<String, String>>>,
 }
 
 /// How the other side took an invocation.
@@ -44,7 +48,8 @@ impl Endpoint {
             .retry_config(RetryConfig::disabled())
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .build();
-        Self { client: aws_sdk_lambda::Client::from_conf(config), url: url.to_owned(), names: IndexMap::new() }
+        let client = aws_sdk_lambda::Client::from_conf(config);
+        Self { client, url: url.to_owned(), names: IndexMap::new(), known: Arc::default() }
     }
 
     /// Also tries the other names that the functions of `stack` may have there: SAM knows logical ids and
@@ -63,16 +68,20 @@ impl Endpoint {
     }
 
     pub(super) async fn invoke(&self, function: &str, payload: Bytes) -> Result<Invocation, InvokeError> {
-        let others = self.names.get(function).map_or(&[][..], Vec::as_slice);
-        for name in std::iter::once(function).chain(others.iter().map(String::as_str)) {
-            match self.invoke_as(name, payload.clone()).await {
-                Ok(Outcome::Answered(invocation)) => return Ok(invocation),
-                Ok(Outcome::NotFound) => {}
-                Err(reason) => return Err(InvokeError::Unavailable { function: function.to_owned(), reason }),
+        let unavailable = |reason| InvokeError::Unavailable { function: function.to_owned(), reason };
+        let known = self.known().get(function).cloned();
+        let others = self.names.get(function).into_iter().flatten().map(String::as_str);
+        for name in known.as_deref().into_iter().chain([function]).chain(others) {
+            if let Outcome::Answered(invocation) = self.invoke_as(name, payload.clone()).await.map_err(unavailable)? {
+                self.known().insert(function.to_owned(), name.to_owned());
+                return Ok(invocation);
             }
         }
-        let reason = format!("{} knows no function of this name", self.url);
-        Err(InvokeError::Unavailable { function: function.to_owned(), reason })
+        Err(unavailable(format!("{} knows no function of this name", self.url)))
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn invoke_as(&self, name: &str, payload: Bytes) -> Result<Outcome, String> {

@@ -92,10 +92,13 @@ async fn a_changed_source_is_live_again_and_a_broken_one_changes_nothing() {
 
     project.main("fn main() { nonsense }");
     dev.says("do not build").await;
-    assert_eq!(answer(&ready).await, second);
+    assert_eq!(answer(&ready).await["text"], "v2");
 
     project.answer("v3");
     answers(&ready, "v3").await;
+
+    project.write("template.yaml", "{}");
+    dev.says("the template has changed: restart").await;
 }
 
 #[tokio::test]

@@ -22,7 +22,8 @@ impl Project {
     pub(crate) fn new() -> Self {
         let project = Self(tempfile::tempdir().unwrap());
         project.write("template.yaml", include_str!("../support/template.yaml"));
-        project.write("answer/Cargo.toml", "[package]\nname = \"answer\"\nedition = \"2024\"\n[workspace]\n");
+        project.write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"answer\"]\n");
+        project.write("answer/Cargo.toml", "[package]\nname = \"answer\"\nedition = \"2024\"\n");
         project.write("answer/src/runtime.rs", include_str!("../support/runtime.rs"));
         project.answer("v1");
         project

@@ -1,5 +1,6 @@
 //! Noticing that sources change.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ const QUIET: Duration = Duration::from_millis(200);
 /// Watches the source folders of workspaces. Hidden folders, `target` and `node_modules` do not count.
 #[derive(Debug)]
 pub struct Watch {
-    changes: mpsc::UnboundedReceiver<()>,
+    changes: mpsc::UnboundedReceiver<PathBuf>,
     _watcher: RecommendedWatcher,
 }
 
@@ -32,9 +33,9 @@ impl Watch {
         let mut watcher = notify::recommended_watcher(move |event: Result<notify::Event, _>| {
             let Ok(event) = event else { return };
             let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
-            if changed && event.paths.iter().any(|path| is_source(&watched, path)) {
+            for path in event.paths.into_iter().filter(|path| changed && is_source(&watched, path)) {
                 // The receiver is gone only when nobody waits for changes any more.
-                let _ = sender.send(());
+                let _ = sender.send(path);
             }
         })?;
         for root in roots {
@@ -50,13 +51,18 @@ impl Watch {
         Ok(Self { changes, _watcher: watcher })
     }
 
-    /// Waits for a change, and then until it is quiet.
-    pub async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
+    /// Waits for a change, and then until it is quiet; which paths have changed.
+    pub async fn changed(&mut self) -> BTreeSet<PathBuf> {
+        let mut paths = BTreeSet::new();
+        match self.changes.recv().await {
+            Some(path) => paths.insert(path),
             // The watcher lives as long as this struct, so the channel does not close.
-            std::future::pending::<()>().await;
+            None => std::future::pending().await,
+        };
+        while let Ok(Some(path)) = tokio::time::timeout(QUIET, self.changes.recv()).await {
+            paths.insert(path);
         }
-        while let Ok(Some(())) = tokio::time::timeout(QUIET, self.changes.recv()).await {}
+        paths
     }
 }
 
@@ -98,6 +104,7 @@ mod tests {
         std::fs::create_dir_all(root.join("src/deep")).unwrap();
         let mut watch = Watch::new(std::slice::from_ref(&root)).unwrap();
         std::fs::write(root.join("src/deep/lib.rs"), "pub fn f() {}").unwrap();
-        tokio::time::timeout(Duration::from_secs(10), watch.changed()).await.unwrap();
+        let paths = tokio::time::timeout(Duration::from_secs(10), watch.changed()).await.unwrap();
+        assert_eq!(paths.into_iter().collect::<Vec<_>>(), [root.join("src/deep/lib.rs")]);
     }
 }
