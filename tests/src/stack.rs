@@ -37,7 +37,15 @@ impl Stack {
     /// # Panics
     /// When it does not start.
     pub async fn start(parameters: &[(&str, &str)]) -> Self {
-        let mut options = DevOptions::new(root().join("template.yaml"));
+        Self::of(&root().join("template.yaml"), parameters).await
+    }
+
+    /// Starts the stack of another template.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn of(template: &Path, parameters: &[(&str, &str)]) -> Self {
+        let mut options = DevOptions::new(template);
         options.port = 0;
         options.parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self { running: dev::start(options).await.unwrap() }

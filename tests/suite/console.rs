@@ -1,38 +1,82 @@
 //! The console in a real browser.
 
+mod layout;
+mod other_pages;
+mod others_templates;
+mod tools;
+mod watching;
+
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde_json::json;
 use tests::browser::Page;
-use tests::client::Client;
 use tests::stack::Stack;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Opens the console of a new stack; `None` where there is no browser.
-async fn console() -> Option<(Stack, Page)> {
-    let mut page = Page::new().await?;
-    let stack = Stack::start(&[]).await;
-    page.open(stack.console()).await;
-    page.until("document.getElementById('link').textContent === 'live'").await;
-    Some((stack, page))
+/// A stack with its console in a browser.
+struct Console {
+    stack: Stack,
+    page: Page,
+    /// Each of these is a whole stack and a tab: more of them at once would only wait for each other.
+    _turn: SemaphorePermit<'static>,
 }
 
-async fn keep(page: &mut Page, name: &str) {
-    if let Some(folder) = std::env::var_os("TIDINGS_SCREENSHOTS") {
-        std::fs::write(PathBuf::from(folder).join(name), page.screenshot().await).unwrap();
+impl Console {
+    /// `None` where there is no browser.
+    async fn open() -> Option<Self> {
+        Self::of(async || Stack::start(&[]).await).await
     }
-}
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_appears_with_its_user_and_topics_and_vanishes_when_it_closes() {
-    let Some((stack, mut page)) = console().await else { return };
-    let mut client = Client::connect(&format!("{}?user=alice&topic=orders/42", stack.url())).await;
-    page.until("document.querySelector('#connections-rows .user')?.textContent === 'alice'").await;
-    client.subscribe("news").await;
-    page.until("document.querySelector('#connections-rows .topics').textContent === 'newsorders/42'").await;
-    keep(&mut page, "first.png").await;
-    client.close().await;
-    page.until("document.querySelectorAll('#connections-rows tr').length === 0").await;
-    assert_eq!(page.complaints().await, [""; 0]);
-    assert_eq!(json!(1), 1);
-    stack.stop().await;
+    async fn of(start: impl AsyncFnOnce() -> Stack) -> Option<Self> {
+        static TURNS: Semaphore = Semaphore::const_new(2);
+        let turn = TURNS.acquire().await.unwrap();
+        let mut page = Page::new().await?;
+        let stack = start().await;
+        page.open(stack.console()).await;
+        page.until("document.getElementById('link').textContent === 'live'").await;
+        Some(Self { stack, page, _turn: turn })
+    }
+
+    /// Whether `selector` finds an element with this text in it.
+    async fn shows(&mut self, selector: &str, text: &str) {
+        let condition = format!(
+            "[...document.querySelectorAll({selector:?})].some((one) => one.checkVisibility() && \
+             one.textContent.includes({text:?}))"
+        );
+        self.page.until(&condition).await;
+    }
+
+    /// Keeps a picture, where `TIDINGS_SCREENSHOTS` names a folder.
+    async fn picture(&mut self, name: &str) {
+        if let Some(folder) = std::env::var_os("TIDINGS_SCREENSHOTS") {
+            std::fs::write(PathBuf::from(folder).join(name), self.page.screenshot().await).unwrap();
+        }
+    }
+
+    /// Ends it, and shows that the page had no trouble and asked nobody but the stack.
+    async fn close(mut self) {
+        assert_eq!(self.page.complaints().await, [""; 0]);
+        let own = self.stack.console().split('/').nth(2).unwrap().to_owned();
+        assert_eq!(self.page.hosts().await, HashSet::from([own]));
+        self.stack.stop().await;
+    }
+
+    /// The element that has the focus: its id, else its text.
+    async fn focused(&mut self) -> String {
+        let focused = self.page.eval("document.activeElement.id || document.activeElement.textContent").await;
+        focused.as_str().unwrap().to_owned()
+    }
+
+    async fn has_no_overflow(&mut self, what: &str) {
+        let wide = self
+            .page
+            .eval(
+                "[document.documentElement, ...document.querySelectorAll('.scroll')].filter((one) => \
+                 one.scrollWidth > one.clientWidth).map((one) => `${one.id || one.className || one.tagName}: \
+                 ${one.scrollWidth} > ${one.clientWidth}`)",
+            )
+            .await;
+        assert_eq!(wide, json!([]), "{what}");
+    }
 }

@@ -62,7 +62,7 @@ struct Console {
 }
 
 pub(super) fn router(parts: &Parts<'_>) -> Router {
-    let page: Arc<str> = page(parts).into();
+    let page: Arc<str> = page(parts.stack, parts.addresses, parts.notifier).into();
     let console = Arc::new(Console {
         gateway: parts.gateway.clone(),
         invoker: parts.invoker.clone(),
@@ -104,8 +104,7 @@ fn registry(parts: &Parts<'_>) -> Option<Registry> {
     Some(Registry::new(crate::dynamodb::client(&parts.addresses.dynamodb, region, keys), table))
 }
 
-fn page(parts: &Parts<'_>) -> String {
-    let Parts { stack, addresses, .. } = parts;
+fn page(stack: &Stack, addresses: &Addresses, notifier: &str) -> String {
     let names = Names::new(stack);
     let functions = stack.functions.iter().map(|(id, function)| {
         json!({"id": id, "name": names.label(id), "timeout": function.timeout_seconds, "memory": function.memory_mb})
@@ -122,10 +121,45 @@ fn page(parts: &Parts<'_>) -> String {
         "functions": functions.collect::<Vec<Value>>(),
         "apis": apis.collect::<Vec<Value>>(),
         "tables": tables,
-        "notifier": names.resolve(parts.notifier),
+        "notifier": names.resolve(notifier),
         "registry": connections::registry_table(stack).is_some(),
         "kept": KEPT,
     });
     // Inside a script element only `<` could end what the text is.
     PAGE.replace(MARK, &state.to_string().replace('<', "\\u003c"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lambda::testing::function;
+
+    #[test]
+    fn the_state_is_in_the_page_and_cannot_end_its_script() {
+        let mut stack = Stack::default();
+        stack.functions.insert("F".into(), function("</script>", Some("/app/</script>")));
+        let addresses = Addresses {
+            websocket: "ws://127.0.0.1:1/dev".into(),
+            management: "http://127.0.0.1:1/dev".into(),
+            lambda: "http://127.0.0.1:1".into(),
+            dynamodb: "http://127.0.0.1:2".into(),
+            console: "http://127.0.0.1:1/".into(),
+        };
+        let page = page(&stack, &addresses, "notifier");
+        assert!(page.contains(r#""websocket":"ws://127.0.0.1:1/dev""#));
+        assert!(!page.contains(MARK));
+        assert_eq!(page.matches("</script>").count(), PAGE.matches("</script>").count());
+    }
+
+    #[test]
+    fn the_page_has_no_script_or_style_of_its_own_and_every_file_that_it_names() {
+        assert!(!PAGE.contains("<style") && !PAGE.contains(" style=") && !PAGE.contains(" onclick"));
+        let imports =
+            FILES.iter().flat_map(|(_, _, text)| text.lines()).filter_map(|line| line.split(" from \"./").nth(1));
+        let imports = imports.filter_map(|rest| rest.split('"').next()).map(|name| format!("/_tidings/{name}"));
+        let named = PAGE.split('"').filter(|text| text.starts_with("/_tidings/")).map(str::to_owned);
+        for file in imports.chain(named) {
+            assert!(FILES.iter().any(|(path, ..)| *path == file), "{file}");
+        }
+    }
 }

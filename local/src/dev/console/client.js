@@ -1,6 +1,6 @@
 // A client to try things with: one WebSocket, like those of an application.
 
-import { $, clock, h, pretty, setText } from "./dom.js";
+import { $, clock, h, setText } from "./dom.js";
 
 /** API Gateway closes a connection that is silent for ten minutes. */
 const KEEP_ALIVE = 300000;
@@ -63,7 +63,7 @@ export class Client {
     this.socket = mine;
     this.show("connecting", "wait");
     mine.addEventListener("open", () => {
-      this.show("connected", "on");
+      this.show($("client-user").value && this.ours ? `connected as ${$("client-user").value.trim()}` : "connected", "on");
       this.log("note", "connected", mine.protocol);
     });
     mine.addEventListener("message", (event) => this.log("in", "in", event.data));
@@ -84,7 +84,7 @@ export class Client {
     setText($("client-state"), text);
     $("client-state").dataset.tone = tone;
     const open = tone === "on";
-    for (const element of $("client-form").querySelectorAll("input, select")) element.disabled = tone !== "off";
+    $("client-fields").hidden = tone !== "off";
     $("client-connect").hidden = tone !== "off";
     $("client-close").hidden = tone === "off";
     $("client-subscriptions").hidden = !open;
@@ -106,7 +106,7 @@ export class Client {
   log(tone, label, text) {
     const list = $("client-log");
     const atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 8;
-    list.append(h("li", { class: tone }, h("time", { class: "mono" }, clock(Date.now()).slice(0, 8)), h("span", { class: "kind" }, label), h("pre", {}, pretty(text))));
+    list.append(h("li", { class: tone, title: clock(Date.now()) }, h("span", { class: "kind" }, label), h("span", { class: "mono" }, text)));
     while (list.childElementCount > SHOWN) list.firstElementChild.remove();
     if (atEnd) list.scrollTop = list.scrollHeight;
   }

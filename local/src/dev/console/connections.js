@@ -21,7 +21,7 @@ export class Connections {
 
   /** What a connection is called: its user, if it has one, and the beginning of its id. */
   label(id) {
-    return { user: this.labels.get(id), short: id.slice(0, 6) };
+    return { user: this.labels.get(id), short: id.slice(0, 8) };
   }
 
   /** Takes what an event tells before the server is asked. */

@@ -140,7 +140,8 @@ const shortcuts = {
 VIEWS.forEach((view, index) => {
   shortcuts[index + 1] = () => {
     show(view);
-    $(view).querySelector("tbody [tabindex='0'], ol [tabindex='0'], input, textarea, button")?.focus();
+    const first = ["tbody [tabindex='0']", "ol [tabindex='0']", "input, textarea, button"];
+    first.map((selector) => $(view).querySelector(selector)).find(Boolean)?.focus();
   };
 });
 

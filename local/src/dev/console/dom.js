@@ -64,19 +64,24 @@ export function announce(text) {
   requestAnimationFrame(() => setText($("announcement"), text));
 }
 
-/** Calls `run` soon, and never more often than once in `pause()` milliseconds. */
+/** Calls `run` soon, never twice at once, and never sooner than `pause()` milliseconds after it has ended. */
 export function throttled(run, soon, pause) {
   let timer = null;
+  let again = false;
   let last = -Infinity;
-  return () => {
-    if (timer !== null) return;
-    const wait = Math.max(soon, last + pause() - performance.now());
+  const call = () => {
+    again = timer !== null;
+    if (again) return;
     timer = setTimeout(async () => {
+      // What is asked for from here on may be missing in the answer.
+      again = false;
       await run();
       last = performance.now();
       timer = null;
-    }, wait);
+      if (again) call();
+    }, Math.max(soon, last + pause() - performance.now()));
   };
+  return call;
 }
 
 /** Moves the focus from row to row with the arrow keys; only one row at a time is reached with Tab. */

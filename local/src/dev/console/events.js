@@ -18,7 +18,7 @@ const kinds = {
     const bad = event.status !== 101;
     const query = event.query.map(([name, value]) => `${name}=${value}`).join("&");
     const what = [badge(String(event.status), bad), h("span", { class: "mono" }, query ? `${event.path}?${query}` : event.path)];
-    return { label: bad ? "refused" : "connect", tone: bad ? "bad" : "connect", what, meta: duration(event.durationMs) };
+    return { label: bad ? "refused" : "connect", tone: bad ? "bad" : "connect", what, meta: event.durationMs ? duration(event.durationMs) : "" };
   },
   frame(event) {
     const what = [event.route ? tag(event.route) : null, event.error ? badge("error", true) : null, h("span", { class: "mono" }, oneLine(event.body.text))];

@@ -13,6 +13,8 @@ export class Timeline {
   /** `names(function id)` and `label(connection id)` say what things are called; `onOnly` shows one connection. */
   constructor(state, { names, label, onOnly }) {
     Object.assign(this, { kept: state.kept, names, label, onOnly, queue: [], paused: false, scheduled: false });
+    /** Whether the end stays in view; who scrolls up wants to read. */
+    this.following = true;
     this.rows = new Map();
     this.running = new Map();
     this.only = null;
@@ -34,7 +36,8 @@ export class Timeline {
     $("timeline-clear").addEventListener("click", () => this.clear());
     $("timeline-latest").addEventListener("click", () => this.toEnd());
     $("timeline-only").addEventListener("click", () => this.onOnly(null));
-    this.list.addEventListener("scroll", () => { $("timeline-latest").hidden = this.isAtEnd(); }, { passive: true });
+    this.list.addEventListener("scroll", () => this.look(), { passive: true });
+    new ResizeObserver(() => this.following && this.toEnd()).observe(this.list);
     this.list.addEventListener("toggle", (event) => this.open(event.target), true);
     roving(this.list, () => [...this.list.children].filter((row) => !row.hidden), (row) => row.querySelector("summary") ?? row);
     document.addEventListener("visibilitychange", () => this.schedule());
@@ -63,7 +66,6 @@ export class Timeline {
   }
 
   show(events) {
-    const follow = this.isAtEnd();
     const fragment = document.createDocumentFragment();
     for (const event of events) {
       const row = this.row(event);
@@ -72,8 +74,7 @@ export class Timeline {
     this.list.append(fragment);
     while (this.list.childElementCount > this.kept) this.remove(this.list.firstElementChild);
     if (!this.list.querySelector("[tabindex='0']")) this.list.querySelector("summary")?.setAttribute("tabindex", "0");
-    if (follow) this.list.scrollTop = this.list.scrollHeight;
-    $("timeline-latest").hidden = this.isAtEnd();
+    if (this.following) this.toEnd();
     this.tell();
   }
 
@@ -114,6 +115,7 @@ export class Timeline {
     const box = h("div", { class: "detail" });
     element.append(box);
     this.fill(box, this.rows.get(row));
+    this.look();
   }
 
   fill(box, event) {
@@ -191,12 +193,14 @@ export class Timeline {
     announce("The timeline is empty");
   }
 
-  isAtEnd() {
-    return this.list.scrollTop + this.list.clientHeight >= this.list.scrollHeight - 24;
+  look() {
+    this.following = this.list.scrollTop + this.list.clientHeight >= this.list.scrollHeight - 24;
+    $("timeline-latest").hidden = this.following;
   }
 
   toEnd() {
     this.list.scrollTop = this.list.scrollHeight;
+    this.following = true;
     $("timeline-latest").hidden = true;
   }
 }
