@@ -32,6 +32,12 @@ async fn scene(console: &mut Console) -> Vec<Client> {
 async fn nothing_is_wider_than_the_screen_in_any_panel_light_or_dark() {
     let Some(mut console) = Console::open().await else { return };
     let _clients = scene(&mut console).await;
+    console
+        .page
+        .eval("[...document.querySelectorAll('#timeline-rows .invoke')].at(-1).querySelector('summary').click()")
+        .await;
+    console.page.until("document.querySelector('#timeline-rows .detail') !== null").await;
+    console.picture("console.png").await;
     for (dark, name) in [(false, "light"), (true, "dark")] {
         for width in [1440, 1000] {
             console.page.resize(width, 860, dark).await;

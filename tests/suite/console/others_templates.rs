@@ -50,7 +50,7 @@ async fn it_is_watched_all_the_same_without_topics_and_without_the_form() {
     let mut client = Client::connect(console.stack.url()).await;
     client.send("{}").await;
     console.shows("#timeline-rows .in .tag", "$default").await;
-    console.page.until("document.querySelector('#connections-rows .traffic').textContent.startsWith('1 /')").await;
+    console.page.until("document.querySelector('#connections-rows .traffic')?.textContent.startsWith('1 /')").await;
     let topics = console.page.eval("document.querySelector('#connections .topics').checkVisibility()").await;
     assert_eq!(topics, false);
 

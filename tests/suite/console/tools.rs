@@ -59,17 +59,17 @@ async fn the_small_client_connects_subscribes_and_receives() {
 
     console.page.fill("#client-topic", "more").await;
     console.page.press("Enter", 0).await;
-    console.shows("#client-log .in", r#""ack""#).await;
+    console.shows("#client-log .received", r#""ack""#).await;
     console.shows("#connections-rows .topics", "more").await;
     console.page.click("#client-unsubscribe").await;
-    console.page.until("document.querySelector('#connections-rows .topics').textContent === 'newsorders/42'").await;
+    console.page.until("document.querySelector('#connections-rows .topics')?.textContent === 'newsorders/42'").await;
 
     let report = console.stack.invoke("notifier", r#"{"to":{"topic":"news"},"data":"extra, extra"}"#).await;
     assert_eq!(report.payload["delivered"], 1, "{report:?}");
-    console.shows("#client-log .in", "extra, extra").await;
+    console.shows("#client-log .received", "extra, extra").await;
     console.page.fill("#client-frame", r#"{"action":"whoami","id":"me"}"#).await;
     console.page.press("Enter", 2).await;
-    console.shows("#client-log .in", "\"user\":\"carol\"").await;
+    console.shows("#client-log .received", "\"user\":\"carol\"").await;
     console.picture("client.png").await;
 
     console.page.click("#client-close").await;

@@ -14,8 +14,8 @@ async fn a_connection_appears_with_its_user_and_topics_and_vanishes_when_it_clos
     console.shows("#connections-rows .user", "alice").await;
     console.shows("#connections-rows .protocol", "tidings.v1.json").await;
     alice.subscribe("news").await;
-    console.page.until("document.querySelector('#connections-rows .topics').textContent === 'newsorders/42'").await;
-    console.page.until("document.querySelector('#connections-rows .traffic').textContent === '1 / 1'").await;
+    console.page.until("document.querySelector('#connections-rows .topics')?.textContent === 'newsorders/42'").await;
+    console.page.until("document.querySelector('#connections-rows .traffic')?.textContent === '1 / 1'").await;
 
     let bob = Client::connect(&format!("{}?user=bob", console.stack.url())).await;
     console.shows("#connections-count", "2").await;
@@ -102,6 +102,7 @@ async fn the_timeline_is_filtered_paused_and_cleared() {
     console.page.fill("#timeline-find", "").await;
     console.page.click("#timeline-kinds [data-kind=invocation]").await;
     console.page.until(&format!("{rows} === 10")).await;
+    console.shows("#connections-count", "2").await;
     console.page.click("#connections-rows .id").await;
     console.shows("#timeline-only", "Only bob").await;
     console.page.until(&format!("{rows} === 5")).await;

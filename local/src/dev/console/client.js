@@ -66,7 +66,7 @@ export class Client {
       this.show($("client-user").value && this.ours ? `connected as ${$("client-user").value.trim()}` : "connected", "on");
       this.log("note", "connected", mine.protocol);
     });
-    mine.addEventListener("message", (event) => this.log("in", "in", event.data));
+    mine.addEventListener("message", (event) => this.log("received", "received", event.data));
     mine.addEventListener("close", (event) => {
       const opened = $("client-state").dataset.tone === "on";
       this.socket = null;
@@ -100,7 +100,7 @@ export class Client {
   send(text) {
     if (!this.isOpen()) return;
     this.socket.send(text);
-    this.log("out", "out", text);
+    this.log("sent", "sent", text);
   }
 
   log(tone, label, text) {

@@ -1,6 +1,6 @@
 // The list of open connections. The server is asked again after every event, at most about once a second.
 
-import { $, announce, h, roving, setText, span, throttled } from "./dom.js";
+import { $, announce, h, roving, setText, span, tabStop, throttled } from "./dom.js";
 
 /** More rows than these are counted, not shown. */
 const SHOWN = 500;
@@ -74,7 +74,7 @@ export class Connections {
       this.fill(row, one);
       if (body.rows[index] !== row.element) body.insertBefore(row.element, body.rows[index] ?? null);
     });
-    if (!body.querySelector("[tabindex='0']")) body.querySelector("button")?.setAttribute("tabindex", "0");
+    if (!body.contains(document.activeElement)) tabStop(body, body.querySelector("button"));
     this.count();
     $("connections-more").hidden = found.length <= SHOWN;
     setText($("connections-more"), `${SHOWN} of ${found.length} are shown. Find others by id, user or topic.`);

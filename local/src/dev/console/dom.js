@@ -84,6 +84,12 @@ export function throttled(run, soon, pause) {
   return call;
 }
 
+/** Makes `element` the one in `list` that is reached with Tab. */
+export function tabStop(list, element) {
+  for (const other of list.querySelectorAll("button[tabindex='0'], summary[tabindex='0']")) other.tabIndex = -1;
+  if (element) element.tabIndex = 0;
+}
+
 /** Moves the focus from row to row with the arrow keys; only one row at a time is reached with Tab. */
 export function roving(list, rows, target) {
   list.addEventListener("keydown", (event) => {
@@ -97,9 +103,6 @@ export function roving(list, rows, target) {
     target(next).focus();
   });
   list.addEventListener("focusin", (event) => {
-    const row = rows().find((row) => row.contains(event.target));
-    if (!row) return;
-    for (const other of list.querySelectorAll("[tabindex='0']")) other.tabIndex = -1;
-    event.target.tabIndex = 0;
+    if (event.target.hasAttribute("tabindex")) tabStop(list, event.target);
   });
 }

@@ -59,9 +59,9 @@ export function details(event, names) {
     const { outcome } = event;
     facts.push(["Function", `${names(event.function)} (${event.function})`], ["Event", size(event.bytes)]);
     if (outcome) {
-      facts.push(["Request", outcome.requestId], ["Status", outcome.status], ["Duration", duration(outcome.durationMs)]);
-      if (outcome.answer.text) parts.push(h("h3", {}, "Answer"), text(outcome.answer));
+      facts.push(["Request", outcome.requestId]);
       parts.push(h("h3", {}, "Log"), log(outcome.log.text));
+      if (outcome.answer.text) parts.push(h("h3", {}, outcome.status === "ok" ? "Answer" : "Error"), text(outcome.answer));
     }
   }
   const list = facts.filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", { class: "mono" }, value)]);

@@ -3,7 +3,7 @@
 // Events wait in a queue and are shown a few hundred at a time, once a frame, so that a storm of them never blocks the
 // page. As many are kept as the server keeps.
 
-import { $, announce, clock, h, roving, setText } from "./dom.js";
+import { $, announce, clock, h, roving, setText, tabStop } from "./dom.js";
 import { describe, details } from "./events.js";
 
 /** Rows made in one go. */
@@ -73,7 +73,6 @@ export class Timeline {
     }
     this.list.append(fragment);
     while (this.list.childElementCount > this.kept) this.remove(this.list.firstElementChild);
-    if (!this.list.querySelector("[tabindex='0']")) this.list.querySelector("summary")?.setAttribute("tabindex", "0");
     if (this.following) this.toEnd();
     this.tell();
   }
@@ -149,9 +148,11 @@ export class Timeline {
     this.toEnd();
   }
 
-  /** Says why nothing is to be seen. */
+  /** Says why nothing is to be seen, and lets Tab reach the newest that is. */
   tell() {
-    const seen = this.list.querySelector("li:not([hidden])");
+    let seen = this.list.lastElementChild;
+    while (seen?.hidden) seen = seen.previousElementSibling;
+    if (!this.list.contains(document.activeElement)) tabStop(this.list, seen?.querySelector("summary"));
     $("timeline-none").hidden = Boolean(seen);
     if (!seen && this.rows.size > 0) setText($("timeline-none"), "No event fits the filter.");
     else if (!seen) setText($("timeline-none"), "Handshakes, messages, invocations and pushes show up here as they happen.");
