@@ -4,6 +4,7 @@
 //! the Lambda Invoke API, SQS and console beside it on one port. [`Running::shutdown`] ends all of them.
 
 mod console;
+mod guard;
 mod rebuild;
 mod summary;
 
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -27,6 +29,7 @@ use crate::lambda::{
     ACCOUNT, Asynchronous, Endpoint, Host, Invoker, Logs, Names, RecordError, Recording, Services, StartError, api,
 };
 use crate::net::{is_listening, reachable};
+use crate::observe::Observer;
 use crate::sqs::{self, Place, Sqs};
 use crate::stack::Stack;
 use crate::template::{self, Context, TemplateError};
@@ -63,6 +66,8 @@ pub struct DevOptions {
     pub no_build: bool,
     /// Write every event of a function to a file in this folder; see `docs/local.md`.
     pub record: Option<PathBuf>,
+    /// The function that the console sends notifications to, by any of its names.
+    pub notifier: String,
     /// Where log lines and remarks go.
     pub logs: Arc<Logs>,
 }
@@ -86,6 +91,7 @@ impl DevOptions {
             release: false,
             no_build: false,
             record: None,
+            notifier: "notifier".to_owned(),
             logs: Arc::new(Logs::stderr(false)),
         }
     }
@@ -156,6 +162,7 @@ pub struct Running {
     /// Where everything is.
     pub addresses: Addresses,
     gateway: Gateway,
+    observer: Observer,
     host: Option<Arc<Host>>,
     dynamodb: Option<Embedded>,
     rebuild: Option<JoinHandle<()>>,
@@ -183,6 +190,8 @@ impl Running {
         self.gateway.close_all().await;
         self.events.stop().await;
         self.sqs.stop();
+        // Pages that follow would keep the server from stopping.
+        self.observer.end();
         // The server is gone already if nobody receives; a task that was cut off has nothing left to stop.
         let _ = self.stop.send(());
         let _ = self.server.await;
@@ -212,17 +221,28 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     logs.say(&summary::tables(&stack, &addresses.dynamodb));
     dynamodb::create_tables(&addresses.dynamodb, &services.region, &services.keys, stack.tables.values()).await?;
     let (functions, rebuild) = start_functions(&options, &stack, &services).await?;
-    let invoker = recorded(&options, &stack, functions.clone())?;
+    let observer = Observer::new();
+    let invoker = recorded(&options, &stack, functions)?.watched(&observer);
     let sqs = Sqs::new(place(&options, &addresses, &services), stack.queues.values());
     let events = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
 
-    let settings = gateway_settings(&options, &services);
+    let settings = gateway_settings(&options, &services, &observer);
     let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings);
     let router = gateway
         .router()
         .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&events)))
         .merge(sqs::router(&sqs))
-        .merge(console::router(&stack, &addresses));
+        .merge(console::router(&console::Parts {
+            stack: &stack,
+            addresses: &addresses,
+            services: &services,
+            gateway: &gateway,
+            invoker: &invoker,
+            observer: &observer,
+            notifier: &options.notifier,
+            host: &options.host,
+        }))
+        .layer(middleware::from_fn_with_state(Arc::from(options.host.as_str()), guard::programs));
     let (stop, stopped) = oneshot::channel();
     let server = tokio::spawn(gateway::serve(listener, router, async {
         // A dropped sender stops the server as well.
@@ -230,11 +250,8 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     }));
     let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs).await;
     summary::up(&options, &stack, &addresses);
-    let host = match functions {
-        Invoker::Processes(host) => Some(host),
-        Invoker::Endpoint(_) | Invoker::Recording(_) => None,
-    };
-    Ok(Running { addresses, gateway, host, dynamodb, rebuild, sqs, event_sources, events, server, stop })
+    let host = invoker.host().cloned();
+    Ok(Running { addresses, gateway, observer, host, dynamodb, rebuild, sqs, event_sources, events, server, stop })
 }
 
 /// The functions, with their events written to files if that is asked for.
@@ -245,12 +262,13 @@ fn recorded(options: &DevOptions, stack: &Stack, functions: Invoker) -> Result<I
     }
 }
 
-fn gateway_settings(options: &DevOptions, services: &Services) -> gateway::Settings {
+fn gateway_settings(options: &DevOptions, services: &Services, observer: &Observer) -> gateway::Settings {
     gateway::Settings {
         region: services.region.clone(),
         idle_timeout: options.idle_timeout,
         connection_lifetime: options.connection_lifetime,
         strict: options.strict,
+        observer: observer.clone(),
         ..gateway::Settings::default()
     }
 }

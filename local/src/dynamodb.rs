@@ -201,7 +201,8 @@ async fn set_ttl(client: &Client, table: &Table) -> Result<(), String> {
     update.send().await.map(drop).map_err(|error| said(&error))
 }
 
-fn client(endpoint: &str, region: &str, keys: &Keys) -> Client {
+/// A client for DynamoDB at `endpoint`.
+pub(crate) fn client(endpoint: &str, region: &str, keys: &Keys) -> Client {
     let token = keys.session_token.clone();
     let credentials = Credentials::new(&keys.access_key_id, &keys.secret_access_key, token, None, "tidings");
     let config = aws_sdk_dynamodb::Config::builder()

@@ -26,6 +26,7 @@ mod settings;
 mod socket;
 mod throttle;
 mod validation;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
 use indexmap::IndexMap;
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
@@ -57,6 +59,7 @@ pub(crate) use validation::check_schema;
 
 /// The longest path with query that is served, in bytes.
 const MAX_URL: usize = 4096;
+pub use watched::OpenConnection;
 
 /// How long [`Gateway::close_all`] waits for functions.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -188,7 +191,10 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request) -> Respon
     match target {
         Target::Stage(api, stage) => handshake::upgrade(&shared, api, stage, request).await,
         Target::Connection(scope, id) => management::handle(&shared, &scope, &id, request).await,
-        Target::Nothing => Refusal::forbidden().into_response(),
+        Target::Nothing => {
+            shared.saw_refusal(&request, StatusCode::FORBIDDEN);
+            Refusal::forbidden().into_response()
+        }
     }
 }
 

@@ -26,6 +26,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::observe::{Observer, Watch};
+
 pub use asynchronous::Asynchronous;
 pub use endpoint::Endpoint;
 pub use host::{Host, StartError};
@@ -44,6 +46,8 @@ pub enum Invoker {
     Endpoint(Endpoint),
     /// At either, with every event written to a folder first.
     Recording(Arc<Recording>),
+    /// One of the above, with its invocations recorded.
+    Watched(Box<Invoker>, Observer),
 }
 
 /// What came back from a function.
@@ -115,7 +119,30 @@ impl Invoker {
         match self {
             Self::Processes(host) => host.invoke(function, payload, request_id).await,
             Self::Endpoint(endpoint) => endpoint.invoke(function, payload).await,
-            Self::Recording(recording) => recording.invoke(function, payload).await,
+            Self::Recording(recording) => recording.invoke(function, payload, request_id).await,
+            Self::Watched(invoker, observer) => {
+                let watch = Watch::start(observer, function, &payload);
+                let result = Box::pin(invoker.invoke_as(function, payload, request_id)).await;
+                watch.end(&result);
+                result
+            }
+        }
+    }
+
+    /// The same, with every invocation recorded.
+    #[must_use]
+    pub fn watched(self, observer: &Observer) -> Self {
+        Self::Watched(Box::new(self), observer.clone())
+    }
+
+    /// The host of the processes, where they run on this machine.
+    #[must_use]
+    pub fn host(&self) -> Option<&Arc<Host>> {
+        match self {
+            Self::Processes(host) => Some(host),
+            Self::Endpoint(_) => None,
+            Self::Recording(recording) => recording.invoker().host(),
+            Self::Watched(invoker, _) => invoker.host(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod fuzz;
 pub mod gateway;
 pub mod lambda;
 mod net;
+pub mod observe;
 pub mod sqs;
 pub mod stack;
 pub mod template;

@@ -9,6 +9,7 @@ mod batch;
 mod capacity;
 mod items;
 mod keys;
+mod lookup;
 mod members;
 mod retry;
 mod work;

@@ -118,6 +118,12 @@ impl Stack {
         &self.running.addresses.dynamodb
     }
 
+    /// The page for people.
+    #[must_use]
+    pub fn console(&self) -> &str {
+        &self.running.addresses.console
+    }
+
     /// The registry in the stack's table.
     #[must_use]
     pub fn registry(&self) -> Registry {

@@ -6,6 +6,7 @@ mod anybody;
 mod bad_input;
 #[path = "../conformance/suite.rs"]
 mod conformance;
+mod console;
 mod delivery;
 mod end_to_end;
 mod events;

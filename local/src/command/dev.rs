@@ -62,6 +62,9 @@ pub(super) struct Arguments {
     /// --data-file`; tokens are masked, message bodies are not
     #[arg(long, value_name = "FOLDER")]
     record: Option<PathBuf>,
+    /// The function that the console sends notifications to: its logical id, name or folder
+    #[arg(long, value_name = "FUNCTION", default_value = "notifier")]
+    notifier: String,
     /// Write the logs as JSON lines
     #[arg(long)]
     json: bool,
@@ -117,6 +120,7 @@ impl Arguments {
             release: self.release,
             no_build: self.no_build,
             record: self.record,
+            notifier: self.notifier,
             logs: Arc::new(Logs::stderr(self.json)),
         }
     }

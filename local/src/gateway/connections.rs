@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::events::{AuthorizerContext, Origin};
 use super::socket::Ending;
+use super::watched::Traffic;
 
 /// How many bytes may wait for one client. AWS's size is not known.
 const SEND_BUFFER: usize = 512 * 1024;
@@ -40,6 +41,7 @@ pub(super) enum Outgoing {
 pub(super) struct Connection {
     pub(super) origin: Origin,
     pub(super) authorizer: Option<AuthorizerContext>,
+    pub(super) traffic: Traffic,
     opened: Instant,
     /// Milliseconds from `opened` to the last data in either direction.
     active: AtomicU64,
@@ -58,6 +60,7 @@ impl Connection {
         let connection = Self {
             origin,
             authorizer,
+            traffic: Traffic::default(),
             opened: Instant::now(),
             active: AtomicU64::new(0),
             outgoing,
@@ -79,6 +82,7 @@ impl Connection {
             Err(TryAcquireError::Closed) => return Err(SendError::Gone),
         };
         self.outgoing.send(Outgoing::Text(text, share)).map_err(|_| SendError::Gone)?;
+        self.traffic.count_sent();
         self.touch();
         Ok(())
     }
@@ -87,6 +91,7 @@ impl Connection {
     pub(super) async fn send(&self, text: Utf8Bytes) {
         let Ok(share) = Arc::clone(&self.space).acquire_many_owned(share_of(&text)).await else { return };
         if self.outgoing.send(Outgoing::Text(text, share)).is_ok() {
+            self.traffic.count_sent();
             self.touch();
         }
     }
@@ -149,6 +154,10 @@ impl Connections {
 
     pub(super) fn remove(&self, id: &str) -> Option<Arc<Connection>> {
         self.lock().remove(id)
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Connection>> {
+        self.lock().values().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Connection>>> {

@@ -17,6 +17,7 @@ use super::events::{Identity, Origin, epoch_ms};
 use super::integration::{self, Failure, ProxyResponse};
 use super::request::Handshake;
 use super::responses::Refusal;
+use super::watched::Attempt;
 use super::{Api, Shared, ids, socket};
 use crate::stack::{Integration, Stage};
 
@@ -35,6 +36,7 @@ pub(super) async fn upgrade(shared: &Arc<Shared>, api: &Arc<Api>, stage: &Stage,
         Err(refusal) => return refusal.into_response(),
     };
     if shared.throttle.as_ref().is_some_and(|throttle| !throttle.admit(Instant::now())) {
+        shared.saw_refusal(&request, StatusCode::TOO_MANY_REQUESTS);
         return Refusal::too_many_requests().into_response();
     }
     if !api.admits(&stage.name, CONNECT) {
@@ -42,6 +44,7 @@ pub(super) async fn upgrade(shared: &Arc<Shared>, api: &Arc<Api>, stage: &Stage,
     }
     let Some(presence) = shared.enter() else { return Refusal::unavailable().into_response() };
     let handshake = Handshake::new(&request);
+    let attempt = Attempt::new(shared, &request, &handshake);
     let upgraded = hyper::upgrade::on(&mut request);
     let origin = origin(api, stage, &handshake);
     let (verdict, answer) = oneshot::channel();
@@ -52,14 +55,17 @@ pub(super) async fn upgrade(shared: &Arc<Shared>, api: &Arc<Api>, stage: &Stage,
         match admit(&shared, &api, &origin, &handshake).await {
             Ok(Admission { authorized, subprotocols }) => {
                 info!(connection.id = origin.connection_id, route.key = CONNECT, status = 101, "connected");
+                attempt.end(Some(&origin.connection_id), StatusCode::SWITCHING_PROTOCOLS, &subprotocols);
                 let context = authorized.map(|authorized| authorized.context);
                 let (connection, outgoing) = Connection::new(origin, context);
+                shared.note_subprotocol(&connection, &subprotocols);
                 shared.connections.insert(Arc::clone(&connection));
                 // If nobody takes the verdict, the upgrade fails and tells the same.
                 let _ = verdict.send(Ok(subprotocols));
                 socket::run(&shared, &api, connection, outgoing, upgraded.await).await;
             }
             Err(refusal) => {
+                attempt.end(Some(&origin.connection_id), refusal.status, &[]);
                 let status = refusal.status.as_u16();
                 info!(connection.id = origin.connection_id, route.key = CONNECT, status, "handshake refused");
                 let _ = verdict.send(Err(refusal));

@@ -52,15 +52,24 @@ struct Described<'a> {
 /// Answers a call to `…/@connections/{id}`.
 pub(super) async fn handle(shared: &Shared, scope: &Scope, id: &str, request: Request) -> Response {
     let method = request.method().clone();
-    let response = match answer(shared, scope, id, request).await {
+    let mut message = None;
+    let response = match answer(shared, scope, id, request, &mut message).await {
         Ok(response) => with_request_id(response),
         Err(refusal) => refusal.into_response(),
     };
+    shared.saw_push(id, &method, response.status(), message.as_deref());
     debug!(connection.id = id, %method, status = response.status().as_u16(), "@connections");
     response
 }
 
-async fn answer(shared: &Shared, scope: &Scope, id: &str, request: Request) -> Result<Response, Refusal> {
+/// Leaves the message of a `POST` in `seen`, as far as there is one.
+async fn answer(
+    shared: &Shared,
+    scope: &Scope,
+    id: &str,
+    request: Request,
+    seen: &mut Option<Utf8Bytes>,
+) -> Result<Response, Refusal> {
     if !ids::is_well_formed(id) {
         return Err(Refusal::bad_request(format!("Invalid connectionId: {id}")));
     }
@@ -68,6 +77,7 @@ async fn answer(shared: &Shared, scope: &Scope, id: &str, request: Request) -> R
     match *request.method() {
         Method::POST => {
             let message = read_message(request.into_body()).await?;
+            *seen = Some(message.clone());
             match find()?.try_send(message) {
                 Ok(()) => Ok(Response::new(Body::empty())),
                 Err(SendError::Full) => Err(Refusal::limit_exceeded()),

@@ -18,10 +18,15 @@ pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, 
     let Some((route_key, route)) = select(api, text) else {
         let request_id = ids::request();
         debug!(connection.id = connection.id(), request.id = request_id, "no route for a message; sent Forbidden");
-        connection.send(frames::Error::Forbidden.frame(connection.id(), &request_id).into()).await;
+        let frame = frames::Error::Forbidden.frame(connection.id(), &request_id);
+        shared.saw_message(connection, None, text);
+        shared.saw_error_frame(connection, None, &frame);
+        connection.send(frame.into()).await;
         return;
     };
+    shared.saw_message(connection, Some(route_key), text);
     if let Some(frame) = refuse(api, connection, route_key, text) {
+        shared.saw_error_frame(connection, Some(route_key), &frame);
         connection.send(frame.into()).await;
         return;
     }
@@ -29,6 +34,7 @@ pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, 
         Integration::Mock { response } => {
             debug!(connection.id = connection.id(), route.key = route_key, "message to a mock");
             if let (true, Some(response)) = (route.returns_response, response) {
+                shared.saw_reply(connection, route_key, response);
                 connection.send(response.as_str().into()).await;
             }
         }
@@ -78,12 +84,14 @@ async fn invoke(shared: &Shared, connection: &Connection, text: &str, invocation
             let status = response.status;
             debug!(connection.id = connection.id(), route.key = route_key, function, status, "message handled");
             if let (true, Some(body)) = (route.returns_response, response.body) {
+                shared.saw_reply(connection, route_key, &body);
                 connection.send(body.into()).await;
             }
         }
         Err(failure) => {
-            let frame = explain(&failure, connection, &invocation);
-            connection.send(frame.frame(connection.id(), &event.request_id).into()).await;
+            let frame = explain(&failure, connection, &invocation).frame(connection.id(), &event.request_id);
+            shared.saw_error_frame(connection, Some(route_key), &frame);
+            connection.send(frame.into()).await;
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::observe::Observer;
+
 /// How the gateway behaves. [`Settings::default`] gives API Gateway's quotas.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -18,6 +20,8 @@ pub struct Settings {
     /// New connections per second before handshakes are answered 429, with a burst of as many. AWS: 500 for an
     /// account and region. `None` lets everyone in.
     pub new_connections_per_second: Option<u32>,
+    /// Gets to know handshakes, messages, `@connections` calls and closes. By default nobody does.
+    pub observer: Observer,
 }
 
 impl Default for Settings {
@@ -29,6 +33,7 @@ impl Default for Settings {
             connection_lifetime: Duration::from_secs(2 * 60 * 60),
             strict: false,
             new_connections_per_second: Some(500),
+            observer: Observer::default(),
         }
     }
 }

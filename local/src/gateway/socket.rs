@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::connections::{Connection, Outgoing};
 use super::{Api, Shared, integration, messages};
+use crate::observe::Actor;
 use crate::stack::Integration;
 
 /// The most that one frame of a client may hold.
@@ -73,6 +74,15 @@ impl Ending {
             None => (1005, "Client-side close frame status not set".to_owned()),
         };
         Self { code, reason, farewell: Farewell::Answer }
+    }
+
+    /// Who ended it.
+    pub(super) fn by(&self) -> Actor {
+        match self.farewell {
+            Farewell::Close => Actor::Gateway,
+            Farewell::Answer => Actor::Client,
+            Farewell::Nothing => Actor::Network,
+        }
     }
 
     /// The TCP connection broke. AWS's reason is not captured.
@@ -160,6 +170,7 @@ async fn read(
     while let Some(frame) = stream.next().await {
         match frame {
             Ok(Message::Text(text)) => {
+                connection.traffic.count_received();
                 connection.touch();
                 let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
                 let (shared, api, connection) = (Arc::clone(shared), Arc::clone(api), Arc::clone(connection));
@@ -263,6 +274,7 @@ async fn linger(mut socket: Socket) {
 
 /// Runs the `$disconnect` route, if there is one. Nobody sees its answer.
 async fn disconnect(shared: &Shared, api: &Api, connection: &Connection, ending: &Ending) {
+    shared.saw_close(connection, ending);
     info!(connection.id = connection.id(), route.key = "$disconnect", status = ending.code, "disconnected");
     let Some(route) = api.routes.get("$disconnect") else { return };
     let Integration::Lambda { function, timeout_ms } = &route.integration else { return };

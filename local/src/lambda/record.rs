@@ -46,13 +46,22 @@ impl Recording {
         Ok(Arc::new(Self { invoker, names, folder: folder.to_owned(), next: AtomicU64::new(last + 1) }))
     }
 
-    pub(super) async fn invoke(&self, function: &str, payload: Bytes) -> Result<Invocation, InvokeError> {
+    pub(super) fn invoker(&self) -> &Invoker {
+        &self.invoker
+    }
+
+    pub(super) async fn invoke(
+        &self,
+        function: &str,
+        payload: Bytes,
+        request_id: String,
+    ) -> Result<Invocation, InvokeError> {
         if let Err(error) = self.record(function, &payload).await {
             // The run is worth more than its record.
             warn!(function, error = &error as &dyn std::error::Error, "an event could not be recorded");
         }
         // The invoker within records nothing, but the compiler cannot know that.
-        Box::pin(self.invoker.invoke(function, payload)).await
+        Box::pin(self.invoker.invoke_as(function, payload, request_id)).await
     }
 
     async fn record(&self, function: &str, payload: &[u8]) -> io::Result<()> {
