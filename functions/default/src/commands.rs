@@ -1,9 +1,9 @@
 //! What each command does.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequestContext;
-use tidings::ConnectionId;
 use tidings::protocol::{ClientError, Command, ErrorCode, ReplyBody, Whoami};
 use tidings::registry::RegistryError;
+use tidings::{ConnectionId, Topic};
 
 use crate::router::{ActionError, Context};
 use crate::{Deps, Error, publish};
@@ -25,13 +25,20 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, command: Command) -> R
             let context = Context::new(id.clone(), registry.clone());
             return answer(deps.router.run(&action, context, body).await, action);
         }
-        Command::Subscribe(topics) => registry.subscribe(id, &topics).await,
-        Command::Unsubscribe(topics) => registry.unsubscribe(id, &topics).await,
+        Command::Subscribe(topics) => registry.subscribe(id, &topics).await.map(|()| log(id, &topics, "subscribed")),
+        Command::Unsubscribe(topics) => {
+            registry.unsubscribe(id, &topics).await.map(|()| log(id, &topics, "unsubscribed"))
+        }
     };
     match done {
         Ok(()) => Ok(ReplyBody::Ack),
         Err(error) => refusal(error).map(ReplyBody::Error).map_err(Error::Registry),
     }
+}
+
+fn log(id: &ConnectionId, topics: &[Topic], done: &str) {
+    let names: Vec<_> = topics.iter().map(Topic::as_str).collect();
+    tracing::info!(connection.id = %id, topic = names.join(" "), "{done}");
 }
 
 async fn whoami(deps: &Deps, id: &ConnectionId) -> Result<ReplyBody, Error> {

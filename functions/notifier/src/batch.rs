@@ -90,7 +90,7 @@ async fn deliver(deps: &Deps, record: &Record, shift: &Shift) -> Result<(), Agai
     // Boxed, because the futures of a delivery nest deeper than the compiler likes to look.
     match Box::pin(deps.fan_out.work(&segment, shift)).await {
         Ok(report) => {
-            log(&report);
+            log(&report, crate::topic(&segment.notification).as_ref());
             Ok(())
         }
         Err(error) if error.is_permanent() => keep(deps, record, &tidings::describe(&error), Some(&id)).await,

@@ -9,14 +9,14 @@ mod trigger;
 use std::time::SystemTime;
 
 use lambda_runtime::{Context, Diagnostic};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
-use tidings::NotificationId;
 use tidings::delivery::{DeliveryError, Report};
 use tidings::fanout::{FanOut, FanOutError, Shift};
 use tidings::ids::InvalidId;
-use tidings::notification::{Carrier, InvalidNotification, Notification};
+use tidings::notification::{Carrier, InvalidNotification, Notification, Target};
 use tidings::queue::QueueError;
+use tidings::{NotificationId, Topic};
 
 pub use rules::{InvalidRules, Rules};
 use trigger::Event;
@@ -79,7 +79,7 @@ impl From<Error> for Diagnostic {
 /// # Errors
 /// When a notification that was invoked directly is not well formed or cannot be delivered, and when the event as a whole
 /// is to come again.
-pub async fn handle(deps: &Deps, event: &RawValue, context: &Context) -> Result<Value, Error> {
+pub async fn handle(deps: &Deps, event: &RawValue, context: &Context) -> Result<Box<RawValue>, Error> {
     let left = time::left(context.deadline);
     let now = time::milliseconds(SystemTime::now());
     let shift = Shift {
@@ -89,21 +89,27 @@ pub async fn handle(deps: &Deps, event: &RawValue, context: &Context) -> Result<
         lease_until: now + i64::try_from(left.as_millis()).unwrap_or(i64::MAX / 2),
     };
     let before = deps.fan_out.delivery().registry().consumed();
-    let answer = match trigger::read(event) {
+    let answered = match trigger::read(event) {
         (Event::One(notification), _) => {
             let notification = parse(notification, &context.request_id, now)?;
-            json!(direct(deps, notification, &shift).await?)
+            answer(&direct(deps, notification, &shift).await?)
         }
-        (Event::Many(list), _) => many(deps, &list, &shift).await?,
-        (Event::Records(batch), unreadable) => batch::serve(deps, batch, unreadable, &shift).await?,
+        (Event::Many(list), _) => answer(&many(deps, &list, &shift).await?),
+        (Event::Records(batch), unreadable) => answer(&batch::serve(deps, batch, unreadable, &shift).await?),
     };
     let consumed = deps.fan_out.delivery().registry().consumed() - before;
     tracing::debug!(read_units = consumed.read, write_units = consumed.write, "consumed");
-    Ok(answer)
+    Ok(answered)
+}
+
+/// The answer as JSON, its fields in their documented order.
+fn answer<T: Serialize>(answer: &T) -> Box<RawValue> {
+    // Numbers and strings: there is nothing here that cannot be written.
+    serde_json::value::to_raw_value(answer).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 /// Several notifications, none of which is sent before all are well formed.
-async fn many(deps: &Deps, list: &[&RawValue], shift: &Shift) -> Result<Value, Error> {
+async fn many(deps: &Deps, list: &[&RawValue], shift: &Shift) -> Result<Vec<Report>, Error> {
     let parsed: Result<Vec<_>, _> = list
         .iter()
         .enumerate()
@@ -113,13 +119,22 @@ async fn many(deps: &Deps, list: &[&RawValue], shift: &Shift) -> Result<Value, E
     for notification in parsed? {
         reports.push(direct(deps, notification, shift).await?);
     }
-    Ok(json!(reports))
+    Ok(reports)
 }
 
 async fn direct(deps: &Deps, notification: Notification, shift: &Shift) -> Result<Report, Error> {
+    let topic = topic(&notification);
     let report = Box::pin(deps.fan_out.direct(notification, shift)).await?;
-    log(&report);
+    log(&report, topic.as_ref());
     Ok(report)
+}
+
+/// The first topic that a notification is for.
+fn topic(notification: &Notification) -> Option<Topic> {
+    notification.to.iter().find_map(|target| match target {
+        Target::Topic(topic) => Some(topic.clone()),
+        _ => None,
+    })
 }
 
 fn parse(text: &RawValue, id: &str, now: i64) -> Result<Notification, Error> {
@@ -128,9 +143,10 @@ fn parse(text: &RawValue, id: &str, now: i64) -> Result<Notification, Error> {
 }
 
 /// The one line that the log gets of a delivery.
-fn log(report: &Report) {
+fn log(report: &Report, topic: Option<&Topic>) {
     tracing::info!(
         notification.id = %report.id,
+        topic = topic.map(Topic::as_str),
         audience = report.audience,
         delivered = report.delivered,
         gone = report.gone,

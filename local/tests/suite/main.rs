@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 mod commands;
+mod dead_letters;
 mod dev;
 mod event_sources;
 mod host;
