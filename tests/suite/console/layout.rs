@@ -11,7 +11,7 @@ async fn scene(console: &mut Console) -> Vec<Client> {
     for (user, topics) in [
         ("alice", "topic=orders/42&topic=news"),
         ("bob", "topic=orders/42"),
-        ("carol", "topic=news&topic=a/very/long/topic/that/has/no/end"),
+        ("carol", "topic=news&topic=shops/berlin/tills/7/receipts"),
     ] {
         clients.push(Client::connect(&format!("{}?user={user}&{topics}", console.stack.url())).await);
     }
