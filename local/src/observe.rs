@@ -4,7 +4,7 @@
 //! at its own pace: a slow reader misses events and is told how many, and nobody ever waits for it. While nobody reads,
 //! an event costs its place in the ring and nothing else.
 //!
-//! What goes in has lost its tokens already ([`Text`], [`mask`]).
+//! What goes in has lost its tokens already ([`Text`]).
 
 mod event;
 mod invocation;
