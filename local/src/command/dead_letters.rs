@@ -4,7 +4,6 @@ mod origin;
 
 use std::io::Write;
 
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -139,7 +138,7 @@ impl<'a> Letters<'a> {
             let request = request.max_number_of_messages(i32::try_from(most).unwrap_or(10)).wait_time_seconds(1);
             let request =
                 request.message_attribute_names("All").message_system_attribute_names(MessageSystemAttributeName::All);
-            let answer = request.send().await.map_err(|error| self.failure("read", &DisplayErrorContext(error)))?;
+            let answer = request.send().await.map_err(|error| self.failure("read", &error))?;
             match answer.messages {
                 Some(messages) if !messages.is_empty() => letters.extend(messages),
                 _ => break,
@@ -151,7 +150,7 @@ impl<'a> Letters<'a> {
     async fn put_back(&self, letter: &Message) -> Result<(), Failure> {
         let request = self.sqs.change_message_visibility().queue_url(&self.url).visibility_timeout(0);
         let request = request.receipt_handle(letter.receipt_handle().unwrap_or_default());
-        request.send().await.map_err(|error| self.failure("put a letter back into", &DisplayErrorContext(error)))?;
+        request.send().await.map_err(|error| self.failure("put a letter back into", &error))?;
         Ok(())
     }
 
@@ -163,7 +162,7 @@ impl<'a> Letters<'a> {
             Origin::Queue { name, body } => {
                 let url = self.url.rsplit_once('/').map_or_else(String::new, |(base, _)| format!("{base}/{name}"));
                 let sent = self.sqs.send_message().queue_url(url).message_body(body).send().await;
-                sent.map_err(|error| self.failure("send to", &DisplayErrorContext(error)))?;
+                sent.map_err(|error| self.failure("send to", &error))?;
                 format!("the queue {name}")
             }
             Origin::Event(event) => {
@@ -173,14 +172,14 @@ impl<'a> Letters<'a> {
         };
         let receipt = letter.receipt_handle().unwrap_or_default();
         let deleted = self.sqs.delete_message().queue_url(&self.url).receipt_handle(receipt).send().await;
-        deleted.map_err(|error| self.failure("delete from", &DisplayErrorContext(error)))?;
+        deleted.map_err(|error| self.failure("delete from", &error))?;
         Ok(place)
     }
 
     async fn invoke(&self, event: &Value) -> Result<(), Failure> {
         let payload = aws_sdk_lambda::primitives::Blob::new(event.to_string());
         let call = self.lambda.invoke().function_name(&self.options.function_name).payload(payload).send().await;
-        let answer = call.map_err(|error| Failure(format!("cannot invoke: {}", DisplayErrorContext(error))))?;
+        let answer = call.map_err(|error| Failure(format!("cannot invoke: {}", crate::error::chain(&error))))?;
         match answer.function_error {
             None => Ok(()),
             Some(_) => Err(Failure(super::notify::function_error(
@@ -189,9 +188,9 @@ impl<'a> Letters<'a> {
         }
     }
 
-    fn failure(&self, verb: &str, error: &dyn std::fmt::Display) -> Failure {
+    fn failure(&self, verb: &str, error: &dyn std::error::Error) -> Failure {
         let hint = if self.options.queue_url.is_none() { ": is `cargo dev` running?" } else { "" };
-        Failure(format!("cannot {verb} the queue {}{hint} ({error})", self.url))
+        Failure(format!("cannot {verb} the queue {}{hint} ({})", self.url, crate::error::chain(error)))
     }
 }
 
