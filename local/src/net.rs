@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use http::{HeaderMap, header};
 
 /// The address at which this machine reaches a listener: loopback where it listens on all interfaces.
 pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
@@ -26,13 +25,6 @@ pub(crate) async fn is_listening(url: &str) -> bool {
     matches!(tokio::time::timeout(Duration::from_secs(3), connect).await, Ok(Ok(_)))
 }
 
-/// The website whose page makes a browser call this machine. Our own page and clients that are no browsers have none.
-pub(crate) fn foreign_origin(headers: &HeaderMap) -> Option<&str> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let origin = text(header::ORIGIN)?;
-    (origin.split_once("://").map(|(_, host)| host) != text(header::HOST)).then_some(origin)
-}
-
 /// An HTTP client for AWS SDKs, with TLS by rustls and ring.
 pub(crate) fn https_client() -> SharedHttpClient {
     let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
@@ -49,22 +41,6 @@ pub(crate) fn is_aws(endpoint: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_page_of_another_site_is_told_from_ours() {
-        let origin = |origin: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, "127.0.0.1:3030".parse().unwrap());
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, origin.parse().unwrap());
-            }
-            foreign_origin(&headers).map(str::to_owned)
-        };
-        assert_eq!(origin(None), None);
-        assert_eq!(origin(Some("http://127.0.0.1:3030")), None);
-        assert_eq!(origin(Some("https://example.com")).as_deref(), Some("https://example.com"));
-        assert_eq!(origin(Some("null")).as_deref(), Some("null"));
-    }
 
     #[test]
     fn only_aws_needs_real_keys() {

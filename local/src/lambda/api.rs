@@ -14,8 +14,6 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::net::foreign_origin;
-
 use super::body::collect;
 use super::names::{arn, bare};
 use super::{Asynchronous, Invocation, InvokeError, Invoker, Names};
@@ -51,9 +49,6 @@ async fn invoke(State(api): State<Arc<Api>>, Path(name): Path<String>, headers: 
 
 async fn answer(api: &Api, name: &str, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(origin) = foreign_origin(headers) {
-        return Err(Refusal::Origin(origin.to_owned()));
-    }
     let kind = text("x-amz-invocation-type").unwrap_or("RequestResponse");
     let limit = if kind == "Event" { EVENT_LIMIT } else { SYNCHRONOUS_LIMIT };
     let payload = payload(body, limit).await?;
@@ -113,8 +108,6 @@ fn request_id(id: &str) -> [(&'static str, String); 1] {
 /// Why an invocation is refused, each as Lambda answers it.
 #[derive(Debug)]
 enum Refusal {
-    /// A page of some website, which a browser would let call this machine's functions.
-    Origin(String),
     NotFound(String),
     Json(String),
     TooLarge(usize),
@@ -145,11 +138,6 @@ impl Refusal {
     fn parts(self) -> (StatusCode, &'static str, Value) {
         let user = |message: String| json!({"Type": "User", "message": message});
         match self {
-            Self::Origin(origin) => (
-                StatusCode::FORBIDDEN,
-                "AccessDeniedException",
-                user(format!("pages of {origin} cannot invoke functions of this machine")),
-            ),
             Self::NotFound(name) => (
                 StatusCode::NOT_FOUND,
                 "ResourceNotFoundException",

@@ -1,9 +1,8 @@
 //! The API on the wire: JSON as today's SDKs speak it, and the query protocol.
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use bytes::Bytes;
@@ -12,7 +11,6 @@ use uuid::Uuid;
 
 use super::refusal::{Code, Refusal};
 use super::{Sqs, operations, query};
-use crate::net::foreign_origin;
 
 /// Largest request: a batch of 1 MiB, all of it escaped.
 const REQUEST_LIMIT: usize = 8 * 1024 * 1024;
@@ -24,19 +22,7 @@ pub fn router(sqs: &Sqs) -> Router {
         .route("/", post(at_root))
         .route(&queue, post(at_queue))
         .layer(DefaultBodyLimit::max(REQUEST_LIMIT))
-        .layer(middleware::from_fn(refuse_pages))
         .with_state(sqs.clone())
-}
-
-/// A browser would let any website's page send forms to this machine.
-async fn refuse_pages(request: Request, next: Next) -> Response {
-    match foreign_origin(request.headers()) {
-        Some(origin) => {
-            let text = format!("Pages of {origin} cannot use the queues of this machine.");
-            json_failure(&Refusal::new(Code::AccessDenied, text))
-        }
-        None => next.run(request).await,
-    }
 }
 
 async fn at_root(State(sqs): State<Sqs>, headers: HeaderMap, body: Bytes) -> Response {
@@ -71,8 +57,7 @@ fn json_failure(refusal: &Refusal) -> Response {
     let body = json!({"__type": format!("com.amazonaws.sqs#{}", refusal.code.name()), "message": refusal.message});
     // SDKs that knew the query protocol before show this code.
     let query_error = ("x-amzn-query-error", format!("{};Sender", refusal.code.query_name()));
-    let status = if refusal.code == Code::AccessDenied { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
-    respond(status, "application/x-amz-json-1.0", &[query_error], body.to_string())
+    respond(StatusCode::BAD_REQUEST, "application/x-amz-json-1.0", &[query_error], body.to_string())
 }
 
 async fn answer_query(sqs: &Sqs, queue: Option<&str>, form: &[u8]) -> Response {

@@ -31,9 +31,15 @@ async fn answers(ready: &Value, text: &str) -> Value {
 }
 
 async fn page(ready: &Value) -> String {
+    exchange(ready, "GET / HTTP/1.1\r\n", "").await
+}
+
+/// What a request with a body is answered on the gateway's port.
+async fn exchange(ready: &Value, head: &str, body: &str) -> String {
     let address = ready["console"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/');
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let length = body.len();
+    let request = format!("{head}host: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut page = String::new();
     stream.read_to_string(&mut page).await.unwrap();
@@ -59,6 +65,26 @@ async fn one_line_says_where_everything_is_and_ctrl_c_ends_it() {
     let (status, rest) = dev.end().await;
     assert_eq!((status.code(), rest), (Some(0), Vec::new()));
     eventually("the function's process is gone", || !is_running(pid)).await;
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_can_use_neither_functions_nor_queues() {
+    let project = Project::new();
+    let mut dev = Program::start(project.dev(&[]));
+    let ready = dev.ready().await;
+    let invoke = "POST /2015-03-31/functions/answer/invocations HTTP/1.1\r\n";
+    let list = "POST / HTTP/1.1\r\nx-amz-target: AmazonSQS.ListQueues\r\n";
+    for (head, origin, status) in [
+        (invoke, "https://example.org", "403"),
+        (list, "https://example.org", "403"),
+        (invoke, ready["lambda"].as_str().unwrap(), "200"),
+        (list, ready["lambda"].as_str().unwrap(), "200"),
+    ] {
+        let answer = exchange(&ready, &format!("{head}origin: {origin}\r\n"), "{}").await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{head}{origin}: {answer}");
+    }
+    dev.signal("INT").await;
+    dev.end().await;
 }
 
 #[tokio::test]
