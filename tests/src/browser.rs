@@ -135,6 +135,14 @@ impl Page {
     /// # Panics
     /// When there is none to be seen.
     pub async fn click(&mut self, selector: &str) {
+        let place = self.middle(selector).await;
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({"type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1});
+            self.call("Input.dispatchMouseEvent", event).await;
+        }
+    }
+
+    async fn middle(&mut self, selector: &str) -> Value {
         let place = self
             .eval(&format!(
                 "(() => {{ const element = document.querySelector({selector:?}); if (!element) return null; \
@@ -143,10 +151,17 @@ impl Page {
             ))
             .await;
         assert!(place.is_array(), "{selector} is not to be seen");
-        for kind in ["mousePressed", "mouseReleased"] {
-            let event = json!({"type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1});
-            self.call("Input.dispatchMouseEvent", event).await;
-        }
+        place
+    }
+
+    /// Turns the wheel over the middle of an element; upwards where `by` is negative.
+    ///
+    /// # Panics
+    /// When there is none to be seen.
+    pub async fn wheel(&mut self, selector: &str, by: i32) {
+        let place = self.middle(selector).await;
+        let event = json!({"type": "mouseWheel", "x": place[0], "y": place[1], "deltaX": 0, "deltaY": by});
+        self.call("Input.dispatchMouseEvent", event).await;
     }
 
     /// Puts the focus into a field and a text in place of its own.

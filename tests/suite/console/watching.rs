@@ -115,6 +115,21 @@ async fn the_timeline_is_filtered_paused_and_cleared() {
     console.page.until(&format!("{rows} === 10")).await;
     console.page.click("#timeline-pause").await;
     console.page.until(&format!("{rows} > 10")).await;
+
+    // Who scrolls up stays there, whatever comes; a button leads back to the end.
+    for _ in 0..20 {
+        alice.hears_nothing().await;
+    }
+    console.page.until("document.getElementById('timeline-rows').scrollTop > 600").await;
+    console.page.wheel("#timeline-rows", -600).await;
+    console.page.until("!document.getElementById('timeline-latest').hidden").await;
+    let place = console.page.eval("document.getElementById('timeline-rows').scrollTop").await;
+    let before = console.page.eval(rows).await;
+    alice.hears_nothing().await;
+    console.page.until(&format!("{rows} === {before} + 3")).await;
+    assert_eq!(console.page.eval("document.getElementById('timeline-rows').scrollTop").await, place);
+    console.page.click("#timeline-latest").await;
+    console.page.until("document.getElementById('timeline-latest').hidden").await;
     console.page.click("#timeline-clear").await;
     console.page.until(&format!("{rows} === 0")).await;
     console.close().await;
@@ -171,6 +186,10 @@ async fn three_hundred_busy_connections_leave_the_page_usable() {
         .await;
     let rows = console.page.eval("document.querySelectorAll('#timeline-rows .row').length").await;
     assert!(rows.as_u64().unwrap() <= 2_000, "{rows}");
+    // The end stays in view while nobody scrolls.
+    let at_end = "(() => { const list = document.getElementById('timeline-rows'); return document.getElementById(\
+        'timeline-latest').hidden && list.scrollTop + list.clientHeight > list.scrollHeight - 24; })()";
+    console.page.until(at_end).await;
     console.picture("busy.png").await;
     let gap = console.page.eval(GAP).await;
     println!("300 connections: answered in {answered:?}, at most {gap} ms without a frame");

@@ -8,6 +8,8 @@ import { describe, details } from "./events.js";
 
 /** Rows made in one go. */
 const STEP = 200;
+/** What scrolls so soon after the user did something is their doing, in milliseconds. */
+const BY_HAND = 400;
 
 export class Timeline {
   /** `names(function id)` and `label(connection id)` say what things are called; `onOnly` shows one connection. */
@@ -15,6 +17,7 @@ export class Timeline {
     Object.assign(this, { kept: state.kept, names, label, onOnly, queue: [], paused: false, scheduled: false });
     /** Whether the end stays in view; who scrolls up wants to read. */
     this.following = true;
+    this.scrolledUntil = 0;
     this.rows = new Map();
     this.running = new Map();
     this.only = null;
@@ -37,6 +40,9 @@ export class Timeline {
     $("timeline-latest").addEventListener("click", () => this.toEnd());
     $("timeline-only").addEventListener("click", () => this.onOnly(null));
     this.list.addEventListener("scroll", () => this.look(), { passive: true });
+    for (const input of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+      this.list.addEventListener(input, () => { this.scrolledUntil = performance.now() + BY_HAND; }, { passive: true });
+    }
     new ResizeObserver(() => this.following && this.toEnd()).observe(this.list);
     this.list.addEventListener("toggle", (event) => this.open(event.target), true);
     roving(this.list, () => [...this.list.children].filter((row) => !row.hidden), (row) => row.querySelector("summary") ?? row);
@@ -114,7 +120,8 @@ export class Timeline {
     const box = h("div", { class: "detail" });
     element.append(box);
     this.fill(box, this.rows.get(row));
-    this.look();
+    row.scrollIntoView({ block: row.offsetHeight < this.list.clientHeight ? "nearest" : "start" });
+    this.follow(this.isAtEnd());
   }
 
   fill(box, event) {
@@ -194,14 +201,28 @@ export class Timeline {
     announce("The timeline is empty");
   }
 
+  isAtEnd() {
+    return this.list.scrollTop + this.list.clientHeight >= this.list.scrollHeight - 24;
+  }
+
+  follow(following) {
+    this.following = following;
+    $("timeline-latest").hidden = following;
+  }
+
+  /** After scrolling. The end also moves away by itself, when rows above it go or the list gets smaller. */
   look() {
-    this.following = this.list.scrollTop + this.list.clientHeight >= this.list.scrollHeight - 24;
-    $("timeline-latest").hidden = this.following;
+    const now = performance.now();
+    const byHand = now < this.scrolledUntil;
+    // It may go on for a while after the finger is gone.
+    if (byHand) this.scrolledUntil = now + BY_HAND;
+    if (this.isAtEnd()) this.follow(true);
+    else if (byHand) this.follow(false);
+    else if (this.following) this.toEnd();
   }
 
   toEnd() {
     this.list.scrollTop = this.list.scrollHeight;
-    this.following = true;
-    $("timeline-latest").hidden = true;
+    this.follow(true);
   }
 }
