@@ -15,6 +15,7 @@ on_both_engines!(
     intervals_share_an_audience_without_gap_or_overlap,
     a_member_of_several_audiences_comes_once_under_the_first_that_names_it,
     what_has_expired_is_not_read,
+    connections_that_are_known_by_id_are_read_whole_and_the_others_left_out,
 );
 
 async fn a_topic_of_25_000_is_read_to_its_end_page_by_page(table: Table) {
@@ -109,4 +110,21 @@ async fn what_has_expired_is_not_read(table: Table) {
     for targets in [vec![Target::Everyone], vec![Target::Topic(topic("t"))], vec![named, Target::Everyone]] {
         assert_eq!(super::ids(&registry, &targets).await, ["new"]);
     }
+}
+
+async fn connections_that_are_known_by_id_are_read_whole_and_the_others_left_out(table: Table) {
+    let registry = registry(&table);
+    let mut expected = Vec::new();
+    // More than DynamoDB reads in one batch.
+    for index in 0..130 {
+        expected.push(connection(&format!("c{index}"), Some("u"), &["a", "b"]));
+        registry.connect(&expected[index]).await.unwrap();
+    }
+    let mut ids: Vec<_> = expected.iter().map(|one| one.id.clone()).collect();
+    ids.insert(50, ConnectionId::parse("nobody").unwrap());
+    let mut found = registry.connections(&ids).await.unwrap();
+    found.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+    expected.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+    assert_eq!(found, expected);
+    assert_eq!(registry.connections(&[]).await.unwrap(), []);
 }
