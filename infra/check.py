@@ -101,9 +101,19 @@ def local_variables(template):
         yield f"infra/local-env.json: no function of the template has the variable {name}"
 
 
+def concurrency(template):
+    """The notifier divides its rate by what its two mappings really run at once."""
+    variables = template["Resources"]["NotifierFunction"]["Properties"]["Environment"]["Variables"]
+    for variable, mapping in (("FAN_OUT_CONCURRENCY", "FanOutMapping"), ("NOTIFICATION_CONCURRENCY", "NotificationMapping")):
+        runs = template["Resources"][mapping]["Properties"]["ScalingConfig"]["MaximumConcurrency"]
+        told = variables.get(variable)
+        if told != runs and told != str(runs):
+            yield f"NotifierFunction: {variable} is {told}, but {mapping} runs {runs} at once"
+
+
 def main():
     template = yaml_parse(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    findings = [finding for check in (roles, routes, table, local_variables) for finding in check(template)]
+    findings = [finding for check in (roles, routes, table, local_variables, concurrency) for finding in check(template)]
     sys.stdout.writelines(f"{finding}\n" for finding in findings)
     sys.exit(1 if findings else 0)
 

@@ -199,16 +199,18 @@ impl Delivery {
 
 impl Limits {
     /// Reads `PUSHES_PER_SECOND` (8,000 where it is not set: 80 % of an account's quota, which clients' own frames
-    /// share), `MAX_CONCURRENCY` (1), by which it is divided, and `MAX_IN_FLIGHT` (256).
+    /// share), which is divided by the sum of `FAN_OUT_CONCURRENCY` (1) and `NOTIFICATION_CONCURRENCY` (0), the
+    /// invocations that may work on the two queues at once, and `MAX_IN_FLIGHT` (256).
     ///
     /// # Errors
     /// When one is set to something else than a number in its range.
     pub fn from_env() -> Result<Self, ConfigError> {
         let above_zero = "use a number above 0";
         let pushes: f64 = config::parsed("PUSHES_PER_SECOND", 8_000.0, above_zero, |rate: &f64| *rate > 0.0)?;
-        let concurrency: u32 = config::parsed("MAX_CONCURRENCY", 1, above_zero, |count| *count > 0)?;
+        let fan_out: u32 = config::parsed("FAN_OUT_CONCURRENCY", 1, above_zero, |count| *count > 0)?;
+        let notification: u32 = config::parsed("NOTIFICATION_CONCURRENCY", 0, "use 0 or more", |_| true)?;
         let max_in_flight = config::parsed("MAX_IN_FLIGHT", 256, "use 1 to 300", |count| (1..=300).contains(count))?;
-        Ok(Self { pushes_per_second: pushes / f64::from(concurrency), max_in_flight })
+        Ok(Self { pushes_per_second: pushes / (f64::from(fan_out) + f64::from(notification)), max_in_flight })
     }
 }
 
