@@ -2,6 +2,9 @@
 
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use tidings::queue::Queue;
+use tidings_local::sqs::{Place, Sqs, router};
+use tidings_local::stack;
+use tokio::net::TcpListener;
 
 /// An SQS client of the server at `endpoint`.
 #[must_use]
@@ -14,6 +17,46 @@ pub fn client(endpoint: &str) -> aws_sdk_sqs::Client {
         .retry_config(RetryConfig::disabled())
         .http_client(crate::engine::http());
     aws_sdk_sqs::Client::from_conf(config.build())
+}
+
+/// A queue of its own, served in this process.
+#[derive(Debug)]
+pub struct Served {
+    client: aws_sdk_sqs::Client,
+    url: String,
+}
+
+impl Served {
+    /// Serves a queue on a port of its own.
+    ///
+    /// # Panics
+    /// When there is no port.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (region, account) = ("us-east-1".to_owned(), "123456789012".to_owned());
+        let (name, arn) = ("served".to_owned(), format!("arn:aws:sqs:{region}:{account}:served"));
+        let queue = stack::Queue { name, arn, settings: stack::QueueSettings::default() };
+        let router = router(&Sqs::new(Place { endpoint: endpoint.clone(), region, account }, [&queue]));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { client: client(&endpoint), url: format!("{endpoint}/123456789012/served") }
+    }
+
+    /// The queue as the functions use it.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        Queue::new(self.client.clone(), &self.url)
+    }
+
+    /// The bodies of what is in it now, at most ten messages.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn bodies(&self) -> Vec<String> {
+        let request = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
+        let messages = request.visibility_timeout(0).send().await.unwrap().messages.unwrap_or_default();
+        messages.into_iter().filter_map(|message| message.body).collect()
+    }
 }
 
 /// A queue for what must not send anything: there is nothing at its address.

@@ -1,7 +1,8 @@
-//! An application's own `default` function: the toolkit's commands, and one action more.
+//! An application's own `default` function: the toolkit's commands, and two actions more.
 //!
 //! `{"action":"orders.watch","order":42,"id":1}` subscribes the client to that order's topic, so that clients need not
-//! know how topics are named. To deploy it, make this the `main.rs` of the function.
+//! know how topics are named. `{"action":"orders.cancel","order":42,"id":2}` tells all who watch it. To deploy it, make
+//! this the `main.rs` of the function.
 
 use default::{ActionError, Context, Deps, Router, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
@@ -12,21 +13,33 @@ use tidings::protocol::{ClientError, ReplyBody};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Watch {
+struct Order {
     order: u64,
 }
 
-async fn watch(context: Context, body: Watch) -> Result<ReplyBody, ActionError> {
-    if body.order == 0 {
-        return Err(ClientError::bad_request("`order` is 0; order numbers start at 1").into());
+impl Order {
+    fn topic(&self) -> Result<Topic, ActionError> {
+        if self.order == 0 {
+            return Err(ClientError::bad_request("`order` is 0; order numbers start at 1").into());
+        }
+        Topic::parse(format!("orders/{}", self.order)).map_err(ActionError::internal)
     }
-    let topic = Topic::parse(format!("orders/{}", body.order)).map_err(ActionError::internal)?;
+}
+
+async fn watch(context: Context, order: Order) -> Result<ReplyBody, ActionError> {
+    let topic = order.topic()?;
     context.subscribe(std::slice::from_ref(&topic)).await?;
     Ok(ReplyBody::AckWith(json!({"topic": topic})))
 }
 
+async fn cancel(context: Context, order: Order) -> Result<ReplyBody, ActionError> {
+    let topic = order.topic()?;
+    context.notify(json!({"to": {"topic": topic}, "type": "order.cancelled", "data": {"order": order.order}})).await?;
+    Ok(ReplyBody::Ack)
+}
+
 fn router() -> Router {
-    Router::new().on("orders.watch", watch)
+    Router::new().on("orders.watch", watch).on("orders.cancel", cancel)
 }
 
 #[tokio::main]
@@ -60,7 +73,7 @@ mod tests {
 
     async fn ask(deps: &Deps, frame: Value) -> Value {
         let event: ApiGatewayWebsocketProxyRequest = serde_json::from_value(json!({
-            "requestContext": {"connectionId": "c", "connectedAt": 1, "requestTimeEpoch": 2},
+            "requestContext": {"connectionId": "c", "messageId": "m", "connectedAt": 1, "requestTimeEpoch": 2},
             "body": frame.to_string(),
         }))
         .unwrap();
@@ -81,6 +94,31 @@ mod tests {
         assert_eq!(reply, json!({"type": "ack", "id": 1, "data": {"topic": "orders/42"}}));
         let topics = deps.registry.connection(&id).await.unwrap().unwrap().topics;
         assert_eq!(topics, [Topic::parse("orders/42").unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn who_cancels_an_order_tells_those_who_watch_it_under_an_id_of_the_frame() {
+        let queue = ::tests::queues::Served::start().await;
+        let deps = Deps { notifications: queue.queue(), ..deps().await };
+        for _ in 0..2 {
+            let reply = ask(&deps, json!({"action": "orders.cancel", "order": 42, "id": 1})).await;
+            assert_eq!(reply, json!({"type": "ack", "id": 1}));
+        }
+        let notification = json!({"id": "client-m-1", "to": {"topic": "orders/42"}, "type": "order.cancelled",
+            "dataType": "json", "data": {"order": 42}, "at": 2, "ttl": 3600});
+        let sent: Vec<Value> = queue.bodies().await.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+        assert_eq!(sent, [notification.clone(), notification], "a frame that comes twice names its notification alike");
+    }
+
+    #[tokio::test]
+    async fn an_action_whose_notification_cannot_be_queued_fails() {
+        let event = json!({
+            "requestContext": {"connectionId": "c", "messageId": "m", "connectedAt": 1, "requestTimeEpoch": 2},
+            "body": json!({"action": "orders.cancel", "order": 42}).to_string(),
+        });
+        let error = handle(&deps().await, serde_json::from_value(event).unwrap()).await.unwrap_err().to_string();
+        let start = "the action \"orders.cancel\" failed: SendMessageBatch failed in SQS: ";
+        assert!(error.starts_with(start), "{error}");
     }
 
     #[tokio::test]

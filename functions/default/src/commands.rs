@@ -22,7 +22,7 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, command: Command) -> R
         Command::Whoami => return whoami(deps, id).await,
         Command::Publish(publish) => return publish::run(deps, caller, publish).await,
         Command::Application { action, body } => {
-            let context = Context::new(id.clone(), registry.clone());
+            let context = Context::new(deps, caller);
             return answer(deps.router.run(&action, context, body).await, action);
         }
         Command::Subscribe(topics) => registry.subscribe(id, &topics).await.map(|()| log(id, &topics, "subscribed")),

@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tidings::notification::{Carrier, Notification};
 use tidings::protocol::{ClientError, ErrorCode, ReplyBody};
+use tidings::queue::Queue;
 use tidings::registry::{Registry, RegistryError};
-use tidings::{ConnectionId, Topic};
+use tidings::{ConnectionId, NotificationId, Topic};
 
-use crate::commands::refusal;
+use crate::Deps;
+use crate::commands::{Caller, refusal};
 
 type Answer = Pin<Box<dyn Future<Output = Result<ReplyBody, ActionError>> + Send>>;
 type Action = Box<dyn Fn(Context, Map<String, Value>) -> Answer + Send + Sync>;
@@ -69,11 +75,29 @@ impl From<RegistryError> for ActionError {
 pub struct Context {
     connection: ConnectionId,
     registry: Registry,
+    outbox: Arc<Outbox>,
+}
+
+/// Where an action's notifications go, and what names them.
+#[derive(Debug)]
+struct Outbox {
+    queue: Queue,
+    /// API Gateway's id of the frame.
+    message: String,
+    /// When the frame came, in milliseconds since the epoch.
+    at: i64,
+    notified: AtomicU32,
 }
 
 impl Context {
-    pub(crate) fn new(connection: ConnectionId, registry: Registry) -> Self {
-        Self { connection, registry }
+    pub(crate) fn new(deps: &Deps, caller: &Caller<'_>) -> Self {
+        let outbox = Outbox {
+            queue: deps.notifications.clone(),
+            message: caller.context.message_id.clone().unwrap_or_default(),
+            at: caller.context.request_time_epoch,
+            notified: AtomicU32::new(0),
+        };
+        Self { connection: caller.id.clone(), registry: deps.registry.clone(), outbox: Arc::new(outbox) }
     }
 
     /// The connection that asked.
@@ -102,6 +126,36 @@ impl Context {
     /// When the connection is gone or DynamoDB fails.
     pub async fn unsubscribe(&self, topics: &[Topic]) -> Result<(), ActionError> {
         Ok(self.registry.unsubscribe(&self.connection, topics).await?)
+    }
+
+    /// Notifies others, as a producer in AWS does: `notification` is an object with `to`, `data` and the other fields of
+    /// `docs/protocol.md`. Once this returns, it is on the notification queue.
+    ///
+    /// Without an `id` of its own it is called `client-<message id>-<n>`, the n-th notification of this frame. Its `at` is
+    /// when the frame came.
+    ///
+    /// ```
+    /// use default::{ActionError, Context};
+    /// use serde_json::{Value, json};
+    /// use tidings::protocol::ReplyBody;
+    ///
+    /// async fn greet(context: Context, (): ()) -> Result<ReplyBody, ActionError> {
+    ///     context.notify(json!({"to": {"topic": "lobby"}, "type": "greeting", "data": "hello"})).await?;
+    ///     Ok(ReplyBody::Ack)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When it is not a notification, which is a mistake of the action, or SQS does not take it.
+    pub async fn notify(&self, notification: Value) -> Result<(), ActionError> {
+        let Outbox { queue, message, at, notified } = self.outbox.as_ref();
+        let number = notified.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = NotificationId::parse(format!("client-{message}-{number}")).map_err(ActionError::internal)?;
+        let carrier = Carrier { id, at: *at };
+        let notification = Notification::parse(&notification.to_string(), &carrier).map_err(ActionError::internal)?;
+        // A notification that was parsed can be written.
+        let body = serde_json::to_string(&notification).unwrap_or_default();
+        queue.send(vec![body], self.connection.as_str(), Duration::ZERO).await.map_err(ActionError::internal)
     }
 }
 
