@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::crowd::{Crowd, Faults, TOPIC};
 use tests::engine::Engine;
-use tests::eventually;
 use tests::queues;
 use tests::stack::Stack;
 use tests::standin::{Behaviour, Standin};
+use tests::{eventually, now};
 use tidings::NotificationId;
 use tidings::delivery::{Delivery, Limits};
 use tidings::fanout::{FanOut, FanOutError, Queues, Segment, Shift};
@@ -48,6 +48,28 @@ async fn a_small_audience_writes_no_row() {
     let answer = crowd.stack.invoke("NotifierFunction", &to_crowd()).await;
     assert_eq!((&answer.payload["delivered"], &answer.payload["segments"]), (&json!(300), &json!(0)), "{answer:?}");
     assert!(crowd.segments().await.is_empty());
+    crowd.stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_still_in_its_handshake_is_handed_once_and_later_to_the_fan_out_queue() {
+    let crowd = Crowd::gather(20, Faults::default(), &[]).await;
+    let registry = crowd.stack.registry();
+    let young = |id: &str| Connection { connected_at: now(), ..connection(id, None, &[TOPIC]) };
+    let (slow, stuck) = (young("slow"), young("stuck"));
+    for (member, behaviour) in [(&slow, Behaviour::GoneFor(Duration::from_secs(6))), (&stuck, Behaviour::Gone)] {
+        registry.connect(member).await.unwrap();
+        crowd.standin.add(member.id.as_str(), behaviour);
+    }
+    let begin = Instant::now();
+    let answer = crowd.stack.invoke("NotifierFunction", &to_crowd()).await;
+    assert_eq!((&answer.payload["delivered"], &answer.payload["pending"]), (&json!(20), &json!(2)), "{answer:?}");
+    assert_eq!(crowd.stack.waiting("FanOutQueue").await, 1);
+    let outcome = crowd.settle(begin, PATIENCE).await;
+    assert_eq!((outcome.live, outcome.reached, outcome.duplicates), (21, 21, 0), "{outcome:?}");
+    assert!(outcome.took > Duration::from_secs(15), "the message waits in the queue: {outcome:?}");
+    assert!(registry.connection(&stuck.id).await.unwrap().is_some(), "a young connection stays");
+    assert!(crowd.stack.receive("DeadLetterQueue").await.is_empty());
     crowd.stack.stop().await;
 }
 
@@ -219,9 +241,4 @@ async fn a_member_that_never_takes_its_message_is_in_the_dead_letter_queue_by_na
     let body: Value = serde_json::from_str(letters[0].body.as_deref().unwrap()).unwrap();
     assert_eq!((&body["to"], &body["data"]), (&json!({"connection": "member000000007="}), &json!("now")), "{body}");
     crowd.stack.stop().await;
-}
-
-fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    i64::try_from(since.as_millis()).unwrap()
 }
