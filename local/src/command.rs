@@ -51,7 +51,7 @@ struct Failure(String);
 
 impl Failure {
     fn new(error: &dyn std::error::Error) -> Self {
-        Self(crate::error::chain(error))
+        Self(tidings::describe(error))
     }
 }
 

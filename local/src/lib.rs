@@ -4,7 +4,6 @@ pub mod command;
 mod destination;
 pub mod dev;
 pub mod dynamodb;
-mod error;
 pub mod event_sources;
 #[cfg(test)]
 mod fuzz;

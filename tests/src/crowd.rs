@@ -97,7 +97,7 @@ impl Crowd {
             socket: pattern.first_socket(),
             user: None,
             protocol: Protocol::TidingsV1Json,
-            connected_at: milliseconds() - 3_600_000,
+            connected_at: crate::now() - 3_600_000,
             topics: vec![Topic::parse(TOPIC).unwrap()],
             id: pattern,
         };
@@ -186,9 +186,4 @@ fn behaviour(number: u64, faults: Faults) -> Behaviour {
         dice if dice < failing + faults.hanging => Behaviour::HangsOnce,
         _ => Behaviour::Takes,
     }
-}
-
-fn milliseconds() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    i64::try_from(since.as_millis()).unwrap()
 }

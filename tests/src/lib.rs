@@ -14,6 +14,16 @@ pub mod wire;
 
 use std::time::{Duration, Instant};
 
+/// Milliseconds since the epoch.
+///
+/// # Panics
+/// When the clock is before 1970.
+#[must_use]
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
 /// Waits until `condition` gives a value, looking again every few milliseconds.
 ///
 /// # Panics

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tests::engine::{Engine, Table};
 use tests::standin::{Behaviour, Standin};
@@ -21,10 +21,7 @@ const LIMITS: Limits = Limits { pushes_per_second: 20_000.0, max_in_flight: 64 }
 /// Milliseconds since the epoch, the same for every test of a run.
 fn now() -> i64 {
     static NOW: OnceLock<i64> = OnceLock::new();
-    *NOW.get_or_init(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        i64::try_from(since.as_millis()).unwrap()
-    })
+    *NOW.get_or_init(tests::now)
 }
 
 struct Setup {

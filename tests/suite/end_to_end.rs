@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::client::Client;
-use tests::eventually;
 use tests::stack::Stack;
+use tests::{eventually, now};
 use tidings::ConnectionId;
 use tidings::protocol::Protocol;
 use tidings::registry::Connection;
@@ -80,7 +80,7 @@ async fn stale_connections_hold_nobody_up_and_are_gone_from_the_table_afterwards
             socket: id.first_socket(),
             user: None,
             protocol: Protocol::TidingsV1Json,
-            connected_at: milliseconds() - 3_600_000,
+            connected_at: now() - 3_600_000,
             topics: vec![tidings::Topic::parse("t").unwrap()],
             id,
         };
@@ -113,9 +113,4 @@ async fn where_anonymous_access_is_off_nobody_gets_in_without_an_authorizer() {
     assert_eq!(Client::offer(&format!("{}?user=mallory", stack.url()), &[]).await.unwrap_err(), 401);
     assert_eq!(stack.rows().await, []);
     stack.stop().await;
-}
-
-fn milliseconds() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    i64::try_from(since.as_millis()).unwrap()
 }

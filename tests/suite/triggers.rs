@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::client::Client;
-use tests::eventually;
 use tests::stack::{Stack, root};
+use tests::{eventually, now};
 
 fn event(name: &str) -> Value {
     let text = std::fs::read_to_string(root().join("tests/events/triggers").join(name)).unwrap();
@@ -207,9 +207,4 @@ async fn malformed_messages_are_kept_with_their_reason_and_hold_up_no_other() {
         assert_eq!(record["eventSource"], "aws:sqs");
     }
     stack.stop().await;
-}
-
-fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    i64::try_from(since.as_millis()).unwrap()
 }

@@ -179,7 +179,7 @@ impl<'a> Letters<'a> {
     async fn invoke(&self, event: &Value) -> Result<(), Failure> {
         let payload = aws_sdk_lambda::primitives::Blob::new(event.to_string());
         let call = self.lambda.invoke().function_name(&self.options.function_name).payload(payload).send().await;
-        let answer = call.map_err(|error| Failure(format!("cannot invoke: {}", crate::error::chain(&error))))?;
+        let answer = call.map_err(|error| Failure(format!("cannot invoke: {}", tidings::describe(&error))))?;
         match answer.function_error {
             None => Ok(()),
             Some(_) => Err(Failure(super::notify::function_error(
@@ -190,7 +190,7 @@ impl<'a> Letters<'a> {
 
     fn failure(&self, verb: &str, error: &dyn std::error::Error) -> Failure {
         let hint = if self.options.queue_url.is_none() { ": is `cargo dev` running?" } else { "" };
-        Failure(format!("cannot {verb} the queue {}{hint} ({})", self.url, crate::error::chain(error)))
+        Failure(format!("cannot {verb} the queue {}{hint} ({})", self.url, tidings::describe(error)))
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn on_change(plan: Plan, options: &DevOptions, host: Arc<Host>) -> Jo
                 rebuild.run(watch).await;
             }
             Err(error) => {
-                logs.warn(&format!("{error}, so restart after changes: {}", crate::error::causes(&error)));
+                logs.warn(&format!("{}; restart after changes", tidings::describe(&error)));
             }
         }
     })

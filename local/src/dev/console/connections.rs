@@ -9,11 +9,10 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
-use tidings::ConnectionId;
 use tidings::registry::{Connection, EXPIRES_AT, PK, Registry, SK};
+use tidings::{ConnectionId, describe};
 
 use super::Console;
-use crate::error::chain;
 use crate::gateway::OpenConnection;
 use crate::stack::{Stack, Table};
 
@@ -71,7 +70,7 @@ async fn registered(registry: &Registry, open: &[OpenConnection]) -> (HashMap<St
     let ids: Vec<_> = open.iter().filter_map(|open| ConnectionId::parse(open.id.as_str()).ok()).collect();
     match registry.connections(&ids).await {
         Ok(found) => (found.into_iter().map(|one| (one.id.to_string(), one)).collect(), None),
-        Err(error) => (HashMap::new(), Some(chain(&error))),
+        Err(error) => (HashMap::new(), Some(describe(&error))),
     }
 }
 

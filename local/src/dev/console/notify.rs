@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
+use tidings::describe;
 
 use super::Console;
-use crate::error::chain;
 use crate::lambda::Invocation;
 
 pub(super) async fn notify(State(console): State<Arc<Console>>, body: Bytes) -> Response {
@@ -23,7 +23,7 @@ pub(super) async fn notify(State(console): State<Arc<Console>>, body: Bytes) -> 
     }
     match console.invoker.invoke(notifier, body).await {
         Ok(invocation) => Json(answer(&invocation)).into_response(),
-        Err(error) => refuse(StatusCode::BAD_GATEWAY, chain(&error)),
+        Err(error) => refuse(StatusCode::BAD_GATEWAY, describe(&error)),
     }
 }
 
