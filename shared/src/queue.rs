@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+
+use crate::metrics::Trigger;
+
+/// The attribute that says what brought a message of ours, for the metrics alone.
+pub const TRIGGER_ATTRIBUTE: &str = "trigger";
 
 /// Longest delay of a message.
 const LONGEST_DELAY: Duration = Duration::from_secs(900);
@@ -49,13 +55,20 @@ pub struct DeadLetter<'a> {
 pub struct Queue {
     client: Client,
     url: String,
+    trigger: Option<Trigger>,
 }
 
 impl Queue {
     /// The queue at `url`.
     #[must_use]
     pub fn new(client: Client, url: impl Into<String>) -> Self {
-        Self { client, url: url.into() }
+        Self { client, url: url.into(), trigger: None }
+    }
+
+    /// Marks what is sent, so that the notifier counts it under this trigger and not as a message of any producer.
+    #[must_use]
+    pub fn marked(self, trigger: Trigger) -> Self {
+        Self { trigger: Some(trigger), ..self }
     }
 
     /// The queue's name.
@@ -68,7 +81,7 @@ impl Queue {
     #[must_use]
     pub fn sibling(&self, name: &str) -> Self {
         let base = self.url.rsplit_once('/').map_or("", |(base, _)| base);
-        Self { client: self.client.clone(), url: format!("{base}/{name}") }
+        Self { client: self.client.clone(), url: format!("{base}/{name}"), trigger: None }
     }
 
     /// Sends messages, at most ten, all of one group: a fair queue lets no group hold up another.
@@ -81,6 +94,10 @@ impl Queue {
         let group = group_id(group);
         let entries = bodies.into_iter().enumerate().map(|(index, body)| {
             let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
+            let entry = match self.trigger {
+                Some(trigger) => entry.message_attributes(TRIGGER_ATTRIBUTE, text(trigger.name())?),
+                None => entry,
+            };
             entry.message_group_id(&group).delay_seconds(delay).build()
         });
         let entries: Result<Vec<_>, _> = entries.collect();
@@ -110,8 +127,7 @@ impl Queue {
         ];
         for (name, value) in attributes {
             let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
-            let value = MessageAttributeValue::builder().data_type("String").string_value(shortened(value));
-            let value = value.build().map_err(|error| failed(operation, error.into()))?;
+            let value = text(&shortened(value)).map_err(|error| failed(operation, error.into()))?;
             request = request.message_attributes(name, value);
         }
         request.send().await.map_err(|error| failed(operation, error.into()))?;
@@ -129,6 +145,10 @@ impl Queue {
         request.send().await.map_err(|error| failed("ChangeMessageVisibility", error.into()))?;
         Ok(())
     }
+}
+
+fn text(value: &str) -> Result<MessageAttributeValue, BuildError> {
+    MessageAttributeValue::builder().data_type("String").string_value(value).build()
 }
 
 fn failed(operation: &'static str, error: aws_sdk_sqs::Error) -> QueueError {

@@ -6,6 +6,7 @@ use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxy
 use aws_lambda_events::encodings::Body;
 use aws_lambda_events::http::HeaderValue;
 use lambda_runtime::Diagnostic;
+use tidings::metrics::{Metric, Metrics};
 use tidings::registry::{MAX_TOPICS_PER_CONNECTION, Registry, RegistryError};
 
 use request::{Handshake, Refusal};
@@ -17,6 +18,8 @@ pub struct Deps {
     pub registry: Registry,
     /// Whether a client may connect without an authorizer having named it, and choose its own user with `?user=`.
     pub allow_anonymous: bool,
+    /// What counts.
+    pub metrics: Metrics,
 }
 
 /// Our own failure; the client sees status 502.
@@ -42,7 +45,7 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
         Ok(handshake) => handshake,
         Err(refusal) => {
             tracing::info!(reason = %refusal, status = refusal.status(), "refused a handshake");
-            return Ok(refuse(&refusal));
+            return Ok(refuse(deps, &refusal));
         }
     };
     let connection = &handshake.connection;
@@ -51,10 +54,11 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
         Err(RegistryError::TooManyTopics { count }) => {
             let refusal =
                 Refusal::Invalid(format!("?topic= is there {count} times; {MAX_TOPICS_PER_CONNECTION} are allowed"));
-            return Ok(refuse(&refusal));
+            return Ok(refuse(deps, &refusal));
         }
         Err(error) => return Err(Error::Registry(error)),
     }
+    deps.metrics.tally().add(Metric::ConnectionsOpened, 1);
     tracing::info!(
         connection.id = %connection.id,
         protocol = connection.protocol.name(),
@@ -73,7 +77,8 @@ fn accept(subprotocol: Option<&'static str>) -> ApiGatewayProxyResponse {
     response
 }
 
-fn refuse(refusal: &Refusal) -> ApiGatewayProxyResponse {
+fn refuse(deps: &Deps, refusal: &Refusal) -> ApiGatewayProxyResponse {
+    deps.metrics.tally().add(Metric::ConnectionsRefused, 1);
     let mut response = ApiGatewayProxyResponse::default();
     response.status_code = refusal.status();
     response.body = Some(Body::Text(refusal.to_string()));

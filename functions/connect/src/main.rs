@@ -4,6 +4,7 @@ use connect::{Deps, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use tidings::aws::Aws;
 use tidings::config;
+use tidings::metrics::Metrics;
 use tidings::registry::Registry;
 
 #[tokio::main]
@@ -14,6 +15,7 @@ async fn main() -> Result<(), Error> {
     let deps = Deps {
         registry: Registry::new(aws.dynamodb(), table),
         allow_anonymous: config::parsed("ALLOW_ANONYMOUS", false, "use true or false", |_| true)?,
+        metrics: Metrics::from_env(),
     };
     run(service_fn(|event: LambdaEvent<_>| handle(&deps, event.payload))).await
 }

@@ -58,6 +58,7 @@ mod tests {
     use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
     use serde_json::{Value, json};
     use tidings::ConnectionId;
+    use tidings::metrics::Metrics;
     use tidings::protocol::Protocol;
     use tidings::registry::{Connection, Registry};
 
@@ -68,7 +69,7 @@ mod tests {
         let sockets = Standin::start().await.client(Duration::from_secs(1));
         let notifications = ::tests::queues::nowhere();
         let registry = Registry::new(table.client(), &table.name);
-        Deps { registry, sockets, router: router(), notifications, may_publish: false }
+        Deps { registry, sockets, router: router(), notifications, may_publish: false, metrics: Metrics::default() }
     }
 
     async fn ask(deps: &Deps, frame: Value) -> Value {

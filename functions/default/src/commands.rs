@@ -1,6 +1,7 @@
 //! What each command does.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequestContext;
+use tidings::metrics::{Metric, Tally};
 use tidings::protocol::{ClientError, Command, ErrorCode, ReplyBody, Whoami};
 use tidings::registry::RegistryError;
 use tidings::{ConnectionId, Topic};
@@ -8,10 +9,11 @@ use tidings::{ConnectionId, Topic};
 use crate::router::{ActionError, Context};
 use crate::{Deps, Error, publish};
 
-/// Who sent a frame.
+/// Who sent a frame, and where it is counted.
 pub(crate) struct Caller<'a> {
     pub(crate) id: &'a ConnectionId,
     pub(crate) context: &'a ApiGatewayWebsocketProxyRequestContext,
+    pub(crate) tally: &'a Tally,
 }
 
 /// Carries out a command. What the client did wrong is an answer; what we did wrong is an error.
@@ -25,9 +27,13 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, command: Command) -> R
             let context = Context::new(deps, caller);
             return answer(deps.router.run(&action, context, body).await, action);
         }
-        Command::Subscribe(topics) => registry.subscribe(id, &topics).await.map(|()| log(id, &topics, "subscribed")),
+        Command::Subscribe(topics) => {
+            let done = registry.subscribe(id, &topics).await;
+            done.map(|()| note(caller, &topics, Metric::Subscriptions, "subscribed"))
+        }
         Command::Unsubscribe(topics) => {
-            registry.unsubscribe(id, &topics).await.map(|()| log(id, &topics, "unsubscribed"))
+            let done = registry.unsubscribe(id, &topics).await;
+            done.map(|()| note(caller, &topics, Metric::Unsubscriptions, "unsubscribed"))
         }
     };
     match done {
@@ -36,9 +42,10 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, command: Command) -> R
     }
 }
 
-fn log(id: &ConnectionId, topics: &[Topic], done: &str) {
+fn note(caller: &Caller<'_>, topics: &[Topic], metric: Metric, done: &str) {
+    caller.tally.add(metric, topics.len() as u64);
     let names: Vec<_> = topics.iter().map(Topic::as_str).collect();
-    tracing::info!(connection.id = %id, topic = names.join(" "), "{done}");
+    tracing::info!(connection.id = %caller.id, topic = names.join(" "), "{done}");
 }
 
 async fn whoami(deps: &Deps, id: &ConnectionId) -> Result<ReplyBody, Error> {

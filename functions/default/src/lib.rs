@@ -12,6 +12,7 @@ use lambda_runtime::Diagnostic;
 use tidings::aws::Aws;
 use tidings::config::{ConfigError, parsed, required};
 use tidings::delivery::{POST_DEADLINE, dismiss};
+use tidings::metrics::{Metric, Metrics, Trigger};
 use tidings::protocol::{ErrorCode, Protocol, Reply, ReplyBody};
 use tidings::queue::{Queue, QueueError};
 use tidings::registry::{Registry, RegistryError};
@@ -34,6 +35,8 @@ pub struct Deps {
     pub notifications: Queue,
     /// Whether clients may publish to topics.
     pub may_publish: bool,
+    /// What counts.
+    pub metrics: Metrics,
 }
 
 impl Deps {
@@ -52,8 +55,9 @@ impl Deps {
             registry: Registry::new(aws.dynamodb(), table),
             sockets: aws.management(&endpoint, POST_DEADLINE),
             router,
-            notifications: Queue::new(aws.sqs(), queue),
+            notifications: Queue::new(aws.sqs(), queue).marked(Trigger::Client),
             may_publish: publish == "topics",
+            metrics: Metrics::from_env(),
         })
     }
 }
@@ -100,17 +104,19 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
     let id = event.request_context.connection_id.as_deref().unwrap_or_default();
     let id = ConnectionId::parse(id).map_err(Error::Event)?;
     let frame = event.body.as_deref().unwrap_or_default();
+    let tally = deps.metrics.tally();
     // Every protocol so far writes commands and replies alike, so that a ping costs no read.
     let protocol = Protocol::default();
     let reply = match protocol.decode(frame) {
         Ok(request) => {
-            let caller = Caller { id: &id, context: &event.request_context };
+            let caller = Caller { id: &id, context: &event.request_context, tally: &tally };
             Reply { id: request.id, body: commands::run(deps, &caller, request.command).await? }
         }
         Err(bad) => Reply { id: bad.id, body: ReplyBody::Error(bad.error) },
     };
     let text = protocol.encode_reply(&reply);
     if let ReplyBody::Error(error) = &reply.body {
+        tally.add(Metric::CommandsRefused, 1);
         tracing::info!(connection.id = %id, code = ?error.code, "refused a command");
         if error.code == ErrorCode::NotConnected {
             dismiss(&deps.sockets, &id.first_socket(), &text).await;

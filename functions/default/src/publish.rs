@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 use tidings::NotificationId;
+use tidings::metrics::Metric;
 use tidings::notification::{Carrier, Origin, Target};
 use tidings::protocol::{ClientError, ErrorCode, Publish, ReplyBody};
 use tidings::registry::RegistryError;
@@ -35,6 +36,7 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, publish: Publish) -> R
     // A notification that was parsed can be written.
     let message = serde_json::to_string(&notification).unwrap_or_default();
     deps.notifications.send(vec![message], &sender, Duration::ZERO).await.map_err(Error::Queue)?;
+    caller.tally.add(Metric::PublishedByClients, 1);
     Ok(ReplyBody::Ack)
 }
 

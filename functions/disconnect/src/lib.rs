@@ -3,6 +3,7 @@
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::Diagnostic;
 use tidings::ConnectionId;
+use tidings::metrics::{Metric, Metrics};
 use tidings::registry::{Registry, RegistryError};
 
 /// What the function needs.
@@ -10,6 +11,8 @@ use tidings::registry::{Registry, RegistryError};
 pub struct Deps {
     /// Where connections are registered.
     pub registry: Registry,
+    /// What counts.
+    pub metrics: Metrics,
 }
 
 /// Our own failure; nobody sees it but the log and the metric.
@@ -42,6 +45,8 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
         }
     };
     let removed = deps.registry.disconnect(&id, &id.first_socket()).await.map_err(Error::Registry)?;
+    // A second $disconnect finds nothing, and neither does one after a push that found the client gone.
+    deps.metrics.tally().add(Metric::ConnectionsClosed, u64::from(removed.is_some()));
     tracing::info!(
         connection.id = %id,
         known = removed.is_some(),

@@ -4,6 +4,7 @@ use disconnect::{Deps, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 use tidings::aws::Aws;
 use tidings::config;
+use tidings::metrics::Metrics;
 use tidings::registry::Registry;
 
 #[tokio::main]
@@ -11,6 +12,6 @@ async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let aws = Aws::from_env()?;
     let table = config::required("TABLE_NAME", "it names the table of connections")?;
-    let deps = Deps { registry: Registry::new(aws.dynamodb(), table) };
+    let deps = Deps { registry: Registry::new(aws.dynamodb(), table), metrics: Metrics::from_env() };
     run(service_fn(|event: LambdaEvent<_>| handle(&deps, event.payload))).await
 }
