@@ -66,18 +66,19 @@ def is_wildcard(action, resource):
 
 
 def routes(template):
-    """The three routes exist, and $default answers: SAM makes no route response of its own."""
+    """The four routes exist, and those that answer can: SAM makes no route response of its own."""
     routes = of_type(template, "AWS::ApiGatewayV2::Route")
     by_key = {route["Properties"]["RouteKey"]: name for name, route in routes.items()}
-    for key in ("$connect", "$disconnect", "$default"):
+    for key in ("$connect", "$disconnect", "$default", "ping/"):
         if key not in by_key:
             yield f"the route {key} is missing"
-    default = by_key.get("$default")
-    if default and routes[default]["Properties"].get("RouteResponseSelectionExpression") != "$default":
-        yield f"{default}: RouteResponseSelectionExpression is not $default"
     responses = of_type(template, "AWS::ApiGatewayV2::RouteResponse").values()
-    if {"Ref": default} not in [response["Properties"]["RouteId"] for response in responses]:
-        yield "no AWS::ApiGatewayV2::RouteResponse belongs to the route $default"
+    answering = [response["Properties"]["RouteId"] for response in responses]
+    for name in (by_key[key] for key in ("$default", "ping/") if key in by_key):
+        if routes[name]["Properties"].get("RouteResponseSelectionExpression") != "$default":
+            yield f"{name}: RouteResponseSelectionExpression is not $default"
+        if {"Ref": name} not in answering:
+            yield f"{name}: no AWS::ApiGatewayV2::RouteResponse belongs to it"
 
 
 def table(template):

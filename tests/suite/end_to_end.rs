@@ -48,6 +48,40 @@ async fn a_notification_reaches_those_whom_it_is_for_until_they_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ping_without_an_id_is_answered_by_api_gateway_and_every_other_frame_by_the_function() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = folder.path().to_owned();
+    let stack = Stack::start_with(|options| options.record = Some(events)).await;
+    let events = || {
+        let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().contains("-default-")).count()
+    };
+    for protocol in ["tidings.v1.json", "raw"] {
+        let mut client = Client::offer(stack.url(), &[protocol]).await.unwrap();
+        let before = events();
+        for ping in [r#"{"action":"ping"}"#, r#"{ "action" : "ping", "id" : null }"#, r#"{"id":"","action":"ping"}"#] {
+            client.send(ping).await;
+            assert_eq!(client.text().await, r#"{"type":"pong"}"#, "{ping}");
+        }
+        assert_eq!(events(), before, "no function was invoked");
+        for (frame, reply) in [
+            (r#"{"action":"ping","id":4}"#, json!({"type": "pong", "id": 4})),
+            (r#"{"action":"ping","id":"/"}"#, json!({"type": "pong", "id": "/"})),
+        ] {
+            client.send(frame).await;
+            assert_eq!(client.json().await, reply);
+        }
+        for frame in [r#"{"action":"ping/"}"#, "ping", "ping/", r#"{"action":"pin","id":"g/"}"#, r#""ping/""#, "[]"] {
+            client.send(frame).await;
+            let reply = client.json().await;
+            assert_eq!(reply["type"], "error", "{frame}: {reply}");
+        }
+        assert_eq!(events(), before + 8, "each of these invoked the function");
+    }
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn users_topics_and_connections_named_together_get_it_once_each_in_their_own_protocol() {
     let stack = Stack::start(&[]).await;
     let url = |query: &str| format!("{}?{query}", stack.url());

@@ -31,6 +31,8 @@ pub(super) fn decode(frame: &str) -> Result<Request, BadFrame> {
 fn request_id(id: Option<Value>) -> Result<Option<RequestId>, ClientError> {
     match id {
         None | Some(Value::Null) => Ok(None),
+        // API Gateway cannot tell an empty id from none when it answers a ping, so nobody does.
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
         Some(Value::Number(number)) if number.is_i64() || number.is_u64() => Ok(Some(RequestId::Number(number))),
         Some(Value::String(text)) if text.len() <= 128 => Ok(Some(RequestId::Text(text))),
         Some(_) => {
@@ -287,6 +289,13 @@ mod tests {
     #[test]
     fn a_bad_command_is_answered_under_its_own_id() {
         assert_eq!(decode(r#"{"id":"x"}"#).unwrap_err().id, Some(RequestId::Text("x".to_owned())));
+    }
+
+    #[test]
+    fn an_empty_id_is_none() {
+        for frame in [r#"{"action":"ping","id":""}"#, r#"{"action":"ping","id":null}"#, r#"{"action":"ping"}"#] {
+            assert_eq!(decode(frame).unwrap().id, None, "{frame}");
+        }
     }
 
     #[test]
