@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::config::{self, ConfigError};
 use crate::ids::{ConnectionId, NotificationId};
+use crate::metrics::{Metric, Tally};
 use crate::notification::Notification;
 use crate::registry::{Member, Members, Position, Registry, RegistryError};
 use pace::Pace;
@@ -87,6 +88,8 @@ pub struct Job<'a> {
     pub deadline: Instant,
     /// Saves how far the work is.
     pub save: &'a Save,
+    /// Counts what comes of it, also where it stops half way.
+    pub tally: &'a Tally,
 }
 
 /// Saves how far a delivery is. What it is told is settled once it succeeds, and not told again.
@@ -193,7 +196,14 @@ impl Delivery {
     /// When it cannot be delivered as a whole. Connections that fail one by one are counted in the report instead.
     pub async fn deliver(&self, job: Job<'_>) -> Result<Finish, DeliveryError> {
         post::check_size(job.notification)?;
-        Run::new(self, job).finish().await
+        let (notification, tally) = (job.notification, job.tally);
+        let mut run = Run::new(self, job);
+        let finished = run.finish().await;
+        tally.report(&run.report);
+        if run.report.delivered > 0 {
+            tally.since(Metric::FanOutLag, notification.at);
+        }
+        Ok(Finish { rest: finished?, report: run.report })
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::delivery::{Delivery, DeliveryError};
+use crate::metrics::Tally;
 use crate::queue::{Queue, QueueError};
 use crate::registry::RegistryError;
 
@@ -45,6 +46,8 @@ pub struct Shift {
     pub deadline: Instant,
     /// When Lambda ends the invocation at the latest, in milliseconds since the epoch: then its leases end.
     pub lease_until: i64,
+    /// Counts what comes of it.
+    pub tally: Tally,
 }
 
 /// Why a segment was not done.

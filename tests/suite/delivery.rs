@@ -8,6 +8,7 @@ use tests::engine::{Engine, Table};
 use tests::standin::{Behaviour, Standin};
 use tidings::NotificationId;
 use tidings::delivery::{Delivery, DeliveryError, Finish, Job, Limits, Progress, Report, SaveError};
+use tidings::metrics::Metrics;
 use tidings::notification::{Carrier, Notification, Target};
 use tidings::protocol::Protocol;
 use tidings::registry::{Connection, Interval, Position, Registry};
@@ -82,6 +83,7 @@ impl Setup {
             now,
             deadline: Instant::now() + time,
             save: &save,
+            tally: &Metrics::default().tally(),
         };
         self.delivery(limits).deliver(job).await
     }

@@ -12,6 +12,7 @@ use tests::{eventually, now};
 use tidings::NotificationId;
 use tidings::delivery::{Delivery, Limits};
 use tidings::fanout::{FanOut, FanOutError, Queues, Segment, Shift};
+use tidings::metrics::Metrics;
 use tidings::notification::{Carrier, Notification};
 use tidings::registry::{Claim, Connection, SegmentKey};
 
@@ -137,7 +138,8 @@ fn segment(id: &str) -> Segment {
 
 fn shift(owner: &str, time: Duration) -> Shift {
     let lease_until = now() + i64::try_from(time.as_millis()).unwrap();
-    Shift { owner: owner.to_owned(), now: now(), deadline: tokio::time::Instant::now() + time, lease_until }
+    let (owner, deadline) = (owner.to_owned(), tokio::time::Instant::now() + time);
+    Shift { owner, now: now(), deadline, lease_until, tally: Metrics::default().tally() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

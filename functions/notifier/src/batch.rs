@@ -7,11 +7,12 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidings::NotificationId;
 use tidings::fanout::{FanOutError, Segment, Shift};
+use tidings::metrics::Metric;
 use tidings::notification::{Carrier, MAX_TTL_SECONDS, Notification};
 use tidings::queue::{DeadLetter, QueueError};
 
 use crate::trigger::{Answer, Batch, Message, Record, Unreadable};
-use crate::{Deps, Error, log, shape};
+use crate::{Deps, Error, count, log, shape};
 
 /// Records side by side. Each may have as many posts under way as a function has file descriptors for, divided by this.
 const SIDE_BY_SIDE: usize = 3;
@@ -35,7 +36,7 @@ pub(crate) async fn serve(
 ) -> Result<Value, Error> {
     for record in &unreadable {
         let reason = record.to_string();
-        bury(deps, &record.raw, &reason, record.service, None).await.map_err(Error::DeadLetter)?;
+        bury(deps, shift, &record.raw, &reason, record.service, None).await.map_err(Error::DeadLetter)?;
     }
     let failed = match batch.answer {
         Answer::Items | Answer::Whole => side_by_side(deps, &batch.records, shift).await,
@@ -82,9 +83,9 @@ async fn serve_one(deps: &Deps, record: &Record, shift: &Shift, index: usize) ->
 }
 
 async fn deliver(deps: &Deps, record: &Record, shift: &Shift) -> Result<(), Again> {
-    let segment = match segment(deps, record, shift.now) {
+    let segment = match segment(deps, record, shift) {
         Ok(segment) => segment,
-        Err(reason) => return keep(deps, record, &reason, None).await,
+        Err(reason) => return keep(deps, shift, record, &reason, None).await,
     };
     let id = segment.notification.id.clone();
     // Boxed, because the futures of a delivery nest deeper than the compiler likes to look.
@@ -93,7 +94,7 @@ async fn deliver(deps: &Deps, record: &Record, shift: &Shift) -> Result<(), Agai
             log(&report, crate::topic(&segment.notification).as_ref());
             Ok(())
         }
-        Err(error) if error.is_permanent() => keep(deps, record, &tidings::describe(&error), Some(&id)).await,
+        Err(error) if error.is_permanent() => keep(deps, shift, record, &tidings::describe(&error), Some(&id)).await,
         Err(FanOutError::Held { for_another }) => {
             Err(Again { reason: "another worker has it".to_owned(), after: Some(for_another) })
         }
@@ -102,22 +103,24 @@ async fn deliver(deps: &Deps, record: &Record, shift: &Shift) -> Result<(), Agai
 }
 
 /// What a record asks for; why it can never succeed, if it cannot.
-fn segment(deps: &Deps, record: &Record, now: i64) -> Result<Segment, String> {
+fn segment(deps: &Deps, record: &Record, shift: &Shift) -> Result<Segment, String> {
     let queues = deps.fan_out.queues();
     let queue = record.message.as_ref().map(|message| message.queue.as_str());
     if let Some(message) = record.message.as_ref().filter(|message| message.queue == queues.fan_out.name()) {
         return Segment::parse(&message.body).map_err(|error| tidings::describe(&error));
     }
     let id = NotificationId::parse(&record.id).map_err(|error| error.to_string())?;
-    let carrier = Carrier { id, at: credible(record.at, now) };
+    let carrier = Carrier { id, at: credible(record.at, shift.now) };
     // Whoever writes to the notification queue means a notification, well formed or not.
     let is_meant = queue.is_some_and(|queue| deps.notification_queue.as_deref() == Some(queue));
-    let notification = if is_meant || shape::is_notification(&record.data) {
+    let read = if is_meant || shape::is_notification(&record.data) {
         Notification::parse(record.data.get(), &carrier).map_err(|error| error.to_string())
     } else {
         deps.rules.shape(record, &carrier).map_err(|error| error.to_string())
     };
-    Ok(Segment::whole(notification?, now))
+    let notification = read?;
+    count(shift, record.trigger(), &notification);
+    Ok(Segment::whole(notification, shift.now))
 }
 
 /// The event's own time, unless no queue could have held it for so long: then it is a replay, or an example, and means now.
@@ -127,13 +130,20 @@ fn credible(at: Option<i64>, now: i64) -> i64 {
 }
 
 /// Keeps what can never succeed; it then counts as handled.
-async fn keep(deps: &Deps, record: &Record, reason: &str, id: Option<&NotificationId>) -> Result<(), Again> {
-    let kept = bury(deps, &record.raw, reason, &record.source, id).await;
+async fn keep(
+    deps: &Deps,
+    shift: &Shift,
+    record: &Record,
+    reason: &str,
+    id: Option<&NotificationId>,
+) -> Result<(), Again> {
+    let kept = bury(deps, shift, &record.raw, reason, &record.source, id).await;
     kept.map_err(|error| Again { reason: tidings::describe(&error), after: None })
 }
 
 async fn bury(
     deps: &Deps,
+    shift: &Shift,
     raw: &RawValue,
     reason: &str,
     source: &str,
@@ -141,6 +151,7 @@ async fn bury(
 ) -> Result<(), QueueError> {
     let letter = DeadLetter { body: raw.get(), reason, source, notification: id.map(NotificationId::as_str) };
     deps.fan_out.queues().dead_letters.dead_letter(letter).await?;
+    shift.tally.add(Metric::DeadLetters, 1);
     tracing::error!(source, reason, "kept a record that cannot succeed in the dead-letter queue");
     Ok(())
 }

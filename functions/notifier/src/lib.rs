@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use tidings::delivery::{DeliveryError, Report};
 use tidings::fanout::{FanOut, FanOutError, Shift};
 use tidings::ids::InvalidId;
+use tidings::metrics::{Metric, Metrics, Trigger};
 use tidings::notification::{Carrier, InvalidNotification, Notification, Target};
 use tidings::queue::QueueError;
 use tidings::{NotificationId, Topic};
@@ -30,6 +31,8 @@ pub struct Deps {
     pub rules: Rules,
     /// Name of the queue whose messages are notifications by definition.
     pub notification_queue: Option<String>,
+    /// What counts.
+    pub metrics: Metrics,
 }
 
 /// Why an event was not handled. Each kind has a stable `errorType`.
@@ -87,6 +90,7 @@ pub async fn handle(deps: &Deps, event: &RawValue, context: &Context) -> Result<
         now,
         deadline: time::deadline(left),
         lease_until: now + i64::try_from(left.as_millis()).unwrap_or(i64::MAX / 2),
+        tally: deps.metrics.tally(),
     };
     let before = deps.fan_out.delivery().registry().consumed();
     let answered = match trigger::read(event) {
@@ -124,9 +128,16 @@ async fn many(deps: &Deps, list: &[&RawValue], shift: &Shift) -> Result<Vec<Repo
 
 async fn direct(deps: &Deps, notification: Notification, shift: &Shift) -> Result<Report, Error> {
     let topic = topic(&notification);
+    count(shift, Trigger::Direct, &notification);
     let report = Box::pin(deps.fan_out.direct(notification, shift)).await?;
     log(&report, topic.as_ref());
     Ok(report)
+}
+
+/// Counts a notification that the notifier takes up.
+fn count(shift: &Shift, trigger: Trigger, notification: &Notification) {
+    shift.tally.add(trigger.metric(), 1);
+    shift.tally.since(Metric::PickUpLag, notification.at);
 }
 
 /// The first topic that a notification is for.

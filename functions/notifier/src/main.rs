@@ -7,6 +7,7 @@ use tidings::aws::Aws;
 use tidings::config::{optional, required};
 use tidings::delivery::{Delivery, Limits, POST_DEADLINE};
 use tidings::fanout::{FanOut, Queues};
+use tidings::metrics::Metrics;
 use tidings::queue::Queue;
 use tidings::registry::Registry;
 
@@ -22,6 +23,7 @@ async fn main() -> Result<(), Error> {
     let notification_queue =
         optional("NOTIFICATION_QUEUE_URL").and_then(|url| Some(url.rsplit('/').next()?.to_owned()));
     let rules = Rules::parse(optional("RULES").as_deref().unwrap_or("[]"))?;
-    let deps = &Deps { fan_out: FanOut::new(delivery, queues), rules, notification_queue };
+    let deps =
+        &Deps { fan_out: FanOut::new(delivery, queues), rules, notification_queue, metrics: Metrics::from_env() };
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| handle(deps, &event.payload, &event.context).await)).await
 }

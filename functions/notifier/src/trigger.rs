@@ -11,6 +11,7 @@ mod topic;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tidings::metrics::Trigger;
 
 /// An event, taken apart.
 #[derive(Debug)]
@@ -69,6 +70,17 @@ pub(crate) struct Message {
     pub(crate) receipt: String,
     pub(crate) receives: u32,
     pub(crate) body: String,
+    /// What one of our own functions says that it was brought by.
+    pub(crate) trigger: Option<Trigger>,
+}
+
+impl Record {
+    /// What it is counted under.
+    pub(crate) fn trigger(&self) -> Trigger {
+        let marked = self.message.as_ref().and_then(|message| message.trigger);
+        // Every source names its service second.
+        marked.or_else(|| Trigger::of_name(self.source.split('/').nth(1)?)).unwrap_or(Trigger::Direct)
+    }
 }
 
 /// Why a record could not be read. It goes to the dead-letter queue.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::post::{Messages, Outcome, post};
 use super::track::Track;
 use super::window::Window;
-use super::{Delivery, DeliveryError, Failed, Finish, Job, Progress, Report, SaveError};
+use super::{Delivery, DeliveryError, Failed, Job, Progress, Report, SaveError};
 use crate::notification::Notification;
 use crate::registry::{Member, Members, Position, RegistryError};
 
@@ -60,7 +60,7 @@ pub(super) struct Run<'a> {
     now: i64,
     deadline: Instant,
     messages: Messages<'a>,
-    report: Report,
+    pub(super) report: Report,
     window: Window,
     /// The next members, on their way from the registry; `None` at the end of the audience.
     reading: Option<Later<Page>>,
@@ -116,7 +116,8 @@ impl<'a> Run<'a> {
     }
 
     /// Runs until everybody is settled, or the time is up.
-    pub(super) async fn finish(mut self) -> Result<Finish, DeliveryError> {
+    /// Where to go on, in the second case.
+    pub(super) async fn finish(&mut self) -> Result<Option<Position>, DeliveryError> {
         while !self.is_done() {
             self.read_on();
             let pace = self.start_posts();
@@ -133,11 +134,11 @@ impl<'a> Run<'a> {
             }
         }
         self.tell(None).await?;
-        Ok(Finish { report: self.report, rest: None })
+        Ok(None)
     }
 
     /// The time is up: waits shortly for the posts that are under way, and says where to go on.
-    async fn leave(mut self) -> Result<Finish, DeliveryError> {
+    async fn leave(&mut self) -> Result<Option<Position>, DeliveryError> {
         let end = Instant::now() + DRAIN;
         loop {
             tokio::select! {
@@ -153,7 +154,7 @@ impl<'a> Run<'a> {
         }
         let (position, _) = self.track.position();
         self.tell(self.job.resumable.then(|| position.clone())).await?;
-        Ok(Finish { report: self.report, rest: Some(position) })
+        Ok(Some(position))
     }
 
     /// Saves what there is to tell, and waits for it.

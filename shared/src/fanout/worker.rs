@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::segment::plan;
 use super::{FanOut, FanOutError, Queues, Segment, Shift};
 use crate::delivery::{Failed, Job, Progress, Report, SaveError};
+use crate::metrics::{Metric, Tally};
 use crate::notification::{Notification, Target};
 use crate::queue::DeadLetter;
 use crate::registry::{Claim, Interval, Lease, Member, Members, Position};
@@ -47,13 +48,13 @@ impl FanOut {
     /// When it can neither be delivered nor handed on.
     pub async fn direct(&self, notification: Notification, shift: &Shift) -> Result<Report, FanOutError> {
         if notification.is_expired(shift.now) {
-            return Ok(Report { expired: 1, ..Report::new(&notification.id) });
+            return Ok(shift.counted(Report { expired: 1, ..Report::new(&notification.id) }));
         }
         let segment = Segment::whole(notification, shift.now);
         let look = self.look(&segment, &Position::default(), shift).await?;
         if look.plan(&segment.interval, self.budget(shift)).is_some() {
             self.hand_on(vec![segment.clone()], Duration::ZERO).await?;
-            return Ok(Report { segments: 1, ..Report::new(&segment.notification.id) });
+            return Ok(shift.counted(Report { segments: 1, ..Report::new(&segment.notification.id) }));
         }
         let finish = self.push(&segment, look, Position::default(), None, shift).await?;
         let mut report = finish.report;
@@ -61,6 +62,7 @@ impl FanOut {
             let parts = rest_of(&segment, &rest);
             report.segments = parts.len() as u64;
             self.hand_on(parts, Duration::ZERO).await?;
+            shift.tally.add(Metric::Segments, report.segments);
         }
         Ok(report)
     }
@@ -73,7 +75,7 @@ impl FanOut {
     pub async fn work(&self, segment: &Segment, shift: &Shift) -> Result<Report, FanOutError> {
         let id = &segment.notification.id;
         if segment.notification.is_expired(shift.now) {
-            return Ok(Report { expired: 1, ..Report::new(id) });
+            return Ok(shift.counted(Report { expired: 1, ..Report::new(id) }));
         }
         let age = shift.now - segment.since;
         if segment.hops > MAX_HOPS || age > MAX_AGE_MS {
@@ -107,7 +109,7 @@ impl FanOut {
         shift: &Shift,
     ) -> Result<Report, FanOutError> {
         if !plan.is_empty() {
-            return self.send_parts(segment, lease, plan).await;
+            return self.send_parts(segment, lease, plan, shift).await;
         }
         let position = if position.cursor.is_some() { position } else { segment.beginning() };
         let look = self.look(segment, &position, shift).await?;
@@ -115,7 +117,7 @@ impl FanOut {
             && let Some(parts) = look.plan(&segment.interval, self.budget(shift))
         {
             lease.split(&parts).await?;
-            return self.send_parts(segment, lease, parts).await;
+            return self.send_parts(segment, lease, parts, shift).await;
         }
         let finish = self.push(segment, look, position, Some(lease), shift).await?;
         let mut report = finish.report;
@@ -127,18 +129,26 @@ impl FanOut {
                 let again = Segment { hops: segment.hops + 1, ..segment.clone() };
                 self.hand_on(vec![again], Duration::ZERO).await?;
                 report.segments = 1;
+                shift.tally.add(Metric::Segments, report.segments);
             }
         }
         Ok(report)
     }
 
     /// Sends the parts of a plan that is written down. Sending them again does no harm: each has a row of its own.
-    async fn send_parts(&self, segment: &Segment, lease: &Lease, plan: Vec<Interval>) -> Result<Report, FanOutError> {
+    async fn send_parts(
+        &self,
+        segment: &Segment,
+        lease: &Lease,
+        plan: Vec<Interval>,
+        shift: &Shift,
+    ) -> Result<Report, FanOutError> {
         let parts = segment.parts(plan);
         let segments = parts.len() as u64;
         self.hand_on(parts, Duration::ZERO).await?;
+        let report = shift.counted(Report { segments, ..Report::new(&segment.notification.id) });
         lease.finish().await?;
-        Ok(Report { segments, ..Report::new(&segment.notification.id) })
+        Ok(report)
     }
 
     async fn hand_on(&self, segments: Vec<Segment>, delay: Duration) -> Result<(), FanOutError> {
@@ -170,7 +180,9 @@ impl FanOut {
         lease: Option<&Lease>,
         shift: &Shift,
     ) -> Result<crate::delivery::Finish, FanOutError> {
-        let ledger = Arc::new(Ledger { queues: self.queues.clone(), segment: segment.clone(), lease: lease.cloned() });
+        let (queues, lease, tally) = (self.queues.clone(), lease.cloned(), shift.tally.clone());
+        let resumable = lease.is_some();
+        let ledger = Arc::new(Ledger { queues, segment: segment.clone(), lease, tally });
         let save = move |progress: Progress| -> std::pin::Pin<Box<dyn Future<Output = Result<(), SaveError>> + Send>> {
             let ledger = Arc::clone(&ledger);
             Box::pin(async move { ledger.save(progress).await.map_err(Into::into) })
@@ -180,12 +192,21 @@ impl FanOut {
             members: look.members,
             first: look.first,
             position,
-            resumable: lease.is_some(),
+            resumable,
             now: shift.now,
             deadline: shift.deadline,
             save: &save,
+            tally: &shift.tally,
         };
         Ok(self.delivery.deliver(job).await?)
+    }
+}
+
+impl Shift {
+    /// Counts the report of work in which nobody was pushed to; deliveries count their own.
+    fn counted(&self, report: Report) -> Report {
+        self.tally.report(&report);
+        report
     }
 }
 
@@ -215,6 +236,7 @@ struct Ledger {
     queues: Queues,
     segment: Segment,
     lease: Option<Lease>,
+    tally: Tally,
 }
 
 impl Ledger {
@@ -240,7 +262,9 @@ impl Ledger {
         let reason = format!("{} connections did not get it: {first}", failed.len());
         let id = notification.id.as_str();
         let letter = DeadLetter { body: &body, reason: &reason, source: "tidings/delivery", notification: Some(id) };
-        Ok(self.queues.dead_letters.dead_letter(letter).await?)
+        self.queues.dead_letters.dead_letter(letter).await?;
+        self.tally.add(Metric::DeadLetters, 1);
+        Ok(())
     }
 
     async fn put_off(&self, pending: &[String]) -> Result<(), FanOutError> {

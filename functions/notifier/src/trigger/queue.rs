@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tidings::metrics::Trigger;
 
 use super::{Message, Read, Record, json_or_text, last_of_arn, parse, topic};
 
@@ -13,6 +14,8 @@ struct SqsRecord {
     body: String,
     #[serde(default)]
     attributes: Attributes,
+    #[serde(default)]
+    message_attributes: Marks,
     #[serde(rename = "eventSourceARN")]
     arn: String,
 }
@@ -22,6 +25,18 @@ struct SqsRecord {
 struct Attributes {
     sent_timestamp: Option<String>,
     approximate_receive_count: Option<String>,
+}
+
+/// The one attribute of a message that matters here: what one of our own functions marked it with.
+#[derive(Deserialize, Default)]
+struct Marks {
+    trigger: Option<Mark>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mark {
+    string_value: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +68,8 @@ pub(super) fn read(record: &RawValue) -> Read {
     };
     let receives = number(sqs.attributes.approximate_receive_count.as_ref()).unwrap_or(1);
     let receives = u32::try_from(receives).unwrap_or(u32::MAX);
+    let trigger = sqs.message_attributes.trigger.and_then(|mark| Trigger::of_name(&mark.string_value?));
     read.item = sqs.message_id;
-    read.message = Some(Message { queue, receipt: sqs.receipt_handle, receives, body: sqs.body });
+    read.message = Some(Message { queue, receipt: sqs.receipt_handle, receives, body: sqs.body, trigger });
     Ok(read)
 }
