@@ -17,6 +17,10 @@ INFRA = Path(__file__).resolve().parent
 # Writing logs is all that it allows, and every function needs that.
 LOGS = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 
+# SAM adds it where a function names `Tracing`. It allows to write traces and to read how many are wanted, and X-Ray knows
+# no resource to name. Each partition has it under one of two names.
+XRAY = re.compile(r"arn:[a-z-]+:iam::aws:policy/(AWSXrayWriteOnlyAccess|AWSXRayDaemonWriteAccess)$")
+
 # API Gateway checks the action against the route; no policy can name a single connection.
 WILDCARD_RESOURCES = {"execute-api:ManageConnections": re.compile(r"/(POST|DELETE)/@connections/\*$")}
 
@@ -39,10 +43,10 @@ def text_of(resource):
 
 
 def roles(template):
-    """Each role allows single actions on single resources, and has no managed policy but the one for logs."""
+    """Each role allows single actions on single resources, and has no managed policy but those for logs and traces."""
     for name, role in of_type(template, "AWS::IAM::Role").items():
         for policy in role["Properties"].get("ManagedPolicyArns", []):
-            if policy != LOGS:
+            if policy != LOGS and not XRAY.match(policy):
                 yield f"{name}: the managed policy {policy} allows more than single actions"
         for policy in role["Properties"].get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
@@ -112,9 +116,45 @@ def concurrency(template):
             yield f"NotifierFunction: {variable} is {told}, but {mapping} runs {runs} at once"
 
 
+def watched(template):
+    """Every function has an alarm for its errors and one for its throttles, in the nested stack."""
+    operations = yaml_parse((INFRA / "operations.yaml").read_text(encoding="utf-8"))
+    alarms = [alarm["Properties"] for alarm in of_type(operations, "AWS::CloudWatch::Alarm").values()]
+    watches = {
+        (alarm.get("MetricName"), dimension["Value"].get("Ref"))
+        for alarm in alarms
+        for dimension in alarm.get("Dimensions", [])
+        if dimension["Name"] == "FunctionName"
+    }
+    given = template["Resources"]["OperationsStack"]["Properties"]["Parameters"]
+    parameters = {value["Ref"]: name for name, value in given.items() if "Ref" in as_reference(value)}
+    for function in of_type(template, "AWS::Lambda::Function"):
+        for metric in ("Errors", "Throttles"):
+            if (metric, parameters.get(function)) not in watches:
+                yield f"infra/operations.yaml: no alarm watches the {metric} of {function}"
+
+
+def as_reference(value):
+    return value if isinstance(value, dict) else {}
+
+
+def retention(template):
+    """Every function logs into a group of the template, and every group forgets."""
+    groups = of_type(template, "AWS::Logs::LogGroup")
+    for name, function in of_type(template, "AWS::Lambda::Function").items():
+        if function["Properties"]["LoggingConfig"]["LogGroup"].get("Ref") not in groups:
+            yield f"{name}: its log group is not in the template, so its logs are kept forever"
+    for name, group in groups.items():
+        if "RetentionInDays" not in group["Properties"]:
+            yield f"{name}: its logs are kept forever"
+
+
+CHECKS = (roles, routes, table, local_variables, concurrency, watched, retention)
+
+
 def main():
     template = yaml_parse(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    findings = [finding for check in (roles, routes, table, local_variables, concurrency) for finding in check(template)]
+    findings = [finding for check in CHECKS for finding in check(template)]
     sys.stdout.writelines(f"{finding}\n" for finding in findings)
     sys.exit(1 if findings else 0)
 

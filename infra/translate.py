@@ -33,9 +33,12 @@ def translate(path):
     template = yaml_parse(path.read_text(encoding="utf-8"))
     parameters = {name: spec["Default"] for name, spec in template.get("Parameters", {}).items() if "Default" in spec}
     for resource in template["Resources"].values():
-        # SAM wants code that is in S3 already. `sam package` puts it there; where does not matter here.
+        # SAM wants code and nested templates that are in S3 already. `sam package` puts them there; where does not
+        # matter here.
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://bucket/key"
+        if resource["Type"] == "AWS::CloudFormation::Stack":
+            resource["Properties"]["TemplateURL"] = "https://bucket.s3.amazonaws.com/key"
     return transform(template, parameters, ManagedPolicies())
 
 
