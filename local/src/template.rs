@@ -152,6 +152,14 @@ fn stack(root: &Node, folder: &Path, context: Context<'_>) -> Result<Stack, Faul
     Ok(Stack { apis, functions, tables, queues, event_sources, dev_parameters, notes })
 }
 
+/// A template's text as JSON, with YAML's short tags written out (`!Ref a` as `{"Ref": "a"}`) and nothing evaluated.
+///
+/// # Errors
+/// When the text is neither YAML nor JSON.
+pub fn to_json(text: &str) -> Result<serde_json::Value, TemplateError> {
+    Ok(node::parse(text)?.to_json())
+}
+
 /// Macros run in CloudFormation only.
 fn transform_notes(root: &Node) -> Vec<Note> {
     let Some(transform) = root.get("Transform") else { return Vec::new() };

@@ -169,6 +169,7 @@ impl Stack {
     pub async fn receive(&self, queue: &str) -> Vec<aws_sdk_sqs::types::Message> {
         let request = self.sqs().receive_message().queue_url(self.queue_url(queue)).max_number_of_messages(10);
         let request = request.message_attribute_names("All").visibility_timeout(0);
+        let request = request.message_system_attribute_names(aws_sdk_sqs::types::MessageSystemAttributeName::All);
         request.send().await.unwrap().messages.unwrap_or_default()
     }
 

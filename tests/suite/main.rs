@@ -12,6 +12,7 @@ mod end_to_end;
 mod events;
 mod fanout;
 mod garbage;
+mod metrics;
 mod recording;
 mod registry;
 mod scale;

@@ -59,6 +59,9 @@ impl Level {
 
 /// `INFO  connect  connected connection.id=…` from a JSON line; other lines keep their text behind the name.
 pub(super) fn function_text(function: &str, line: &str) -> String {
+    if let Some(metrics) = metrics(line) {
+        return format!("      {BOLD}{function}{BOLD:#}  {DIM}{metrics}{DIM:#}");
+    }
     let Some(object) = object(line) else {
         return format!("      {BOLD}{function}{BOLD:#}  {line}");
     };
@@ -78,6 +81,23 @@ pub(super) fn function_text(function: &str, line: &str) -> String {
         }
     }
     text
+}
+
+/// `counted Delivered=3 FanOutLag=[12,7]` from a line in CloudWatch's embedded metric format: what its definitions name,
+/// without the definitions.
+fn metrics(line: &str) -> Option<String> {
+    if !line.starts_with('{') || !line.contains("CloudWatchMetrics") {
+        return None;
+    }
+    let object: Map<String, Value> = serde_json::from_str(line).ok()?;
+    let directives = object.get("_aws")?.get("CloudWatchMetrics")?.as_array()?;
+    let defined = directives.iter().filter_map(|directive| directive.get("Metrics")?.as_array()).flatten();
+    let names = defined.filter_map(|metric| metric.get("Name")?.as_str());
+    let mut text = "counted".to_owned();
+    for (name, value) in names.filter_map(|name| Some((name, object.get(name)?))) {
+        let _ = write!(text, " {name}={value}");
+    }
+    Some(text)
 }
 
 /// The function's own JSON with a `function` field, or an object around its text.
@@ -116,13 +136,14 @@ fn stamped() -> Map<String, Value> {
     Map::from_iter([("timestamp".to_owned(), json!(now))])
 }
 
-/// The line as an object that has a level or a message, which is what loggers write.
+/// The line as an object that has a level, a message or metrics, which is what loggers write.
 fn object(line: &str) -> Option<Map<String, Value>> {
     if !line.starts_with('{') {
         return None;
     }
     let object: Map<String, Value> = serde_json::from_str(line).ok()?;
-    (object.contains_key("level") || message(&object).is_some()).then_some(object)
+    let is_log = object.contains_key("level") || object.contains_key("_aws") || message(&object).is_some();
+    is_log.then_some(object)
 }
 
 fn message(object: &Map<String, Value>) -> Option<&Value> {
@@ -162,6 +183,23 @@ mod tests {
     fn a_flat_line_becomes_the_same() {
         let line = r#"{"level":"WARN","message":"slow","attempts":3,"target":"notifier"}"#;
         assert_eq!(bare(&function_text("notifier", line)), "WARN  notifier  slow attempts=3");
+    }
+
+    #[test]
+    fn metrics_are_shown_in_short_and_passed_on_as_they_are() {
+        let line = r#"{"Delivered":3,"FanOutLag":[12,7],"Stack":"s","_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stack"]],"Metrics":[{"Name":"Delivered","Unit":"Count"},{"Name":"FanOutLag"},{"Name":"Absent"}],"Namespace":"N"}],"Timestamp":1},"level":"INFO","timestamp":"t"}"#;
+        assert_eq!(bare(&function_text("notifier", line)), "      notifier  counted Delivered=3 FanOutLag=[12,7]");
+        let mut passed: Value = serde_json::from_str(&function_json("notifier", line)).unwrap();
+        assert_eq!(passed["function"].take(), "notifier");
+        passed.as_object_mut().unwrap().remove("function");
+        assert_eq!(passed, serde_json::from_str::<Value>(line).unwrap());
+        // Without a level too, which other libraries leave out.
+        let bare_line = r#"{"_aws":{"CloudWatchMetrics":[{"Metrics":[{"Name":"A"}]}]},"A":1}"#;
+        assert_eq!(bare(&function_text("f", bare_line)), "      f  counted A=1");
+        assert_eq!(serde_json::from_str::<Value>(&function_json("f", bare_line)).unwrap()["A"], 1);
+        for other in [r#"{"_aws":{"CloudWatchMetrics":1}}"#, r#"{"message":"CloudWatchMetrics"}"#] {
+            assert!(!bare(&function_text("f", other)).contains("counted"), "{other}");
+        }
     }
 
     #[test]
