@@ -139,6 +139,7 @@ fn stack(root: &Node, folder: &Path, context: Context<'_>) -> Result<Stack, Faul
     let parameters = parameters::resolve(root, context.parameters, &mut notes)?;
     let resources = resources::collect(root, &mut notes)?;
     let scope = Scope::new(root, parameters.values, resources, context.sqs);
+    notes.extend(resources::notes(&scope));
     let mut functions = functions::read(&scope, folder, &mut notes)?;
     functions::read_asynchronous(&scope, &mut functions, &mut notes)?;
     let tables = tables::read(&scope)?;

@@ -13,6 +13,7 @@ mod events;
 mod fanout;
 mod garbage;
 mod metrics;
+mod operations;
 mod recording;
 mod registry;
 mod scale;

@@ -37,6 +37,7 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, publish: Publish) -> R
     let message = serde_json::to_string(&notification).unwrap_or_default();
     deps.notifications.send(vec![message], &sender, Duration::ZERO).await.map_err(Error::Queue)?;
     caller.tally.add(Metric::PublishedByClients, 1);
+    tracing::info!(connection.id = %caller.id, notification.id = %notification.id, "published");
     Ok(ReplyBody::Ack)
 }
 

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 
 use super::{
     Fault,
+    evaluate::Scope,
     node::{Map, Node, Value},
     sam,
 };
@@ -56,7 +57,10 @@ pub(super) fn collect(root: &Node, notes: &mut Vec<Note>) -> Result<Resources, F
             continue;
         }
         let resource = resource(logical_id, node, root.get("Globals"))?;
-        notes.extend(note_of(logical_id, &resource));
+        if resource.properties.get("Fn::Transform").is_some() {
+            let text = format!("`{logical_id}`: `Fn::Transform` is not followed locally");
+            notes.push(Note { line: resource.line, text });
+        }
         sam::expand(logical_id, resource, &mut resources)?;
     }
     Ok(resources)
@@ -121,13 +125,23 @@ fn merge(global: &Rc<Node>, local: &Rc<Node>) -> Rc<Node> {
 }
 
 /// What to say of a resource that the user may miss. Most resources are needed only in AWS, and nothing is said.
+/// What is not emulated, of the resources that the parameters leave in the stack.
+pub(super) fn notes(scope: &Scope) -> Vec<Note> {
+    let is_there = |resource: &Resource| {
+        let condition = resource.condition.as_ref();
+        // A condition that cannot be evaluated is somebody else's error; a note too many does no harm.
+        condition.is_none_or(|name| scope.condition(name, resource.line).unwrap_or(true))
+    };
+    let present = scope.resources.iter().filter(|(_, resource)| is_there(resource));
+    present.filter_map(|(logical_id, resource)| note_of(logical_id, resource)).collect()
+}
+
 fn note_of(logical_id: &str, resource: &Resource) -> Option<Note> {
     let text = match resource.kind.as_str() {
         "AWS::Serverless::Application" | "AWS::CloudFormation::Stack" => "nested stacks are not read locally",
         "AWS::Serverless::Api" | "AWS::ApiGateway::RestApi" => "REST APIs are not emulated",
         "AWS::Serverless::HttpApi" => "HTTP APIs are not emulated",
         "AWS::ApiGatewayV2::Api" if !resource.is_websocket_api() => "HTTP APIs are not emulated",
-        _ if resource.properties.get("Fn::Transform").is_some() => "`Fn::Transform` is not followed locally",
         _ => return None,
     };
     Some(Note { line: resource.line, text: format!("`{logical_id}`: {text}") })

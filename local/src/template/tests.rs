@@ -247,7 +247,9 @@ fn what_does_not_run_locally_is_noted() {
     let text = format!(
         "Transform: [AWS::Serverless-2016-10-31, My::Macro]\nResources:{API}  Function: {{Type: AWS::Serverless::Function}}\n  \
          Nested: {{Type: AWS::CloudFormation::Stack}}\n  Rest: {{Type: AWS::Serverless::Api}}\n  \
-         Fn::Transform: {{Name: AWS::Include}}\n"
+         Fn::Transform: {{Name: AWS::Include}}\n  \
+         Absent: {{Type: AWS::CloudFormation::Stack, Condition: Never}}\n\
+         Conditions: {{Never: !Equals [a, b]}}\n"
     );
     assert_eq!(
         notes(&read_it(&text)),
