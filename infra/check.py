@@ -142,7 +142,8 @@ def retention(template):
     """Every function logs into a group of the template, and every group forgets."""
     groups = of_type(template, "AWS::Logs::LogGroup")
     for name, function in of_type(template, "AWS::Lambda::Function").items():
-        if function["Properties"]["LoggingConfig"]["LogGroup"].get("Ref") not in groups:
+        group = function["Properties"].get("LoggingConfig", {}).get("LogGroup")
+        if as_reference(group).get("Ref") not in groups:
             yield f"{name}: its log group is not in the template, so its logs are kept forever"
     for name, group in groups.items():
         if "RetentionInDays" not in group["Properties"]:
