@@ -138,6 +138,13 @@ def as_reference(value):
     return value if isinstance(value, dict) else {}
 
 
+def traced(template):
+    """`Tracing` decides for every function."""
+    for name, function in of_type(template, "AWS::Lambda::Function").items():
+        if function["Properties"].get("TracingConfig") != {"Mode": {"Ref": "Tracing"}}:
+            yield f"{name}: the parameter Tracing does not decide whether it is traced"
+
+
 def retention(template):
     """Every function logs into a group of the template, and every group forgets."""
     groups = of_type(template, "AWS::Logs::LogGroup")
@@ -150,7 +157,7 @@ def retention(template):
             yield f"{name}: its logs are kept forever"
 
 
-CHECKS = (roles, routes, table, local_variables, concurrency, watched, retention)
+CHECKS = (roles, routes, table, local_variables, concurrency, watched, traced, retention)
 
 
 def main():

@@ -142,8 +142,12 @@ async fn a_dead_letter_is_counted_and_carries_the_trace_of_the_invocation_that_s
     .await;
     let trace = aws_sdk_sqs::types::MessageSystemAttributeName::AwsTraceHeader;
     let trace = letter.attributes.unwrap_or_default().remove(&trace);
-    assert!(trace.as_ref().is_some_and(|trace| trace.starts_with("Root=1-")), "{trace:?}");
+    let trace = trace.unwrap();
+    assert!(trace.starts_with("Root=1-"), "{trace}");
     until(&stack, &[(Metric::DeadLetters, 1)]).await;
+    let log = stack.log();
+    let line = log.lines().find(|line| line.contains("kept a record that cannot succeed")).unwrap();
+    assert!(line.contains(&trace), "{trace} is not the trace of {line}");
     stack.stop().await;
 }
 

@@ -14,8 +14,7 @@ struct SqsRecord {
     body: String,
     #[serde(default)]
     attributes: Attributes,
-    #[serde(default)]
-    message_attributes: Marks,
+    message_attributes: Option<Marks>,
     #[serde(rename = "eventSourceARN")]
     arn: String,
 }
@@ -28,7 +27,7 @@ struct Attributes {
 }
 
 /// The one attribute of a message that matters here: what one of our own functions marked it with.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 struct Marks {
     trigger: Option<Mark>,
 }
@@ -68,7 +67,8 @@ pub(super) fn read(record: &RawValue) -> Read {
     };
     let receives = number(sqs.attributes.approximate_receive_count.as_ref()).unwrap_or(1);
     let receives = u32::try_from(receives).unwrap_or(u32::MAX);
-    let trigger = sqs.message_attributes.trigger.and_then(|mark| Trigger::of_name(&mark.string_value?));
+    let mark = sqs.message_attributes.and_then(|marks| marks.trigger?.string_value);
+    let trigger = mark.and_then(|name| Trigger::of_name(&name));
     read.item = sqs.message_id;
     read.message = Some(Message { queue, receipt: sqs.receipt_handle, receives, body: sqs.body, trigger });
     Ok(read)
