@@ -102,6 +102,13 @@ def local_variables(template):
         yield f"infra/local-env.json: no function of the template has the variable {name}"
 
 
+def parameters(template):
+    """Whoever deploys is told at once what is wrong, and not by a half-made stack."""
+    for name, spec in template["Parameters"].items():
+        if spec["Type"] == "String" and not {"AllowedPattern", "AllowedValues"} & spec.keys():
+            yield f"{name}: a parameter of type String needs AllowedPattern or AllowedValues"
+
+
 def concurrency(template):
     """The notifier divides its rate by what its two mappings really run at once."""
     variables = template["Resources"]["NotifierFunction"]["Properties"]["Environment"]["Variables"]
@@ -114,7 +121,7 @@ def concurrency(template):
 
 def main():
     template = yaml_parse(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    findings = [finding for check in (roles, routes, table, local_variables, concurrency) for finding in check(template)]
+    findings = [finding for check in (roles, routes, table, local_variables, parameters, concurrency) for finding in check(template)]
     sys.stdout.writelines(f"{finding}\n" for finding in findings)
     sys.exit(1 if findings else 0)
 

@@ -15,4 +15,5 @@ mod garbage;
 mod recording;
 mod registry;
 mod scale;
+mod template;
 mod triggers;
