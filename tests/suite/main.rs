@@ -14,6 +14,7 @@ mod fanout;
 mod garbage;
 mod recording;
 mod registry;
+mod roles;
 mod scale;
 mod template;
 mod triggers;

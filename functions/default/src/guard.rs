@@ -297,10 +297,8 @@ mod tests {
     #[test]
     fn publishing_has_a_rate_of_its_own_and_closes_nobody() {
         let guard = guard();
-        let published: Vec<_> = [0, 0, 0, 100, 900, 1_000, 1_000]
-            .into_iter()
-            .map(|time| guard.publish(&id(0), T + time).is_ok())
-            .collect();
+        let published: Vec<_> =
+            [0, 0, 0, 100, 900, 1_000, 1_000].into_iter().map(|time| guard.publish(&id(0), T + time).is_ok()).collect();
         assert_eq!(published, [true, true, false, false, false, true, false]);
         assert_eq!(verdicts(&guard, [1_000]), "p");
         assert!(guard.publish(&id(1), T).is_ok(), "each connection counts for itself");
