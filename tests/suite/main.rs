@@ -7,6 +7,7 @@ mod bad_input;
 #[path = "../conformance/suite.rs"]
 mod conformance;
 mod console;
+mod cost;
 mod delivery;
 mod end_to_end;
 mod events;
