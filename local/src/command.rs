@@ -5,6 +5,7 @@
 mod account;
 mod dead_letters;
 mod dev;
+mod doctor;
 mod listen;
 mod notify;
 
@@ -33,6 +34,7 @@ Examples:
   tidings dev                                                  run the stack of ./template.yaml
   tidings listen --topic orders/42                             print what is sent to a topic
   tidings notify --topic orders/42 '{\"status\":\"shipped\"}'      send something to it
+  tidings doctor                                               say what this machine lacks
 
 `tidings COMMAND --help` explains a command and shows more examples.";
 
@@ -42,6 +44,7 @@ enum Command {
     Listen(listen::Arguments),
     Notify(notify::Arguments),
     DeadLetters(dead_letters::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 /// A failed command: what went wrong, in one line.
@@ -84,6 +87,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Listen(arguments) => listen::run(arguments).await,
             Command::Notify(arguments) => notify::run(arguments).await,
             Command::DeadLetters(arguments) => dead_letters::run(arguments).await,
+            Command::Doctor(arguments) => doctor::run(arguments).await,
         }
     })
 }

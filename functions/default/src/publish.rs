@@ -18,6 +18,9 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, publish: Publish) -> R
     if !matches!(publish.target, Target::Topic(_)) {
         return Ok(forbidden("clients may publish to topics only; name a `topic`"));
     }
+    if let Err(error) = deps.guard.publish(caller.id, caller.context.request_time_epoch) {
+        return Ok(ReplyBody::Error(error));
+    }
     let Some(connection) = deps.registry.connection(caller.id).await.map_err(Error::Registry)? else {
         return refusal(RegistryError::NotConnected).map(ReplyBody::Error).map_err(Error::Registry);
     };
