@@ -69,7 +69,7 @@ mod tests {
         let sockets = Standin::start().await.client(Duration::from_secs(1));
         let notifications = ::tests::queues::nowhere();
         let registry = Registry::new(table.client(), &table.name);
-        Deps { registry, sockets, router: router(), notifications, may_publish: false, metrics: Metrics::default() }
+        Deps { registry, sockets, router: router(), notifications, metrics: Metrics::default() }
     }
 
     async fn ask(deps: &Deps, frame: Value) -> Value {

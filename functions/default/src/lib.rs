@@ -10,9 +10,10 @@ use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxy
 use aws_lambda_events::encodings::Body;
 use lambda_runtime::Diagnostic;
 use tidings::aws::Aws;
-use tidings::config::{ConfigError, parsed, required};
+use tidings::config::{ConfigError, required};
 use tidings::delivery::{POST_DEADLINE, dismiss};
 use tidings::metrics::{Metric, Metrics, Trigger};
+use tidings::permissions::{PERMISSIONS, Permissions};
 use tidings::protocol::{ErrorCode, Protocol, Reply, ReplyBody};
 use tidings::queue::{Queue, QueueError};
 use tidings::registry::{Registry, RegistryError};
@@ -33,14 +34,12 @@ pub struct Deps {
     pub router: Router,
     /// Where clients' notifications go.
     pub notifications: Queue,
-    /// Whether clients may publish to topics.
-    pub may_publish: bool,
     /// What counts.
     pub metrics: Metrics,
 }
 
 impl Deps {
-    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, `CLIENT_PUBLISH`.
+    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`.
     ///
     /// # Errors
     /// When one is missing or not what it should be; the error names it.
@@ -49,14 +48,11 @@ impl Deps {
         let table = required("TABLE_NAME", "it names the table of connections")?;
         let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
         let queue = required("NOTIFICATION_QUEUE_URL", "it is where clients' notifications go")?;
-        let known = |publish: &String| publish == "none" || publish == "topics";
-        let publish = parsed("CLIENT_PUBLISH", "none".to_owned(), "use none or topics", known)?;
         Ok(Self {
             registry: Registry::new(aws.dynamodb(), table),
             sockets: aws.management(&endpoint, POST_DEADLINE),
             router,
             notifications: Queue::new(aws.sqs(), queue).marked(Trigger::Client),
-            may_publish: publish == "topics",
             metrics: Metrics::from_env(),
         })
     }
@@ -109,7 +105,8 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
     let protocol = Protocol::default();
     let reply = match protocol.decode(frame) {
         Ok(request) => {
-            let caller = Caller { id: &id, context: &event.request_context, tally: &tally };
+            let permissions = permissions(&event);
+            let caller = Caller { id: &id, context: &event.request_context, permissions: &permissions, tally: &tally };
             Reply { id: request.id, body: commands::run(deps, &caller, request.command).await? }
         }
         Err(bad) => Reply { id: bad.id, body: ReplyBody::Error(bad.error) },
@@ -124,6 +121,15 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
         }
     }
     Ok(response(Some(text)))
+}
+
+/// What the authorizer allowed when the client connected; nothing where there was no authorizer.
+fn permissions(event: &ApiGatewayWebsocketProxyRequest) -> Permissions {
+    let text = event.request_context.authorizer.fields.get(PERMISSIONS).and_then(|value| value.as_str());
+    Permissions::parse(text.unwrap_or_default()).unwrap_or_else(|error| {
+        tracing::error!(%error, "the authorizer's permissions cannot be read, so this connection has none");
+        Permissions::default()
+    })
 }
 
 fn response(body: Option<String>) -> ApiGatewayProxyResponse {
