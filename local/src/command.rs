@@ -7,6 +7,7 @@ mod dead_letters;
 mod dev;
 mod listen;
 mod notify;
+mod token;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -42,6 +43,7 @@ enum Command {
     Listen(listen::Arguments),
     Notify(notify::Arguments),
     DeadLetters(dead_letters::Arguments),
+    Token(token::Arguments),
 }
 
 /// A failed command: what went wrong, in one line.
@@ -84,6 +86,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Listen(arguments) => listen::run(arguments).await,
             Command::Notify(arguments) => notify::run(arguments).await,
             Command::DeadLetters(arguments) => dead_letters::run(arguments).await,
+            Command::Token(arguments) => token::run(arguments).await,
         }
     })
 }

@@ -1,4 +1,4 @@
-//! The development gateway: a local API Gateway, Lambda, DynamoDB and SQS for WebSocket applications.
+//! The development gateway: a local API Gateway, Lambda, DynamoDB, SQS and Secrets Manager for WebSocket applications.
 
 pub mod command;
 mod destination;
@@ -9,8 +9,10 @@ pub mod event_sources;
 mod fuzz;
 pub mod gateway;
 pub mod lambda;
+pub mod json_api;
 mod net;
 pub mod observe;
+pub mod secrets;
 pub mod sqs;
 pub mod stack;
 pub mod template;

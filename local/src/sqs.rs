@@ -31,6 +31,7 @@ pub use message::{Attribute, Content, Message};
 pub(crate) use message::{md5_of, md5_of_attributes};
 pub(crate) use queue::{Received, Take};
 pub use refusal::{Code, Refusal};
+pub(crate) use server::answer;
 pub use server::router;
 
 /// The longest wait of a receive, in seconds.
