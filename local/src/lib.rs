@@ -8,8 +8,8 @@ pub mod event_sources;
 #[cfg(test)]
 mod fuzz;
 pub mod gateway;
-pub mod lambda;
 pub mod json_api;
+pub mod lambda;
 mod net;
 pub mod observe;
 pub mod secrets;

@@ -89,7 +89,12 @@ impl SigningKey {
         Self::ec(id, "ES384", &ECDSA_P384_SHA384_FIXED_SIGNING, "P-384")
     }
 
-    fn ec(id: &'static str, name: &'static str, algorithm: &'static EcdsaSigningAlgorithm, curve: &'static str) -> Self {
+    fn ec(
+        id: &'static str,
+        name: &'static str,
+        algorithm: &'static EcdsaSigningAlgorithm,
+        curve: &'static str,
+    ) -> Self {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
         let pair = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random).unwrap();

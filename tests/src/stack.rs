@@ -73,7 +73,8 @@ pub fn root() -> PathBuf {
 #[must_use]
 pub fn tidings() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let program = test.parent().and_then(Path::parent).unwrap().join(format!("tidings{}", std::env::consts::EXE_SUFFIX));
+    let program =
+        test.parent().and_then(Path::parent).unwrap().join(format!("tidings{}", std::env::consts::EXE_SUFFIX));
     assert!(program.exists(), "{} is not built: test with --workspace", program.display());
     program
 }

@@ -132,8 +132,7 @@ async fn an_issuers_keys_are_found_and_followed_and_its_failure_is_no_denial() {
     let (old, new) = (SigningKey::es256("old"), SigningKey::rsa("new", "RS256"));
     let issuer = Issuer::start().await;
     issuer.behave(Behaviour::Status(503));
-    let parameters =
-        [("Authentication", "jwks"), ("TokenIssuer", issuer.url.as_str()), ("TokenAudience", "web,app")];
+    let parameters = [("Authentication", "jwks"), ("TokenIssuer", issuer.url.as_str()), ("TokenAudience", "web,app")];
     let stack = Stack::start(&parameters).await;
     let claims = issuer.claims("auth0|u1");
     assert_eq!(refused(&stack, &old.token(&claims), "").await, Some(500), "our failure, not the client's");
@@ -186,7 +185,8 @@ async fn the_command_line_makes_a_token_that_the_stack_takes() {
         command
     };
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let make = words(&format!("token --user u1 --allow subscribe:orders/* --expires 5m --endpoint-url {}", stack.root()));
+    let make =
+        words(&format!("token --user u1 --allow subscribe:orders/* --expires 5m --endpoint-url {}", stack.root()));
     let made = tidings(make).output().await.unwrap();
     assert!(made.status.success(), "{made:?}");
     let token = String::from_utf8(made.stdout).unwrap();

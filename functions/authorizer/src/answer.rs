@@ -63,7 +63,6 @@ impl Answer {
     pub(crate) fn deny(resource: &str) -> Self {
         Self { principal_id: NOBODY.to_owned(), policy_document: policy("Deny", resource), context: None }
     }
-
 }
 
 fn policy(effect: &'static str, resource: &str) -> Policy {

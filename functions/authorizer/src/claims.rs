@@ -55,7 +55,8 @@ impl Claims {
         if rules.audiences.is_empty() {
             return Ok(());
         }
-        let is_ours = |value: &Value| value.as_str().is_some_and(|name| rules.audiences.iter().any(|ours| ours == name));
+        let is_ours =
+            |value: &Value| value.as_str().is_some_and(|name| rules.audiences.iter().any(|ours| ours == name));
         let fits = match (self.0.get("aud"), self.0.get("client_id")) {
             (Some(Value::Array(audiences)), _) => audiences.iter().any(is_ours),
             (Some(audience), _) => is_ours(audience),

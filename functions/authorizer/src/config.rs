@@ -57,9 +57,11 @@ impl Deps {
             authentication: Authentication::from_env()?,
             default_permissions: templates("DEFAULT_PERMISSIONS")?,
             anonymous_permissions: templates("ANONYMOUS_PERMISSIONS")?,
-            origins: read("ALLOWED_ORIGINS", "list origins such as https://app.example.com, separated by commas", |text| {
-                Origins::parse(text)
-            })?
+            origins: read(
+                "ALLOWED_ORIGINS",
+                "list origins such as https://app.example.com, separated by commas",
+                |text| Origins::parse(text),
+            )?
             .unwrap_or_default(),
         })
     }
@@ -168,7 +170,10 @@ mod tests {
         let user = UserId::parse("a/b *").unwrap();
         assert_eq!(templates.of(Some(&user)).to_string(), "subscribe:users/a%2Fb%20%2A/** publish:news");
         assert_eq!(templates.of(None).to_string(), "publish:news");
-        assert_eq!(PermissionTemplates::parse("subscribe:{user"), Some(PermissionTemplates(vec!["subscribe:{user".into()])));
+        assert_eq!(
+            PermissionTemplates::parse("subscribe:{user"),
+            Some(PermissionTemplates(vec!["subscribe:{user".into()]))
+        );
         for text in ["read:orders", "subscribe:a-*", "subscribe:a, publish:**/b"] {
             assert_eq!(PermissionTemplates::parse(text), None, "{text}");
         }

@@ -3,11 +3,11 @@
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind, new_error};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
+use ring::hmac;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
     RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
-use ring::hmac;
 use signature::Verifier;
 
 /// What `jsonwebtoken` verifies with. It signs nothing: this function only reads tokens.
@@ -36,9 +36,7 @@ enum Key {
 
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     let key = match algorithm {
-        Algorithm::HS256 => {
-            Key::Secret(hmac::Key::new(hmac::HMAC_SHA256, bytes(key, AlgorithmFamily::Hmac)?))
-        }
+        Algorithm::HS256 => Key::Secret(hmac::Key::new(hmac::HMAC_SHA256, bytes(key, AlgorithmFamily::Hmac)?)),
         Algorithm::RS256 => rsa(key, &RSA_PKCS1_2048_8192_SHA256)?,
         Algorithm::PS256 => rsa(key, &RSA_PSS_2048_8192_SHA256)?,
         Algorithm::ES256 => public(key, AlgorithmFamily::Ec, &ECDSA_P256_SHA256_FIXED)?,
@@ -77,9 +75,7 @@ impl Verifier<Vec<u8>> for Ring {
         let verified = match &self.key {
             // In constant time.
             Key::Secret(key) => hmac::verify(key, message, signature),
-            Key::Rsa { parameters, n, e } => {
-                RsaPublicKeyComponents { n, e }.verify(parameters, message, signature)
-            }
+            Key::Rsa { parameters, n, e } => RsaPublicKeyComponents { n, e }.verify(parameters, message, signature),
             Key::Public(key) => key.verify(message, signature),
         };
         // Nothing more is known of why, on purpose.

@@ -94,7 +94,9 @@ mod tests {
 
     #[test]
     fn only_https_is_asked_and_this_machine() {
-        for good in ["https://a/b", "http://localhost:1/x", "http://127.0.0.1/", "http://127.1.2.3:80/", "http://[::1]:1/"] {
+        for good in
+            ["https://a/b", "http://localhost:1/x", "http://127.0.0.1/", "http://127.1.2.3:80/", "http://[::1]:1/"]
+        {
             assert!(url(good).is_some(), "{good}");
         }
         for bad in [

@@ -27,9 +27,8 @@ async fn fuzz_a_changed_token_lets_nobody_in() {
     while seconds.map_or(rounds < 2_000, |seconds| started.elapsed() < Duration::from_secs(seconds)) {
         let token = mutate(&good, &mut Rng::with_seed(seed));
         let handle = tokio::runtime::Handle::current();
-        let answer = tokio::task::block_in_place(|| {
-            catch_unwind(AssertUnwindSafe(|| handle.block_on(connect(&deps, &token))))
-        });
+        let answer =
+            tokio::task::block_in_place(|| catch_unwind(AssertUnwindSafe(|| handle.block_on(connect(&deps, &token)))));
         let again = format!("again with TIDINGS_FUZZ_SEED={seed}; the token is {token:?}");
         let answer = answer.unwrap_or_else(|_| panic!("it panics: {again}"));
         let answer = answer.unwrap_or_else(|error| panic!("it fails ({error}): {again}"));

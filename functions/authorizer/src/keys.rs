@@ -155,7 +155,10 @@ impl Keys {
         }
         match self.look(&mut state).await {
             Err(error) if age < self.pace.stale_after => {
-                tracing::error!(error = tidings::describe(&error), "the keys could not be read again; the old ones count");
+                tracing::error!(
+                    error = tidings::describe(&error),
+                    "the keys could not be read again; the old ones count"
+                );
                 Ok(keys)
             }
             result => result,

@@ -288,7 +288,7 @@ async fn where_keys_cannot_be_read_the_function_fails_and_denies_nobody() {
         assert!(matches!(error, Error::Keys(_)), "{behaviour:?}: {error}");
         assert!(!error.to_string().contains(&token), "{error}");
     }
-    assert!(started.elapsed() < Duration::from_secs(9), "each is given up soon: {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "each is given up soon: {:?}", started.elapsed());
     let nowhere = Keys::new(Jwks::at(aws::connector(), "http://127.0.0.1:9/keys".parse().unwrap()), NEVER);
     let deps = deps(Authentication::Tokens { keys: nowhere, rules: rules(&issuer.url), allow_anonymous: false });
     assert!(connect(&deps, &token).await.is_err());

@@ -29,6 +29,14 @@ enum Verdict {
     Unknown(Denial),
 }
 
+/// What one key says to a token.
+enum Problem {
+    /// It did not sign it.
+    Signature,
+    /// It did, and the token is not good.
+    Claims(Denial),
+}
+
 /// What the log says of a token that was refused: not verified, cut short, and free of anything but printable ASCII.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shown {
@@ -93,15 +101,16 @@ impl<'a> Unverified<'a> {
         let is_named = self.header.kid.is_some() && fitting.iter().all(|key| key.id.is_some());
         for key in fitting {
             match self.check(key, rules) {
-                Err(denial) if denial == bad(SIGNATURE) => {}
-                Err(denial) => return Verdict::Bad(denial),
+                Err(Problem::Signature) => {}
+                Err(Problem::Claims(denial)) => return Verdict::Bad(denial),
                 Ok(claims) => return Verdict::Good(claims),
             }
         }
-        if is_named { Verdict::Bad(bad(SIGNATURE)) } else { Verdict::Unknown(bad(SIGNATURE)) }
+        let denial = bad("has a signature that no key of the issuer makes");
+        if is_named { Verdict::Bad(denial) } else { Verdict::Unknown(denial) }
     }
 
-    fn check(&self, key: &Key, rules: &Rules) -> Result<Claims, Denial> {
+    fn check(&self, key: &Key, rules: &Rules) -> Result<Claims, Problem> {
         let mut validation = Validation::new(key.algorithm);
         validation.leeway = LEEWAY;
         validation.validate_nbf = true;
@@ -112,22 +121,20 @@ impl<'a> Unverified<'a> {
             validation.set_issuer(&[issuer]);
             validation.set_required_spec_claims(&["exp", "iss"]);
         }
-        let token = decode::<Map<String, Value>>(self.text, &key.key, &validation).map_err(|error| denial(error.kind()))?;
-        let claims = Claims::new(token.claims);
-        claims.check(rules, jsonwebtoken::get_current_timestamp())?;
+        let token = decode::<Map<String, Value>>(self.text, &key.key, &validation);
+        let claims = Claims::new(token.map_err(|error| problem(error.kind()))?.claims);
+        claims.check(rules, jsonwebtoken::get_current_timestamp()).map_err(Problem::Claims)?;
         Ok(claims)
     }
 }
-
-const SIGNATURE: &str = "has a signature that no key of the issuer makes";
 
 fn bad(problem: &str) -> Denial {
     Denial::Token(problem.to_owned())
 }
 
-fn denial(kind: &ErrorKind) -> Denial {
-    match kind {
-        ErrorKind::InvalidSignature => bad(SIGNATURE),
+fn problem(kind: &ErrorKind) -> Problem {
+    Problem::Claims(match kind {
+        ErrorKind::InvalidSignature => return Problem::Signature,
         ErrorKind::ExpiredSignature => bad("has expired (exp)"),
         ErrorKind::ImmatureSignature => bad("is not valid yet (nbf)"),
         ErrorKind::InvalidIssuer => bad("comes from another issuer (iss) than TOKEN_ISSUER"),
@@ -138,5 +145,5 @@ fn denial(kind: &ErrorKind) -> Denial {
         ErrorKind::Utf8(_) => bad("has claims that are not UTF-8"),
         ErrorKind::InvalidToken => bad("does not have three parts"),
         _ => bad("is not one that can be verified"),
-    }
+    })
 }

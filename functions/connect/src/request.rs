@@ -51,14 +51,8 @@ impl Handshake {
         if let Some(topic) = permissions.first_refused(Action::Subscribe, &topics) {
             return Err(Refusal::Forbidden(topic.clone()));
         }
-        let connection = Connection {
-            socket: id.first_socket(),
-            user,
-            protocol,
-            connected_at: context.connected_at,
-            topics,
-            id,
-        };
+        let connection =
+            Connection { socket: id.first_socket(), user, protocol, connected_at: context.connected_at, topics, id };
         Ok(Self { connection, subprotocol })
     }
 }
@@ -94,7 +88,10 @@ fn protocol(event: &ApiGatewayWebsocketProxyRequest) -> Result<(Protocol, Option
     }
     if !offers.is_empty() {
         // A browser would drop the connection.
-        return Err(Refusal::Invalid(format!("a token is the only subprotocol that is offered; offer {} too", names())));
+        return Err(Refusal::Invalid(format!(
+            "a token is the only subprotocol that is offered; offer {} too",
+            names()
+        )));
     }
     match event.query_string_parameters.first("protocol") {
         None => Ok((Protocol::default(), None)),
@@ -188,7 +185,10 @@ mod tests {
         assert!(connect("subscribe:orders/* publish:news", &["orders/1", "orders/2"]).is_ok());
         let refusal = connect("subscribe:orders/* publish:news", &["orders/1", "news"]).unwrap_err();
         assert_eq!(refusal, Refusal::Forbidden(Topic::parse("news").unwrap()));
-        assert_eq!((refusal.status(), refusal.to_string().as_str()), (403, "you may not subscribe to the topic \"news\""));
+        assert_eq!(
+            (refusal.status(), refusal.to_string().as_str()),
+            (403, "you may not subscribe to the topic \"news\"")
+        );
         assert!(connect("", &["a"]).is_err());
         assert!(connect("", &[]).is_ok());
         assert!(connect("broken", &[]).is_err());

@@ -130,8 +130,8 @@ impl Arguments {
 }
 
 fn from_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut secret =
-        std::fs::read(path).map_err(|error| Failure(format!("cannot read --secret-file {}: {error}", path.display())))?;
+    let mut secret = std::fs::read(path)
+        .map_err(|error| Failure(format!("cannot read --secret-file {}: {error}", path.display())))?;
     while secret.last().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
         secret.pop();
     }

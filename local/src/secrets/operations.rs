@@ -38,7 +38,8 @@ fn invalid(message: &str) -> Refusal {
 
 /// Does something with the secret of this name or ARN.
 fn with(secrets: &Secrets, input: &Json, work: impl FnOnce(&mut Secret) -> Answer) -> Answer {
-    let id = input["SecretId"].as_str().ok_or_else(|| invalid("You must provide a value for the SecretId parameter."))?;
+    let id =
+        input["SecretId"].as_str().ok_or_else(|| invalid("You must provide a value for the SecretId parameter."))?;
     let mut secrets = secrets.lock();
     let secret = secrets.values_mut().find(|secret| secret.name == id || secret.arn == id);
     let missing = "Secrets Manager can't find the specified secret.";
@@ -51,7 +52,8 @@ fn get(secret: &Secret, input: &Json) -> Answer {
         (Some(id), _) => secret.versions.get_key_value(id),
         (None, stage) => secret.with_stage(stage.unwrap_or(CURRENT)).and_then(|id| secret.versions.get_key_value(id)),
     };
-    let found = found.filter(|(_, version)| stage.is_none_or(|stage| version.stages.iter().any(|other| other == stage)));
+    let found =
+        found.filter(|(_, version)| stage.is_none_or(|stage| version.stages.iter().any(|other| other == stage)));
     let Some((id, version)) = found else {
         let what = match id {
             Some(id) => format!("VersionId: {id}"),

@@ -16,10 +16,7 @@ use crate::json_api::REQUEST_LIMIT;
 /// The queues' own addresses, for the query protocol. `POST /` is shared with other services.
 pub fn router(sqs: &Sqs) -> Router {
     let queue = format!("/{}/{{queue}}", sqs.0.place.account);
-    Router::new()
-        .route(&queue, post(at_queue))
-        .layer(DefaultBodyLimit::max(REQUEST_LIMIT))
-        .with_state(sqs.clone())
+    Router::new().route(&queue, post(at_queue)).layer(DefaultBodyLimit::max(REQUEST_LIMIT)).with_state(sqs.clone())
 }
 
 /// Answers a call at `POST /`, by the operation in `X-Amz-Target` or else by the form.

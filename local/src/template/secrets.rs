@@ -52,7 +52,9 @@ fn rules_of(properties: &Properties<'_>) -> Result<GeneratedSecret, Fault> {
     Ok(rules)
 }
 
-fn template(properties: &Properties<'_>) -> Result<Option<(serde_json::Map<String, serde_json::Value>, String)>, Fault> {
+fn template(
+    properties: &Properties<'_>,
+) -> Result<Option<(serde_json::Map<String, serde_json::Value>, String)>, Fault> {
     match (properties.text("SecretStringTemplate")?, properties.text("GenerateStringKey")?) {
         (None, None) => Ok(None),
         (Some(template), Some(key)) => match serde_json::from_str(&template) {

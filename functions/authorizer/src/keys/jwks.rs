@@ -133,7 +133,10 @@ mod tests {
             key
         };
         let algorithm = |key: Value| usable(key).map(|key| key.algorithm);
-        let (p256, ed) = (json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}), json!({"kty": "OKP", "crv": "Ed25519", "x": "AA"}));
+        let (p256, ed) = (
+            json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}),
+            json!({"kty": "OKP", "crv": "Ed25519", "x": "AA"}),
+        );
         for (key, expected) in [
             (rsa(), Some(Algorithm::RS256)),
             (with(rsa(), "alg", json!("RS256")), Some(Algorithm::RS256)),
