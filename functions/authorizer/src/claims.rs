@@ -33,8 +33,11 @@ impl Claims {
         Self(claims)
     }
 
-    /// Whether the token is for us and for now, as far as `jsonwebtoken` has not checked it: `exp`, `nbf` and `iss` it has.
+    /// Whether the token is for us and for now, as far as `jsonwebtoken` has not checked it: `exp` and `nbf` it has.
     pub(crate) fn check(&self, rules: &Rules, now: u64) -> Result<(), Denial> {
+        if rules.issuer.is_some() && self.0.get("iss").and_then(Value::as_str) != rules.issuer.as_deref() {
+            return Err(bad("comes from another issuer (iss) than TOKEN_ISSUER"));
+        }
         self.check_audience(rules)?;
         match self.0.get("iat").map(|time| time.as_f64()) {
             None => {}

@@ -35,10 +35,11 @@ pub(crate) fn check(allowed: &Origins, request: &Request) -> Result<(), Denial> 
 }
 
 fn origin(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
     let uri: http::Uri = text.parse().ok()?;
     let authority = uri.authority()?.as_str();
     let is_bare = text == format!("{}://{authority}", uri.scheme_str()?) && !authority.contains('@');
-    is_bare.then(|| text.to_ascii_lowercase())
+    is_bare.then_some(text)
 }
 
 #[cfg(test)]
