@@ -22,7 +22,6 @@ struct Services {
 }
 
 /// The route of all such services.
-#[must_use]
 pub fn router(sqs: &Sqs, secrets: &Secrets) -> Router {
     let services = Services { sqs: sqs.clone(), secrets: secrets.clone() };
     Router::new().route("/", post(call)).layer(DefaultBodyLimit::max(REQUEST_LIMIT)).with_state(services)

@@ -269,8 +269,17 @@ pub struct GeneratedSecret {
     pub excluded: String,
     /// At least one of each kind.
     pub require_each_kind: bool,
-    /// A JSON object that the value is put into, and under which key.
-    pub template: Option<(serde_json::Map<String, serde_json::Value>, String)>,
+    /// What the value is put into, where it does not stand for itself.
+    pub template: Option<SecretTemplate>,
+}
+
+/// `SecretStringTemplate` with `GenerateStringKey`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretTemplate {
+    /// The object with all other fields.
+    pub object: serde_json::Map<String, serde_json::Value>,
+    /// The field for the random value.
+    pub key: String,
 }
 
 impl Default for GeneratedSecret {

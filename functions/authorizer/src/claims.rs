@@ -42,7 +42,7 @@ impl Claims {
         match self.0.get("iat").map(|time| time.as_f64()) {
             None => {}
             Some(Some(time)) if time <= (now + LEEWAY) as f64 => {}
-            Some(Some(_)) => return Err(bad("was issued in the future (iat)")),
+            Some(Some(_)) => return Err(Denial::Time("was issued in the future (iat)")),
             Some(None) => return Err(bad("has an iat of another type than it should be")),
         }
         // Cognito's tokens that say who somebody is are no permit for an API, and have the same issuer and key.

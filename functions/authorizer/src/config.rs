@@ -3,6 +3,7 @@
 use aws_sdk_secretsmanager::Client as SecretsManager;
 use tidings::aws::{self, Aws};
 use tidings::config::{ConfigError, optional, parsed, required};
+use tidings::metrics::Metrics;
 use tidings::permissions::{Permission, Permissions, for_user};
 use tidings::{UserId, ids::InvalidId};
 
@@ -23,10 +24,13 @@ pub struct Deps {
     pub anonymous_permissions: PermissionTemplates,
     /// From which pages browsers may connect.
     pub origins: Origins,
+    /// What counts.
+    pub metrics: Metrics,
 }
 
 /// How clients show who they are.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in the whole process")]
 pub enum Authentication {
     /// By a token.
     Tokens {
@@ -57,12 +61,8 @@ impl Deps {
             authentication: Authentication::from_env()?,
             default_permissions: templates("DEFAULT_PERMISSIONS")?,
             anonymous_permissions: templates("ANONYMOUS_PERMISSIONS")?,
-            origins: read(
-                "ALLOWED_ORIGINS",
-                "list origins such as https://app.example.com, separated by commas",
-                |text| Origins::parse(text),
-            )?
-            .unwrap_or_default(),
+            origins: origins()?,
+            metrics: Metrics::from_env(),
         })
     }
 
@@ -140,6 +140,11 @@ impl PermissionTemplates {
         // What does not fit a topic's length with this user in it allows nothing.
         self.0.iter().filter_map(|entry| Permission::parse(&for_user(entry, user)?).ok()).collect()
     }
+}
+
+fn origins() -> Result<Origins, ConfigError> {
+    let expected = "list origins such as https://app.example.com, separated by commas";
+    Ok(read("ALLOWED_ORIGINS", expected, Origins::parse)?.unwrap_or_default())
 }
 
 fn templates(name: &'static str) -> Result<PermissionTemplates, ConfigError> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::error::SdkError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use jsonwebtoken::{Algorithm, DecodingKey};
+use tidings::metrics::{Metric, Tally};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -146,14 +147,14 @@ impl Keys {
     }
 
     /// The keys to begin with.
-    pub(crate) async fn current(&self) -> Result<Arc<KeySet>, KeysError> {
+    pub(crate) async fn current(&self, tally: &Tally) -> Result<Arc<KeySet>, KeysError> {
         let mut state = self.state.lock().await;
-        let Some((keys, read)) = &state.keys else { return self.read(&mut state).await };
+        let Some((keys, read)) = &state.keys else { return self.read(&mut state, tally).await };
         let (keys, age) = (Arc::clone(keys), read.elapsed());
         if age < self.pace.at_least_every || (self.has_just_looked(&state) && age < self.pace.stale_after) {
             return Ok(keys);
         }
-        match self.look(&mut state).await {
+        match self.look(&mut state, tally).await {
             Err(error) if age < self.pace.stale_after => {
                 tracing::error!(
                     error = tidings::describe(&error),
@@ -166,7 +167,7 @@ impl Keys {
     }
 
     /// Newer keys than these, if that is not asked too often.
-    pub(crate) async fn newer(&self, than: &Arc<KeySet>) -> Result<Option<Arc<KeySet>>, KeysError> {
+    pub(crate) async fn newer(&self, than: &Arc<KeySet>, tally: &Tally) -> Result<Option<Arc<KeySet>>, KeysError> {
         let mut state = self.state.lock().await;
         match &state.keys {
             Some((keys, _)) if !Arc::ptr_eq(keys, than) => return Ok(Some(Arc::clone(keys))),
@@ -176,7 +177,7 @@ impl Keys {
             // A token with a new key may be a good one.
             Some((_, true)) if self.has_just_looked(&state) => Err(KeysError::Recently),
             Some(_) if self.has_just_looked(&state) => Ok(None),
-            _ => self.look(&mut state).await.map(Some),
+            _ => self.look(&mut state, tally).await.map(Some),
         }
     }
 
@@ -184,19 +185,20 @@ impl Keys {
         state.looked.is_some_and(|(when, _)| when.elapsed() < self.pace.at_most_every)
     }
 
-    async fn look(&self, state: &mut State) -> Result<Arc<KeySet>, KeysError> {
-        let result = self.read(state).await;
+    async fn look(&self, state: &mut State, tally: &Tally) -> Result<Arc<KeySet>, KeysError> {
+        let result = self.read(state, tally).await;
         state.looked = Some((Instant::now(), result.is_err()));
         result
     }
 
-    async fn read(&self, state: &mut State) -> Result<Arc<KeySet>, KeysError> {
+    async fn read(&self, state: &mut State, tally: &Tally) -> Result<Arc<KeySet>, KeysError> {
         let keys = match &self.source {
             // Boxed: the SDK's futures are so deep that the compiler would give up on their layout.
-            Source::Secret(secret) => Box::pin(secret.read()).await?,
-            Source::Jwks(jwks) => Box::pin(jwks.read()).await?,
+            Source::Secret(secret) => Box::pin(secret.read()).await,
+            Source::Jwks(jwks) => Box::pin(jwks.read()).await,
         };
-        let keys = Arc::new(keys);
+        tally.add(if keys.is_ok() { Metric::KeyRefreshes } else { Metric::KeyRefreshFailures }, 1);
+        let keys = Arc::new(keys?);
         state.keys = Some((Arc::clone(&keys), Instant::now()));
         Ok(keys)
     }

@@ -24,6 +24,7 @@ mod testing;
 mod tests;
 
 use lambda_runtime::Diagnostic;
+use tidings::metrics::{Metric, Tally};
 use tidings::permissions::Permissions;
 use tidings::{UserId, ids::InvalidId};
 
@@ -75,9 +76,24 @@ pub(crate) enum Denial {
     /// The name is none.
     #[error("the user is not valid: {0}")]
     User(#[source] InvalidId),
+    /// The token's time is over, or has not begun.
+    #[error("the token {0}")]
+    Time(&'static str),
     /// The token is not a good one.
     #[error("the token {0}")]
     Token(String),
+}
+
+impl Denial {
+    /// What counts it, beside [`Metric::AuthorizerDenied`].
+    fn metric(&self) -> Metric {
+        match self {
+            Self::Origin(_) => Metric::DeniedOrigin,
+            Self::NoToken => Metric::DeniedNoToken,
+            Self::Time(_) => Metric::DeniedExpired,
+            Self::Handshake(_) | Self::NamesItself | Self::User(_) | Self::Token(_) => Metric::DeniedInvalid,
+        }
+    }
 }
 
 /// Who may connect.
@@ -111,14 +127,20 @@ impl From<KeysError> for Refused {
 /// When that cannot be decided, because keys cannot be read.
 pub async fn handle(deps: &Deps, request: Request) -> Result<Answer, Error> {
     let resource = request.method_arn.as_deref().filter(|arn| !arn.is_empty()).ok_or(Error::Event)?;
-    let allowed = match decide(deps, &request).await {
+    let tally = deps.metrics.tally();
+    let allowed = match decide(deps, &request, &tally).await {
         Ok(client) => Answer::allow(resource, &client).map_err(Refused::Denied),
         Err(refused) => Err(refused),
     };
     match allowed {
-        Ok(answer) => Ok(answer),
+        Ok(answer) => {
+            tally.add(Metric::AuthorizerAllowed, 1);
+            Ok(answer)
+        }
         Err(Refused::Failed(error)) => Err(error),
         Err(Refused::Denied(denial)) => {
+            tally.add(Metric::AuthorizerDenied, 1);
+            tally.add(denial.metric(), 1);
             let shown = request.token().ok().flatten().map(|token| token::shown(&token)).unwrap_or_default();
             tracing::info!(
                 connection.id = request.connection_id(),
@@ -132,14 +154,14 @@ pub async fn handle(deps: &Deps, request: Request) -> Result<Answer, Error> {
     }
 }
 
-async fn decide(deps: &Deps, request: &Request) -> Result<Client, Refused> {
+async fn decide(deps: &Deps, request: &Request, tally: &Tally) -> Result<Client, Refused> {
     origin::check(&deps.origins, request)?;
     let Authentication::Tokens { keys, rules, allow_anonymous } = &deps.authentication else {
         return Ok(deps.anonymous(request.named_user()?));
     };
     match request.credential()? {
         Credential::Token(token) => {
-            let claims = Unverified::read(&token)?.verify(keys, rules).await?;
+            let claims = Unverified::read(&token)?.verify(keys, rules, tally).await?;
             Ok(client_of(deps, rules, &claims)?)
         }
         Credential::None if !allow_anonymous => Err(Denial::NoToken.into()),

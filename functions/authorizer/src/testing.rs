@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tests::issuer::Issuer;
 use tidings::aws;
+use tidings::metrics::Metrics;
 
 use crate::claims::Rules;
 use crate::config::{Origins, PermissionTemplates};
@@ -27,6 +28,7 @@ pub(crate) fn deps(authentication: Authentication) -> Deps {
         default_permissions: PermissionTemplates::parse("subscribe:users/{user}/**").unwrap(),
         anonymous_permissions: PermissionTemplates::parse("subscribe:public/** publish:rooms/{user}").unwrap(),
         origins: Origins::default(),
+        metrics: Metrics::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
+use tidings::metrics::Tally;
 
 use crate::claims::{Claims, LEEWAY, Rules};
 use crate::keys::{Key, KeySet, Keys};
@@ -72,12 +73,12 @@ impl<'a> Unverified<'a> {
     }
 
     /// What the token says, once it is known that an issuer's key signed it and that it is for us and for now.
-    pub(crate) async fn verify(&self, keys: &Keys, rules: &Rules) -> Result<Claims, Refused> {
-        let current = keys.current().await?;
+    pub(crate) async fn verify(&self, keys: &Keys, rules: &Rules, tally: &Tally) -> Result<Claims, Refused> {
+        let current = keys.current(tally).await?;
         match self.judge(&current, rules) {
             Verdict::Good(claims) => Ok(claims),
             Verdict::Bad(denial) => Err(denial.into()),
-            Verdict::Unknown(denial) => match keys.newer(&current).await? {
+            Verdict::Unknown(denial) => match keys.newer(&current, tally).await? {
                 None => Err(denial.into()),
                 Some(newer) => match self.judge(&newer, rules) {
                     Verdict::Good(claims) => Ok(claims),
@@ -132,8 +133,8 @@ fn bad(problem: &str) -> Denial {
 fn problem(kind: &ErrorKind) -> Problem {
     Problem::Claims(match kind {
         ErrorKind::InvalidSignature => return Problem::Signature,
-        ErrorKind::ExpiredSignature => bad("has expired (exp)"),
-        ErrorKind::ImmatureSignature => bad("is not valid yet (nbf)"),
+        ErrorKind::ExpiredSignature => Denial::Time("has expired (exp)"),
+        ErrorKind::ImmatureSignature => Denial::Time("is not valid yet (nbf)"),
         ErrorKind::MissingRequiredClaim(name) => Denial::Token(format!("has no {name}, or one of another type")),
         ErrorKind::InvalidClaimFormat(name) => Denial::Token(format!("has a {name} of another type than it should be")),
         ErrorKind::Base64(_) => bad("has a part that is not base64url"),

@@ -15,10 +15,10 @@ pub(super) fn value(rules: &GeneratedSecret) -> String {
     let password = password(rules);
     match &rules.template {
         None => password,
-        Some((template, key)) => {
-            let mut template = template.clone();
-            template.insert(key.clone(), password.into());
-            serde_json::Value::Object(template).to_string()
+        Some(template) => {
+            let mut object = template.object.clone();
+            object.insert(template.key.clone(), password.into());
+            serde_json::Value::Object(object).to_string()
         }
     }
 }
@@ -78,6 +78,7 @@ fn below(bound: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::SecretTemplate;
 
     #[test]
     fn a_value_has_its_length_and_only_characters_that_are_allowed() {
@@ -99,8 +100,9 @@ mod tests {
 
     #[test]
     fn a_template_gets_the_value_under_its_key() {
-        let user = serde_json::json!({"user": "admin"}).as_object().unwrap().clone();
-        let rules = GeneratedSecret { template: Some((user, "password".into())), ..Default::default() };
+        let object = serde_json::json!({"user": "admin"}).as_object().unwrap().clone();
+        let template = SecretTemplate { object, key: "password".into() };
+        let rules = GeneratedSecret { template: Some(template), ..Default::default() };
         let made: serde_json::Value = serde_json::from_str(&value(&rules)).unwrap();
         assert_eq!((made["user"].as_str(), made["password"].as_str().map(str::len)), (Some("admin"), Some(32)));
     }

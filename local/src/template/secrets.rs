@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::{Fault, evaluate::Scope, properties::Properties, resources::Resource};
-use crate::stack::{GeneratedSecret, Secret, SecretValue};
+use crate::stack::{GeneratedSecret, Secret, SecretTemplate, SecretValue};
 
 /// Reads all secrets, by logical id.
 pub(super) fn read(scope: &Scope) -> Result<IndexMap<String, Secret>, Fault> {
@@ -52,13 +52,11 @@ fn rules_of(properties: &Properties<'_>) -> Result<GeneratedSecret, Fault> {
     Ok(rules)
 }
 
-fn template(
-    properties: &Properties<'_>,
-) -> Result<Option<(serde_json::Map<String, serde_json::Value>, String)>, Fault> {
+fn template(properties: &Properties<'_>) -> Result<Option<SecretTemplate>, Fault> {
     match (properties.text("SecretStringTemplate")?, properties.text("GenerateStringKey")?) {
         (None, None) => Ok(None),
         (Some(template), Some(key)) => match serde_json::from_str(&template) {
-            Ok(template) => Ok(Some((template, key))),
+            Ok(object) => Ok(Some(SecretTemplate { object, key })),
             Err(_) => Err(properties.fault("SecretStringTemplate", "must be a JSON object as text")),
         },
         _ => Err(properties.fault("SecretStringTemplate", "and `GenerateStringKey` belong together")),
@@ -94,7 +92,10 @@ mod tests {
         assert_eq!(value_of("{SecretString: fixed}"), SecretValue::Text("fixed".into()));
         assert_eq!(value_of("{}"), SecretValue::None);
         let template = serde_json::json!({"u": 1}).as_object().unwrap().clone();
-        let rules = GeneratedSecret { template: Some((template, "p".into())), ..GeneratedSecret::default() };
+        let rules = GeneratedSecret {
+            template: Some(SecretTemplate { object: template, key: "p".into() }),
+            ..GeneratedSecret::default()
+        };
         let templated = "{GenerateSecretString: {SecretStringTemplate: '{\"u\": 1}', GenerateStringKey: p}}";
         assert_eq!(value_of(templated), SecretValue::Generated(rules));
     }
