@@ -32,7 +32,7 @@ use crate::lambda::{
 use crate::net::{is_listening, reachable};
 use crate::observe::Observer;
 use crate::secrets::Secrets;
-use crate::sqs::{self, Place, Sqs};
+use crate::sqs::{Place, Sqs};
 use crate::stack::Stack;
 use crate::template::{self, Context, TemplateError};
 
@@ -233,7 +233,6 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let router = gateway
         .router()
         .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&events)))
-        .merge(sqs::router(&sqs))
         .merge(json_api::router(&sqs, &Secrets::new(stack.secrets.values())))
         .merge(console::router(&console::Parts {
             stack: &stack,

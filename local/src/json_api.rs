@@ -21,10 +21,11 @@ struct Services {
     secrets: Secrets,
 }
 
-/// The route of all such services.
-pub fn router(sqs: &Sqs, secrets: &Secrets) -> Router {
+/// The route of all such services, and the addresses of queues.
+pub(crate) fn router(sqs: &Sqs, secrets: &Secrets) -> Router {
     let services = Services { sqs: sqs.clone(), secrets: secrets.clone() };
-    Router::new().route("/", post(call)).layer(DefaultBodyLimit::max(REQUEST_LIMIT)).with_state(services)
+    let root = Router::new().route("/", post(call)).layer(DefaultBodyLimit::max(REQUEST_LIMIT)).with_state(services);
+    root.merge(sqs::addresses(sqs))
 }
 
 async fn call(State(services): State<Services>, headers: HeaderMap, body: Bytes) -> Response {

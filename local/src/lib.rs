@@ -8,7 +8,7 @@ pub mod event_sources;
 #[cfg(test)]
 mod fuzz;
 pub mod gateway;
-pub mod json_api;
+mod json_api;
 pub mod lambda;
 mod net;
 pub mod observe;

@@ -11,10 +11,16 @@ use uuid::Uuid;
 
 use super::refusal::{Code, Refusal};
 use super::{Sqs, operations, query};
-use crate::json_api::REQUEST_LIMIT;
+use crate::json_api::{self, REQUEST_LIMIT};
+use crate::secrets::Secrets;
 
-/// The queues' own addresses, for the query protocol. `POST /` is shared with other services.
+/// The routes of the API where nothing else is served: `POST /`, and the queues' own addresses.
 pub fn router(sqs: &Sqs) -> Router {
+    json_api::router(sqs, &Secrets::default())
+}
+
+/// The queues' own addresses, for the query protocol.
+pub(crate) fn addresses(sqs: &Sqs) -> Router {
     let queue = format!("/{}/{{queue}}", sqs.0.place.account);
     Router::new().route(&queue, post(at_queue)).layer(DefaultBodyLimit::max(REQUEST_LIMIT)).with_state(sqs.clone())
 }

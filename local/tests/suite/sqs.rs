@@ -15,8 +15,6 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioExecutor;
-use tidings_local::json_api;
-use tidings_local::secrets::Secrets;
 use tidings_local::sqs::{Place, Sqs, router};
 use tokio::net::TcpListener;
 
@@ -45,7 +43,7 @@ impl Api {
         let place =
             Place { endpoint: endpoint.clone(), region: "us-east-1".to_owned(), account: "123456789012".to_owned() };
         let sqs = Sqs::new(place, []);
-        let router = router(&sqs).merge(json_api::router(&sqs, &Secrets::default()));
+        let router = router(&sqs);
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { client: client(&endpoint), endpoint, sqs }
     }
