@@ -39,7 +39,16 @@ def text_of(resource):
         return resource
     if "Fn::GetAtt" in resource:
         return ".".join(resource["Fn::GetAtt"])
+    if "Ref" in resource:
+        return resource["Ref"]
     return resource["Fn::Sub"]
+
+
+def policies(role):
+    """Each inline policy of a role, both ways of a condition included."""
+    for policy in role["Properties"].get("Policies", []):
+        branches = policy["Fn::If"][1:] if "Fn::If" in policy else [policy]
+        yield from (branch for branch in branches if branch != {"Ref": "AWS::NoValue"})
 
 
 def roles(template):
@@ -48,7 +57,7 @@ def roles(template):
         for policy in role["Properties"].get("ManagedPolicyArns", []):
             if policy != LOGS and not XRAY.match(policy):
                 yield f"{name}: the managed policy {policy} allows more than single actions"
-        for policy in role["Properties"].get("Policies", []):
+        for policy in policies(role):
             for statement in policy["PolicyDocument"]["Statement"]:
                 yield from (f"{name}: {finding}" for finding in statement_findings(statement))
 
@@ -70,12 +79,19 @@ def is_wildcard(action, resource):
 
 
 def routes(template):
-    """The four routes exist, and those that answer can: SAM makes no route response of its own."""
+    """The four routes exist, $connect asks an authorizer, and those that answer can: SAM makes no route response of its own."""
     routes = of_type(template, "AWS::ApiGatewayV2::Route")
     by_key = {route["Properties"]["RouteKey"]: name for name, route in routes.items()}
     for key in ("$connect", "$disconnect", "$default", "ping/"):
         if key not in by_key:
             yield f"the route {key} is missing"
+    connect = routes.get(by_key.get("$connect"))
+    if connect and connect["Properties"].get("AuthorizationType") != "CUSTOM":
+        yield "the route $connect has no authorizer, so anybody could connect"
+    for name, authorizer in of_type(template, "AWS::ApiGatewayV2::Authorizer").items():
+        # API Gateway demands every one of them, and a token may come in three places.
+        if authorizer["Properties"].get("IdentitySource"):
+            yield f"{name}: it has an identity source"
     responses = of_type(template, "AWS::ApiGatewayV2::RouteResponse").values()
     answering = [response["Properties"]["RouteId"] for response in responses]
     for name in (by_key[key] for key in ("$default", "ping/") if key in by_key):

@@ -8,6 +8,7 @@ mod dev;
 mod doctor;
 mod listen;
 mod notify;
+mod token;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -45,6 +46,7 @@ enum Command {
     Notify(notify::Arguments),
     DeadLetters(dead_letters::Arguments),
     Doctor(doctor::Arguments),
+    Token(token::Arguments),
 }
 
 /// A failed command: what went wrong, in one line.
@@ -88,6 +90,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Notify(arguments) => notify::run(arguments).await,
             Command::DeadLetters(arguments) => dead_letters::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,
+            Command::Token(arguments) => token::run(arguments).await,
         }
     })
 }

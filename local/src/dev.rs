@@ -1,7 +1,7 @@
 //! `tidings dev`: everything of a template, running on this machine.
 //!
 //! [`start`] composes the parts: template, DynamoDB, the functions' build and host, what invokes them, API Gateway, and
-//! the Lambda Invoke API, SQS and console beside it on one port. [`Running::shutdown`] ends all of them.
+//! the Lambda Invoke API, SQS, Secrets Manager and console beside it on one port. [`Running::shutdown`] ends all of them.
 
 mod console;
 mod guard;
@@ -24,13 +24,15 @@ use tokio::task::JoinHandle;
 use crate::dynamodb::{self, DynamoDbError, Embedded};
 use crate::event_sources::EventSources;
 use crate::gateway::{self, Gateway};
+use crate::json_api;
 use crate::lambda::build::{self, BuildError, Plan};
 use crate::lambda::{
     ACCOUNT, Asynchronous, Endpoint, Host, Invoker, Logs, Names, RecordError, Recording, Services, StartError, api,
 };
 use crate::net::{is_listening, reachable};
 use crate::observe::Observer;
-use crate::sqs::{self, Place, Sqs};
+use crate::secrets::Secrets;
+use crate::sqs::{Place, Sqs};
 use crate::stack::Stack;
 use crate::template::{self, Context, TemplateError};
 
@@ -231,7 +233,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let router = gateway
         .router()
         .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&events)))
-        .merge(sqs::router(&sqs))
+        .merge(json_api::router(&sqs, &Secrets::new(stack.secrets.values())))
         .merge(console::router(&console::Parts {
             stack: &stack,
             addresses: &addresses,
@@ -322,6 +324,7 @@ async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Service
     let mut services = Services {
         dynamodb: Some(addresses.dynamodb.clone()),
         sqs: Some(addresses.sqs.clone()),
+        secrets_manager: Some(addresses.sqs.clone()),
         management: Some(addresses.management.clone()),
         keys: dynamodb::keys(&addresses.dynamodb).await?,
         ..Services::default()

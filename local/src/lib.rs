@@ -1,4 +1,4 @@
-//! The development gateway: a local API Gateway, Lambda, DynamoDB and SQS for WebSocket applications.
+//! The development gateway: a local API Gateway, Lambda, DynamoDB, SQS and Secrets Manager for WebSocket applications.
 
 pub mod command;
 mod destination;
@@ -8,9 +8,11 @@ pub mod event_sources;
 #[cfg(test)]
 mod fuzz;
 pub mod gateway;
+mod json_api;
 pub mod lambda;
 mod net;
 pub mod observe;
+pub mod secrets;
 pub mod sqs;
 pub mod stack;
 pub mod template;

@@ -32,6 +32,7 @@ pub(crate) use message::{md5_of, md5_of_attributes};
 pub(crate) use queue::{Received, Take};
 pub use refusal::{Code, Refusal};
 pub use server::router;
+pub(crate) use server::{addresses, answer};
 
 /// The longest wait of a receive, in seconds.
 const LONGEST_WAIT: u64 = 20;

@@ -2,7 +2,7 @@
 //!
 //! The text becomes a tree that knows its lines (`node`); parameters get their values (`parameters`); SAM's shorthands
 //! are written out and `Globals` merged (`resources`, `sam`); and then one reader for each family of resources
-//! (`functions`, `tables`, `queues`, `event_sources`, `apis`) takes the properties that it needs. Intrinsic functions are evaluated only there
+//! (`functions`, `tables`, `queues`, `secrets`, `event_sources`, `apis`) takes the properties that it needs. Intrinsic functions are evaluated only there
 //! (`evaluate`), so what is not supported hurts only where its value is needed. Nothing but [`load`] does I/O.
 
 mod apis;
@@ -17,6 +17,7 @@ mod queues;
 mod references;
 mod resources;
 mod sam;
+mod secrets;
 mod tables;
 
 use std::{
@@ -151,13 +152,14 @@ fn stack(root: &Node, folder: &Path, context: Context<'_>) -> Result<Stack, Faul
     functions::read_asynchronous(&scope, &mut functions, &mut notes)?;
     let tables = tables::read(&scope)?;
     let queues = queues::read(&scope, &mut notes)?;
+    let secrets = secrets::read(&scope)?;
     let readable = event_sources::Readable { functions: &functions, tables: &tables, queues: &queues };
     let event_sources = event_sources::read(&scope, &readable, &mut notes)?;
     let apis = apis::read(&scope, &functions, &mut notes)?;
     notes.sort_by_key(|note| note.line);
     notes.dedup();
     let dev_parameters = parameters.from_metadata;
-    Ok(Stack { apis, functions, tables, queues, event_sources, dev_parameters, notes })
+    Ok(Stack { apis, functions, tables, queues, secrets, event_sources, dev_parameters, notes })
 }
 
 /// A template's text as JSON, with YAML's short tags written out (`!Ref a` as `{"Ref": "a"}`) and nothing evaluated.

@@ -9,8 +9,11 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, retry::RetryConfig};
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::SdkConfig;
+use aws_types::sdk_config::SharedCredentialsProvider;
 
 use crate::config::{ConfigError, optional, required};
 
@@ -85,6 +88,19 @@ impl Aws {
         aws_sdk_sqs::Client::from_conf(config.build())
     }
 
+    /// What a client of another service is made from. `variable` is the SDKs' endpoint variable of that service.
+    #[must_use]
+    pub fn config(&self, variable: &'static str) -> SdkConfig {
+        let mut config = SdkConfig::builder()
+            .behavior_version(behavior_version())
+            .region(self.region.clone())
+            .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
+            .http_client(self.http.clone())
+            .retry_config(RetryConfig::standard().with_initial_backoff(FIRST_BACKOFF));
+        config.set_endpoint_url(optional(variable).or_else(|| optional("AWS_ENDPOINT_URL")));
+        config.build()
+    }
+
     /// A client of the API Gateway Management API at `endpoint`, unless the environment names another one. Its retries
     /// are off, so that delivery sees what happens; each post has `deadline` to succeed.
     #[must_use]
@@ -107,6 +123,14 @@ fn behavior_version() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
+/// The SDK's own HTTP stack for what is not AWS: HTTP and HTTPS, no redirects, no timeout.
+#[must_use]
+pub fn connector() -> Connector {
+    Connector::builder().tls_provider(TLS).build()
+}
+
+const TLS: Provider = Provider::Rustls(CryptoMode::Ring);
+
 fn https_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+    aws_smithy_http_client::Builder::new().tls_provider(TLS).build_https()
 }

@@ -7,6 +7,7 @@ pub mod fanout;
 pub mod ids;
 pub mod metrics;
 pub mod notification;
+pub mod permissions;
 pub mod protocol;
 pub mod queue;
 pub mod registry;

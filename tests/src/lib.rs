@@ -7,6 +7,7 @@ pub mod client;
 pub mod crowd;
 pub mod engine;
 pub mod faults;
+pub mod issuer;
 pub mod queues;
 pub mod stack;
 pub mod standin;

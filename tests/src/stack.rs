@@ -13,6 +13,9 @@ use tidings_local::lambda::Logs;
 
 use crate::engine;
 
+/// The template's secret.
+const SECRET: &str = "tidings-dev/tokens";
+
 /// A stack that runs until it is stopped.
 #[derive(Debug)]
 pub struct Stack {
@@ -61,6 +64,19 @@ pub struct Answer {
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package has a parent folder").to_owned()
+}
+
+/// The command line, which Cargo builds for its own package's tests, next to this test.
+///
+/// # Panics
+/// When it is not there: run the tests with `--workspace`.
+#[must_use]
+pub fn tidings() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program =
+        test.parent().and_then(Path::parent).unwrap().join(format!("tidings{}", std::env::consts::EXE_SUFFIX));
+    assert!(program.exists(), "{} is not built: test with --workspace", program.display());
+    program
 }
 
 impl Stack {
@@ -191,6 +207,40 @@ impl Stack {
 
     fn queue_url(&self, queue: &str) -> String {
         format!("{}/123456789012/{queue}", self.running.addresses.sqs)
+    }
+
+    /// Where the Lambda Invoke API, SQS and Secrets Manager are.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        &self.running.addresses.lambda
+    }
+
+    /// What tokens are signed with now.
+    ///
+    /// # Panics
+    /// When the stack has no secret.
+    pub async fn secret(&self) -> Vec<u8> {
+        let answer = self.secrets().get_secret_value().secret_id(SECRET).send().await.unwrap();
+        answer.secret_string.unwrap().into_bytes()
+    }
+
+    /// Replaces what tokens are signed with.
+    ///
+    /// # Panics
+    /// When the stack has no secret, or this one is no text.
+    pub async fn put_secret(&self, secret: &[u8]) {
+        let text = std::str::from_utf8(secret).unwrap();
+        self.secrets().put_secret_value().secret_id(SECRET).secret_string(text).send().await.unwrap();
+    }
+
+    fn secrets(&self) -> aws_sdk_secretsmanager::Client {
+        let config = aws_sdk_secretsmanager::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
+            .endpoint_url(self.root())
+            .http_client(engine::http());
+        aws_sdk_secretsmanager::Client::from_conf(config.build())
     }
 
     /// Stops everything.

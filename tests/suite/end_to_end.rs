@@ -141,14 +141,6 @@ async fn a_client_that_the_table_has_lost_is_told_and_closed_so_that_it_comes_ba
     stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn where_anonymous_access_is_off_nobody_gets_in_without_an_authorizer() {
-    let stack = Stack::start(&[("AllowAnonymous", "false")]).await;
-    assert_eq!(Client::offer(&format!("{}?user=mallory", stack.url()), &[]).await.unwrap_err(), 401);
-    assert_eq!(stack.rows().await, []);
-    stack.stop().await;
-}
-
 /// Slow enough that no test is so slow that a second frame would pass.
 const SELDOM: &str = "0.01";
 

@@ -13,6 +13,7 @@ async fn every_golden_event_is_served_by_its_function() {
     let stack = Stack::start(&[]).await;
     let mut served = Vec::new();
     for (function, name, expected) in [
+        ("authorizer", "authorize.json", json!({"principalId": "alice"})),
         ("connect", "connect.json", json!({"statusCode": 200})),
         ("connect", "connect-with-topics.json", json!({"statusCode": 200})),
         ("connect", "connect-anonymous.json", json!({"statusCode": 200})),
@@ -43,7 +44,7 @@ async fn every_golden_event_is_served_by_its_function() {
 /// What a deployed stack's events have and the typed bindings need.
 #[test]
 fn golden_events_of_sockets_carry_both_times() {
-    for name in ["connect.json", "subscribe.json", "disconnect.json"] {
+    for name in ["authorize.json", "connect.json", "subscribe.json", "disconnect.json"] {
         let event: Value = serde_json::from_str(&event(name)).unwrap();
         let context = &event["requestContext"];
         assert!(context["connectedAt"].is_i64() && context["requestTimeEpoch"].is_i64(), "{name}");

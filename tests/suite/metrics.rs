@@ -83,7 +83,7 @@ async fn every_number_of_the_notifiers_reply_is_a_metric_with_the_same_value() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_and_commands_are_counted_where_they_happen() {
-    let stack = Stack::start(&[("ClientPublish", "topics")]).await;
+    let stack = Stack::start(&[]).await;
     let mut client = Client::connect(stack.url()).await;
     client.ask(json!({"action": "subscribe", "topics": ["a", "b"], "id": 1})).await;
     client.ask(json!({"action": "unsubscribe", "topic": "a", "id": 2})).await;
@@ -92,7 +92,11 @@ async fn connections_and_commands_are_counted_where_they_happen() {
     client.ask(json!({"action": "ping"})).await;
     client.close().await;
     assert!(Client::offer(&format!("{}?topic=%20&protocol=nope", stack.url()), &[]).await.is_err());
+    assert!(Client::offer(&format!("{}?user=a%0Ab", stack.url()), &[]).await.is_err());
     let expected = [
+        (Metric::AuthorizerAllowed, 2),
+        (Metric::AuthorizerDenied, 1),
+        (Metric::DeniedInvalid, 1),
         (Metric::ConnectionsOpened, 1),
         (Metric::ConnectionsRefused, 1),
         (Metric::ConnectionsClosed, 1),

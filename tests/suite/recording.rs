@@ -21,18 +21,19 @@ async fn the_events_of_a_run_are_files_without_tokens_that_can_be_replayed() {
     stack.invoke("notifier", &json!({"to": "everyone", "data": 1}).to_string()).await;
     client.json().await;
     client.close().await;
-    let names = eventually("four files", Duration::from_secs(20), async || {
+    let names = eventually("five files", Duration::from_secs(20), async || {
         let mut names: Vec<_> =
             std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
-        (names.len() == 4).then_some(names)
+        (names.len() == 5).then_some(names)
     })
     .await;
     let expected = [
-        "0001-connect-connect.json",
-        "0002-default-default.json",
-        "0003-notifier-invoke.json",
-        "0004-disconnect-disconnect.json",
+        "0001-authorizer-authorizer.json",
+        "0002-connect-connect.json",
+        "0003-default-default.json",
+        "0004-notifier-invoke.json",
+        "0005-disconnect-disconnect.json",
     ];
     assert_eq!(names, expected);
     stack.stop().await;

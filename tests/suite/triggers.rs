@@ -159,7 +159,7 @@ async fn what_a_client_publishes_reaches_the_others_as_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_clients_may_not_publish_they_are_told_so() {
-    let stack = Stack::start(&[("ClientPublish", "none")]).await;
+    let stack = Stack::start(&[("AnonymousPermissions", "subscribe:**")]).await;
     let mut client = Client::connect(stack.url()).await;
     let reply = client.ask(json!({"action": "publish", "topic": "chat", "data": "hi", "id": 1})).await;
     assert_eq!((&reply["code"], &reply["id"]), (&json!("Forbidden"), &json!(1)), "{reply}");

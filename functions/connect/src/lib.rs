@@ -16,8 +16,6 @@ use request::{Handshake, Refusal};
 pub struct Deps {
     /// Where connections are registered.
     pub registry: Registry,
-    /// Whether a client may connect without an authorizer having named it, and choose its own user with `?user=`.
-    pub allow_anonymous: bool,
     /// What counts.
     pub metrics: Metrics,
 }
@@ -36,12 +34,13 @@ impl From<Error> for Diagnostic {
     }
 }
 
-/// Answers 200 with the chosen subprotocol, 400 to a handshake that cannot be served, 401 to one without a user.
+/// Answers 200 with the chosen subprotocol, 400 to a handshake that cannot be served, 401 to one that no authorizer let in,
+/// 403 to one with a topic that the client may not subscribe to.
 ///
 /// # Errors
 /// When the registry fails.
 pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Result<ApiGatewayProxyResponse, Error> {
-    let handshake = match Handshake::read(&event, deps.allow_anonymous) {
+    let handshake = match Handshake::read(&event) {
         Ok(handshake) => handshake,
         Err(refusal) => {
             tracing::info!(reason = %refusal, status = refusal.status(), "refused a handshake");

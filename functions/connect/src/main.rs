@@ -12,10 +12,6 @@ async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let aws = Aws::from_env()?;
     let table = config::required("TABLE_NAME", "it names the table of connections")?;
-    let deps = Deps {
-        registry: Registry::new(aws.dynamodb(), table),
-        allow_anonymous: config::parsed("ALLOW_ANONYMOUS", false, "use true or false", |_| true)?,
-        metrics: Metrics::from_env(),
-    };
+    let deps = Deps { registry: Registry::new(aws.dynamodb(), table), metrics: Metrics::from_env() };
     run(service_fn(|event: LambdaEvent<_>| handle(&deps, event.payload))).await
 }

@@ -1,9 +1,13 @@
 //! From the event of a handshake to the connection that it asks for.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use tidings::permissions::{Action, PERMISSIONS, Permissions, USER};
 use tidings::protocol::Protocol;
 use tidings::registry::Connection;
 use tidings::{ConnectionId, Topic, UserId};
+
+/// A subprotocol that begins so is the authorizer's: the token of a client that cannot set headers. It is never repeated.
+const TOKEN: &str = "access_token.";
 
 /// A handshake, checked.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,8 +24,11 @@ pub(crate) enum Refusal {
     #[error("{0}")]
     Invalid(String),
     /// 401.
-    #[error("no authorizer named the user, and anonymous access is off (ALLOW_ANONYMOUS)")]
+    #[error("no authorizer has let this client in; the route $connect needs one that gives `user` and `permissions`")]
     Unauthorized,
+    /// 403.
+    #[error("you may not subscribe to the topic {:?}", .0.as_str())]
+    Forbidden(Topic),
 }
 
 impl Refusal {
@@ -29,23 +36,23 @@ impl Refusal {
         match self {
             Self::Invalid(_) => 400,
             Self::Unauthorized => 401,
+            Self::Forbidden(_) => 403,
         }
     }
 }
 
 impl Handshake {
-    pub(crate) fn read(event: &ApiGatewayWebsocketProxyRequest, allow_anonymous: bool) -> Result<Self, Refusal> {
+    pub(crate) fn read(event: &ApiGatewayWebsocketProxyRequest) -> Result<Self, Refusal> {
         let context = &event.request_context;
+        let (user, permissions) = client(event)?;
         let id = ConnectionId::parse(context.connection_id.as_deref().unwrap_or_default()).map_err(invalid)?;
         let (protocol, subprotocol) = protocol(event)?;
-        let connection = Connection {
-            socket: id.first_socket(),
-            user: user(event, allow_anonymous)?,
-            protocol,
-            connected_at: context.connected_at,
-            topics: topics(event)?,
-            id,
-        };
+        let topics = topics(event)?;
+        if let Some(topic) = permissions.first_refused(Action::Subscribe, &topics) {
+            return Err(Refusal::Forbidden(topic.clone()));
+        }
+        let connection =
+            Connection { socket: id.first_socket(), user, protocol, connected_at: context.connected_at, topics, id };
         Ok(Self { connection, subprotocol })
     }
 }
@@ -54,19 +61,16 @@ fn invalid(error: impl ToString) -> Refusal {
     Refusal::Invalid(error.to_string())
 }
 
-/// The authorizer's word counts; without one, the client's own where that is allowed.
-fn user(event: &ApiGatewayWebsocketProxyRequest, allow_anonymous: bool) -> Result<Option<UserId>, Refusal> {
-    let principal = event.request_context.authorizer.fields.get("principalId").and_then(|value| value.as_str());
-    match principal.filter(|name| !name.is_empty()) {
-        Some(name) => UserId::parse(name).map(Some).map_err(invalid),
-        None if !allow_anonymous => Err(Refusal::Unauthorized),
-        None => match event.query_string_parameters.first("user") {
-            Some(name) => {
-                UserId::parse(name).map(Some).map_err(|error| invalid(format!("?user= is not valid: {error}")))
-            }
-            None => Ok(None),
-        },
-    }
+/// Who the client is and what it may do: the authorizer's word, and nobody's where there was none.
+fn client(event: &ApiGatewayWebsocketProxyRequest) -> Result<(Option<UserId>, Permissions), Refusal> {
+    let said = |name: &str| {
+        let value = event.request_context.authorizer.fields.get(name)?.as_str();
+        value.filter(|value| !value.is_empty())
+    };
+    said("principalId").ok_or(Refusal::Unauthorized)?;
+    let user = said(USER).map(UserId::parse).transpose().map_err(invalid)?;
+    let permissions = Permissions::parse(said(PERMISSIONS).unwrap_or_default()).map_err(invalid)?;
+    Ok((user, permissions))
 }
 
 /// The client's first offer that we speak, else `?protocol=`, else the default. Offers that are all unknown are refused:
@@ -79,8 +83,15 @@ fn protocol(event: &ApiGatewayWebsocketProxyRequest) -> Result<(Protocol, Option
     if let Some(protocol) = offers.iter().find_map(|name| Protocol::from_name(name)) {
         return Ok((protocol, Some(protocol.name())));
     }
-    if !offers.is_empty() {
+    if offers.iter().any(|name| !name.starts_with(TOKEN)) {
         return Err(Refusal::Invalid(format!("no subprotocol that is offered is known; offer {}", names())));
+    }
+    if !offers.is_empty() {
+        // A browser would drop the connection.
+        return Err(Refusal::Invalid(format!(
+            "a token is the only subprotocol that is offered; offer {} too",
+            names()
+        )));
     }
     match event.query_string_parameters.first("protocol") {
         None => Ok((Protocol::default(), None)),
@@ -131,28 +142,66 @@ mod tests {
         }
     }
 
-    fn read(allow_anonymous: bool, change: impl FnOnce(&mut Value)) -> Result<Handshake, Refusal> {
-        Handshake::read(&event(change), allow_anonymous)
+    fn authorized(event: &mut Value) {
+        event["requestContext"]["authorizer"] =
+            json!({"principalId": "alice", "user": "alice", "permissions": "subscribe:**", "integrationLatency": 21});
+    }
+
+    fn read(change: impl FnOnce(&mut Value)) -> Result<Handshake, Refusal> {
+        Handshake::read(&event(|event| {
+            authorized(event);
+            change(event);
+        }))
     }
 
     #[test]
     fn the_authorizer_names_the_user_and_the_client_cannot() {
-        let change = |event: &mut Value| {
-            event["requestContext"]["authorizer"] = json!({"principalId": "alice", "integrationLatency": 21});
-            query(event, &[("user", &["mallory"])]);
-        };
-        for allow_anonymous in [false, true] {
-            let handshake = read(allow_anonymous, change).unwrap();
-            assert_eq!(handshake.connection.user, Some(UserId::parse("alice").unwrap()));
+        let handshake = read(|event| query(event, &[("user", &["mallory"])])).unwrap();
+        assert_eq!(handshake.connection.user, Some(UserId::parse("alice").unwrap()));
+        let unnamed = json!({"principalId": "anonymous", "permissions": ""});
+        let handshake = read(|event| event["requestContext"]["authorizer"] = unnamed).unwrap();
+        assert_eq!(handshake.connection.user, None);
+    }
+
+    #[test]
+    fn where_no_authorizer_has_run_nobody_gets_in() {
+        for authorizer in [Value::Null, json!({}), json!({"user": "mallory"}), json!({"principalId": ""})] {
+            let refused = read(|event| {
+                event["requestContext"]["authorizer"] = authorizer.clone();
+                query(event, &[("user", &["mallory"])]);
+            });
+            assert_eq!(refused, Err(Refusal::Unauthorized), "{authorizer}");
         }
     }
 
     #[test]
-    fn without_an_authorizer_a_client_gets_in_only_where_that_is_allowed() {
-        assert_eq!(read(false, |event| query(event, &[("user", &["bob"])])), Err(Refusal::Unauthorized));
-        let named = read(true, |event| query(event, &[("user", &["bob"])])).unwrap();
-        assert_eq!(named.connection.user, Some(UserId::parse("bob").unwrap()));
-        assert_eq!(read(true, |_| {}).unwrap().connection.user, None);
+    fn a_client_starts_with_no_topic_that_it_may_not_subscribe_to() {
+        let connect = |permissions: &str, topics: &[&str]| {
+            read(|event| {
+                event["requestContext"]["authorizer"]["permissions"] = json!(permissions);
+                query(event, &[("topic", topics)]);
+            })
+        };
+        assert!(connect("subscribe:orders/* publish:news", &["orders/1", "orders/2"]).is_ok());
+        let refusal = connect("subscribe:orders/* publish:news", &["orders/1", "news"]).unwrap_err();
+        assert_eq!(refusal, Refusal::Forbidden(Topic::parse("news").unwrap()));
+        assert_eq!(
+            (refusal.status(), refusal.to_string().as_str()),
+            (403, "you may not subscribe to the topic \"news\"")
+        );
+        assert!(connect("", &["a"]).is_err());
+        assert_eq!(connect("broken", &["a"]).unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn a_token_among_the_offers_is_no_protocol_and_never_returned() {
+        let offer = |offer: &str| read(|event| event["headers"]["sec-websocket-protocol"] = json!(offer));
+        let handshake = offer("access_token.e30.e30.AA, raw").unwrap();
+        assert_eq!((handshake.connection.protocol, handshake.subprotocol), (Protocol::Raw, Some("raw")));
+        for offers in ["access_token.e30.e30.AA", "access_token.e30.e30.AA, other"] {
+            let refusal = offer(offers).unwrap_err();
+            assert!(refusal.status() == 400 && !refusal.to_string().contains("e30"), "{refusal}");
+        }
     }
 
     #[test]
@@ -162,7 +211,7 @@ mod tests {
             ("unknown, tidings.v1.json", Protocol::TidingsV1Json),
             ("raw,tidings.v1.json", Protocol::Raw),
         ] {
-            let handshake = read(true, |event| event["headers"]["sec-websocket-protocol"] = json!(offer)).unwrap();
+            let handshake = read(|event| event["headers"]["sec-websocket-protocol"] = json!(offer)).unwrap();
             assert_eq!(
                 (handshake.connection.protocol, handshake.subprotocol),
                 (chosen, Some(chosen.name())),
@@ -173,13 +222,13 @@ mod tests {
 
     #[test]
     fn a_protocol_in_the_query_is_not_returned_as_a_subprotocol() {
-        let handshake = read(true, |event| query(event, &[("protocol", &["raw"])])).unwrap();
+        let handshake = read(|event| query(event, &[("protocol", &["raw"])])).unwrap();
         assert_eq!((handshake.connection.protocol, handshake.subprotocol), (Protocol::Raw, None));
     }
 
     #[test]
     fn topics_are_taken_from_every_repetition_once_each() {
-        let handshake = read(true, |event| query(event, &[("topic", &["b", "a", "b"])])).unwrap();
+        let handshake = read(|event| query(event, &[("topic", &["b", "a", "b"])])).unwrap();
         assert_eq!(handshake.connection.topics, [Topic::parse("a").unwrap(), Topic::parse("b").unwrap()]);
     }
 
@@ -189,12 +238,11 @@ mod tests {
         assert_refused(offer, "no subprotocol that is offered is known; offer tidings.v1.json or raw");
         assert_refused(|event| query(event, &[("protocol", &["x"])]), "?protocol= is not known");
         assert_refused(|event| query(event, &[("topic", &["a", ""])]), "?topic= is not valid: a topic is empty");
-        assert_refused(|event| query(event, &[("user", &["a\n"])]), "?user= is not valid: a user has control");
         assert_refused(|event| event["requestContext"]["connectionId"] = Value::Null, "a connection id is empty");
     }
 
     fn assert_refused(change: impl FnOnce(&mut Value), start: &str) {
-        let refusal = read(true, change).unwrap_err();
+        let refusal = read(change).unwrap_err();
         assert_eq!(refusal.status(), 400);
         assert!(refusal.to_string().starts_with(start), "{refusal}");
     }

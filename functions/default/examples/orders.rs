@@ -71,7 +71,7 @@ mod tests {
         let notifications = ::tests::queues::nowhere();
         let registry = Registry::new(table.client(), &table.name);
         let (guard, metrics) = (Guard::new(Limits::default()), Metrics::default());
-        Deps { registry, sockets, router: router(), notifications, may_publish: false, metrics, guard }
+        Deps { registry, sockets, router: router(), notifications, metrics, guard }
     }
 
     async fn ask(deps: &Deps, frame: Value) -> Value {

@@ -2,6 +2,7 @@
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequestContext;
 use tidings::metrics::{Metric, Tally};
+use tidings::permissions::{Action, Permissions};
 use tidings::protocol::{ClientError, Command, ErrorCode, ReplyBody, Whoami};
 use tidings::registry::RegistryError;
 use tidings::{ConnectionId, Topic};
@@ -14,6 +15,16 @@ pub(crate) struct Caller<'a> {
     pub(crate) id: &'a ConnectionId,
     pub(crate) context: &'a ApiGatewayWebsocketProxyRequestContext,
     pub(crate) tally: &'a Tally,
+    pub(crate) permissions: &'a Permissions,
+}
+
+impl Caller<'_> {
+    /// The refusal of what the caller may not do on all of these topics.
+    pub(crate) fn refused(&self, action: Action, topics: &[Topic]) -> Option<ReplyBody> {
+        let topic = self.permissions.first_refused(action, topics)?;
+        let message = format!("you may not {} to the topic {:?}", action.name(), topic.as_str());
+        Some(ReplyBody::Error(ClientError::new(ErrorCode::Forbidden, message)))
+    }
 }
 
 /// Carries out a command. What the client did wrong is an answer; what we did wrong is an error.
@@ -28,6 +39,9 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, command: Command) -> R
             return answer(deps.router.run(&action, context, body).await, action);
         }
         Command::Subscribe(topics) => {
+            if let Some(refused) = caller.refused(Action::Subscribe, &topics) {
+                return Ok(refused);
+            }
             let done = registry.subscribe(id, &topics).await;
             done.map(|()| note(caller, &topics, Metric::Subscriptions, "subscribed"))
         }

@@ -11,9 +11,10 @@ use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxy
 use aws_lambda_events::encodings::Body;
 use lambda_runtime::Diagnostic;
 use tidings::aws::Aws;
-use tidings::config::{ConfigError, parsed, required};
+use tidings::config::{ConfigError, required};
 use tidings::delivery::{POST_DEADLINE, dismiss};
 use tidings::metrics::{Metric, Metrics, Trigger};
+use tidings::permissions::{PERMISSIONS, Permissions};
 use tidings::protocol::{ErrorCode, Protocol, Reply, ReplyBody};
 use tidings::queue::{Queue, QueueError};
 use tidings::registry::{Registry, RegistryError};
@@ -36,8 +37,6 @@ pub struct Deps {
     pub router: Router,
     /// Where clients' notifications go.
     pub notifications: Queue,
-    /// Whether clients may publish to topics.
-    pub may_publish: bool,
     /// What counts.
     pub metrics: Metrics,
     /// What one connection may send.
@@ -45,7 +44,7 @@ pub struct Deps {
 }
 
 impl Deps {
-    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, `CLIENT_PUBLISH`, and what
+    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL` and what
     /// [`Limits::from_env`] reads.
     ///
     /// # Errors
@@ -55,14 +54,11 @@ impl Deps {
         let table = required("TABLE_NAME", "it names the table of connections")?;
         let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
         let queue = required("NOTIFICATION_QUEUE_URL", "it is where clients' notifications go")?;
-        let known = |publish: &String| publish == "none" || publish == "topics";
-        let publish = parsed("CLIENT_PUBLISH", "none".to_owned(), "use none or topics", known)?;
         Ok(Self {
             registry: Registry::new(aws.dynamodb(), table),
             sockets: aws.management(&endpoint, POST_DEADLINE),
             router,
             notifications: Queue::new(aws.sqs(), queue).marked(Trigger::Client),
-            may_publish: publish == "topics",
             metrics: Metrics::from_env(),
             guard: Guard::new(Limits::from_env()?),
         })
@@ -121,7 +117,8 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
     let protocol = Protocol::default();
     let reply = match protocol.decode(frame) {
         Ok(request) => {
-            let caller = Caller { id: &id, context: &event.request_context, tally: &tally };
+            let permissions = permissions(&event);
+            let caller = Caller { id: &id, context: &event.request_context, permissions: &permissions, tally: &tally };
             let body = match verdict.refusal() {
                 None => commands::run(deps, &caller, request.command).await?,
                 Some(error) => ReplyBody::Error(error.clone()),
@@ -140,6 +137,15 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
         }
     }
     Ok(response(Some(text)))
+}
+
+/// What the authorizer allowed when the client connected; nothing where there was no authorizer.
+fn permissions(event: &ApiGatewayWebsocketProxyRequest) -> Permissions {
+    let text = event.request_context.authorizer.fields.get(PERMISSIONS).and_then(|value| value.as_str());
+    Permissions::parse(text.unwrap_or_default()).unwrap_or_else(|error| {
+        tracing::error!(%error, "the authorizer's permissions cannot be read, so this connection has none");
+        Permissions::default()
+    })
 }
 
 fn response(body: Option<String>) -> ApiGatewayProxyResponse {

@@ -4,6 +4,7 @@ use std::time::Duration;
 use tidings::NotificationId;
 use tidings::metrics::Metric;
 use tidings::notification::{Carrier, Origin, Target};
+use tidings::permissions::Action;
 use tidings::protocol::{ClientError, ErrorCode, Publish, ReplyBody};
 use tidings::registry::RegistryError;
 
@@ -12,11 +13,12 @@ use crate::{Deps, Error};
 
 /// Puts what a client publishes on the notification queue, as a notification from its user.
 pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, publish: Publish) -> Result<ReplyBody, Error> {
-    if !deps.may_publish {
-        return Ok(forbidden("clients may not publish here (CLIENT_PUBLISH is none)"));
-    }
-    if !matches!(publish.target, Target::Topic(_)) {
-        return Ok(forbidden("clients may publish to topics only; name a `topic`"));
+    let Target::Topic(topic) = &publish.target else {
+        let message = "clients may publish to topics only; name a `topic`";
+        return Ok(ReplyBody::Error(ClientError::new(ErrorCode::Forbidden, message)));
+    };
+    if let Some(refused) = caller.refused(Action::Publish, std::slice::from_ref(topic)) {
+        return Ok(refused);
     }
     if let Err(error) = deps.guard.publish(caller.id, caller.context.request_time_epoch) {
         return Ok(ReplyBody::Error(error));
@@ -42,8 +44,4 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, publish: Publish) -> R
     caller.tally.add(Metric::PublishedByClients, 1);
     tracing::info!(connection.id = %caller.id, notification.id = %notification.id, "published");
     Ok(ReplyBody::Ack)
-}
-
-fn forbidden(message: &str) -> ReplyBody {
-    ReplyBody::Error(ClientError::new(ErrorCode::Forbidden, message))
 }

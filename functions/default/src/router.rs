@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tidings::notification::{Carrier, Notification};
+use tidings::permissions::Permissions;
 use tidings::protocol::{ClientError, ErrorCode, ReplyBody};
 use tidings::queue::Queue;
 use tidings::registry::{Registry, RegistryError};
@@ -75,6 +76,7 @@ impl From<RegistryError> for ActionError {
 pub struct Context {
     connection: ConnectionId,
     registry: Registry,
+    permissions: Permissions,
     outbox: Arc<Outbox>,
 }
 
@@ -97,7 +99,12 @@ impl Context {
             at: caller.context.request_time_epoch,
             notified: AtomicU32::new(0),
         };
-        Self { connection: caller.id.clone(), registry: deps.registry.clone(), outbox: Arc::new(outbox) }
+        Self {
+            connection: caller.id.clone(),
+            registry: deps.registry.clone(),
+            permissions: caller.permissions.clone(),
+            outbox: Arc::new(outbox),
+        }
     }
 
     /// The connection that asked.
@@ -112,7 +119,14 @@ impl Context {
         &self.registry
     }
 
-    /// Subscribes the connection to topics, all or none of them.
+    /// What the connection may do of itself. An action is the application's: it may do more for a connection, or ask here
+    /// first.
+    #[must_use]
+    pub fn permissions(&self) -> &Permissions {
+        &self.permissions
+    }
+
+    /// Subscribes the connection to topics, all or none of them, whatever its permissions.
     ///
     /// # Errors
     /// When the connection is gone, would exceed its limit of topics, or DynamoDB fails.

@@ -43,7 +43,7 @@ pub(super) struct Arguments {
     /// The WebSocket URL, with the stage
     #[arg(long, default_value = LISTEN_URL, value_parser = websocket_url)]
     url: String,
-    /// A token for the authorizer, sent in the `Authorization` header
+    /// A token for the authorizer, sent in the `Authorization` header. The variable keeps it out of the list of processes
     #[arg(long, env = "TIDINGS_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// End after so many messages
@@ -62,6 +62,7 @@ Examples:
   tidings listen --topic orders/42
   tidings listen --topic orders/42 --topic news --count 1
   tidings listen --user u1 | jq .data
+  TIDINGS_TOKEN=$(tidings token --user u1) tidings listen --topic users/u1/inbox
   TIDINGS_TOKEN=… tidings listen --topic news --url wss://abc.execute-api.eu-west-1.amazonaws.com/prod";
 
 fn audience() -> ArgGroup {

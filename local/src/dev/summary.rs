@@ -55,6 +55,10 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     ] {
         options.logs.say(&line);
     }
+    if !stack.secrets.is_empty() {
+        let names: Vec<_> = stack.secrets.values().map(|secret| secret.name.as_str()).collect();
+        options.logs.say(&format!("  secrets     {}  ({}; new at every start)", addresses.sqs, names.join(", ")));
+    }
     for source in stack.event_sources.values() {
         let (kind, name) = match &source.source {
             Source::Queue { name, .. } => ("the queue", name),
@@ -66,6 +70,7 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
         let folder = folder.display();
         options.logs.say(&format!("recording events in {folder}; tokens are masked, message bodies are not"));
     }
+    warn_of_anonymous(options, stack);
     if names.resolve("notifier").is_some() {
         options.logs.say("next, in two more shells:");
         for command in next_commands(addresses) {
@@ -73,6 +78,21 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
         }
     }
     options.logs.say("Ctrl-C ends it");
+}
+
+/// Says it loudly where nobody has to show who they are, because a deployed stack may be set up in the same way.
+fn warn_of_anonymous(options: &DevOptions, stack: &Stack) {
+    let is = |name: &str, value: &str| {
+        stack.functions.values().any(|function| function.environment.get(name).is_some_and(|set| set == value))
+    };
+    if is("AUTHENTICATION", "anonymous") {
+        options.logs.warn(
+            "anonymous access is on: whoever reaches this port connects as any user; to try tokens: \
+             --parameter Authentication=hs256, and tidings token",
+        );
+    } else if is("ALLOW_ANONYMOUS", "true") {
+        options.logs.warn("anonymous access is on: clients without a token may connect, without a name");
+    }
 }
 
 /// A listener and a notification, as they have to be typed here.

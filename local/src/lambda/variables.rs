@@ -61,6 +61,8 @@ pub struct Services {
     pub dynamodb: Option<String>,
     /// `AWS_ENDPOINT_URL_SQS`.
     pub sqs: Option<String>,
+    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
+    pub secrets_manager: Option<String>,
     /// `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, with the stage.
     pub management: Option<String>,
     /// `AWS_REGION`.
@@ -71,7 +73,14 @@ pub struct Services {
 
 impl Default for Services {
     fn default() -> Self {
-        Self { dynamodb: None, sqs: None, management: None, region: REGION.to_owned(), keys: Keys::local() }
+        Self {
+            dynamodb: None,
+            sqs: None,
+            secrets_manager: None,
+            management: None,
+            region: REGION.to_owned(),
+            keys: Keys::local(),
+        }
     }
 }
 
@@ -91,6 +100,7 @@ pub(super) fn variables(
     for (name, endpoint) in [
         ("AWS_ENDPOINT_URL_DYNAMODB", &services.dynamodb),
         ("AWS_ENDPOINT_URL_SQS", &services.sqs),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &services.secrets_manager),
         ("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI", &services.management),
     ] {
         if let Some(endpoint) = endpoint {

@@ -11,29 +11,30 @@ use uuid::Uuid;
 
 use super::refusal::{Code, Refusal};
 use super::{Sqs, operations, query};
+use crate::json_api::{self, REQUEST_LIMIT};
+use crate::secrets::Secrets;
 
-/// Largest request: a batch of 1 MiB, all of it escaped.
-const REQUEST_LIMIT: usize = 8 * 1024 * 1024;
-
-/// The routes of the API: `POST /`, and the queues' own addresses for the query protocol.
+/// The routes of the API where nothing else is served: `POST /`, and the queues' own addresses.
 pub fn router(sqs: &Sqs) -> Router {
-    let queue = format!("/{}/{{queue}}", sqs.0.place.account);
-    Router::new()
-        .route("/", post(at_root))
-        .route(&queue, post(at_queue))
-        .layer(DefaultBodyLimit::max(REQUEST_LIMIT))
-        .with_state(sqs.clone())
+    json_api::router(sqs, &Secrets::default())
 }
 
-async fn at_root(State(sqs): State<Sqs>, headers: HeaderMap, body: Bytes) -> Response {
+/// The queues' own addresses, for the query protocol.
+pub(crate) fn addresses(sqs: &Sqs) -> Router {
+    let queue = format!("/{}/{{queue}}", sqs.0.place.account);
+    Router::new().route(&queue, post(at_queue)).layer(DefaultBodyLimit::max(REQUEST_LIMIT)).with_state(sqs.clone())
+}
+
+/// Answers a call at `POST /`, by the operation in `X-Amz-Target` or else by the form.
+pub(crate) async fn answer(sqs: &Sqs, headers: &HeaderMap, body: &[u8]) -> Response {
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
     match target.map(|target| target.strip_prefix("AmazonSQS.")) {
-        Some(Some(action)) => answer_json(&sqs, action, &headers, &body).await,
+        Some(Some(action)) => answer_json(sqs, action, headers, body).await,
         Some(None) => {
-            let text = "Only the API of SQS is served at this address.";
+            let text = "Only the APIs of SQS and Secrets Manager are served at this address.";
             json_failure(&Refusal::new(Code::UnsupportedOperation, text))
         }
-        None => answer_query(&sqs, None, &headers, &body).await,
+        None => answer_query(sqs, None, headers, body).await,
     }
 }
 

@@ -90,7 +90,7 @@ async fn everything_is_reached_with_the_keyboard() {
         clients.push(Client::connect(&format!("{}?user={name}", console.stack.url())).await);
     }
     console.shows("#connections-count", "3").await;
-    console.page.until("document.querySelectorAll('#timeline-rows .row').length === 6").await;
+    console.page.until("document.querySelectorAll('#timeline-rows .row').length === 9").await;
 
     // One stop for each list, however long it is.
     let mut walk = Vec::new();

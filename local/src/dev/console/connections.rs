@@ -57,7 +57,8 @@ pub(super) async fn list(State(console): State<Arc<Console>>) -> Response {
             (known.user.as_ref().map(ToString::to_string), Some(known.protocol.name().to_owned()))
         });
         Row {
-            user: user.or_else(|| open.principal.clone()),
+            // The registry's word counts, also where it knows no user.
+            user: if known.is_some() { user } else { open.principal.clone() },
             protocol: protocol.or_else(|| open.subprotocol.clone()),
             topics: known.map(|known| known.topics.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             open,

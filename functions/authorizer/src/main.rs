@@ -1,0 +1,11 @@
+//! The `authorizer` function: what it needs from its environment, and nothing else.
+
+use authorizer::{Deps, handle};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let deps = Deps::from_env()?;
+    run(service_fn(|event: LambdaEvent<_>| handle(&deps, event.payload))).await
+}

@@ -1,0 +1,167 @@
+//! The event of an authorizer, and where a client can put its token.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use tidings::UserId;
+
+use crate::Denial;
+
+/// What a subprotocol that is a token begins with.
+pub(crate) const SUBPROTOCOL: &str = "access_token.";
+
+/// The part of API Gateway's `REQUEST` authorizer event that matters here.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Request {
+    pub(crate) method_arn: Option<String>,
+    headers: Option<BTreeMap<String, String>>,
+    multi_value_headers: Option<BTreeMap<String, Vec<String>>>,
+    query_string_parameters: Option<BTreeMap<String, String>>,
+    multi_value_query_string_parameters: Option<BTreeMap<String, Vec<String>>>,
+    request_context: Context,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Context {
+    connection_id: Option<String>,
+}
+
+/// What a client shows.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Credential {
+    None,
+    Token(String),
+}
+
+impl Request {
+    pub(crate) fn connection_id(&self) -> &str {
+        self.request_context.connection_id.as_deref().unwrap_or_default()
+    }
+
+    /// All values of a header, however its name is written and however often it comes.
+    pub(crate) fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        all(self.headers.as_ref(), self.multi_value_headers.as_ref(), move |other| other.eq_ignore_ascii_case(name))
+    }
+
+    fn query<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let (single, multiple) = (&self.query_string_parameters, &self.multi_value_query_string_parameters);
+        all(single.as_ref(), multiple.as_ref(), move |other| other == name)
+    }
+
+    /// The client's token or that there is none.
+    pub(crate) fn credential(&self) -> Result<Credential, Denial> {
+        Ok(self.token()?.map_or(Credential::None, Credential::Token))
+    }
+
+    /// The one token. Two that differ are an attempt to confuse somebody.
+    pub(crate) fn token(&self) -> Result<Option<String>, Denial> {
+        let mut tokens = self.query("access_token").collect::<Vec<_>>();
+        for value in self.header("authorization") {
+            tokens.push(bearer(value).ok_or(Denial::Handshake("the Authorization header is not `Bearer <token>`"))?);
+        }
+        let offers = self.header("sec-websocket-protocol").flat_map(|list| list.split(',')).map(str::trim);
+        tokens.extend(offers.filter_map(|offer| offer.strip_prefix(SUBPROTOCOL)));
+        let Some((first, others)) = tokens.split_first() else { return Ok(None) };
+        if others.iter().any(|other| other != first) {
+            return Err(Denial::Handshake("the handshake has several tokens, which are not the same"));
+        }
+        if first.is_empty() {
+            return Err(Denial::Handshake("the token is empty"));
+        }
+        Ok(Some((*first).to_owned()))
+    }
+
+    pub(crate) fn names_itself(&self) -> bool {
+        self.query("user").next().is_some()
+    }
+
+    /// The name that an anonymous client gives itself.
+    pub(crate) fn named_user(&self) -> Result<Option<UserId>, Denial> {
+        self.query("user").last().map(UserId::parse).transpose().map_err(Denial::User)
+    }
+}
+
+/// All values under the names that `is_meant` accepts. The second map has everything that the first has.
+fn all<'a>(
+    single: Option<&'a BTreeMap<String, String>>,
+    multiple: Option<&'a BTreeMap<String, Vec<String>>>,
+    is_meant: impl Fn(&str) -> bool + Copy + 'a,
+) -> impl Iterator<Item = &'a str> {
+    let single = single.filter(|_| multiple.is_none());
+    let single = single.into_iter().flatten().filter(move |(name, _)| is_meant(name)).map(|(_, value)| value);
+    let multiple = multiple.into_iter().flatten().filter(move |(name, _)| is_meant(name));
+    single.chain(multiple.flat_map(|(_, values)| values)).map(String::as_str)
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn token(event: Value) -> Result<Option<String>, Denial> {
+        serde_json::from_value::<Request>(event).unwrap().token()
+    }
+
+    #[test]
+    fn a_token_is_found_in_each_of_its_three_places() {
+        for event in [
+            json!({"queryStringParameters": {"access_token": "a.b.c"}}),
+            json!({"multiValueQueryStringParameters": {"access_token": ["a.b.c"]}}),
+            json!({"headers": {"Authorization": "Bearer a.b.c"}}),
+            json!({"headers": {"authorization": "bearer  a.b.c "}}),
+            json!({"multiValueHeaders": {"Sec-WebSocket-Protocol": ["tidings.v1.json, access_token.a.b.c"]}}),
+            json!({"headers": {"sec-websocket-protocol": "access_token.a.b.c,raw"}}),
+        ] {
+            assert_eq!(token(event.clone()), Ok(Some("a.b.c".to_owned())), "{event}");
+        }
+    }
+
+    #[test]
+    fn no_token_is_none_and_null_is_no_token() {
+        for event in [
+            json!({}),
+            json!({"headers": null, "multiValueHeaders": null, "queryStringParameters": null}),
+            json!({"headers": {"Sec-WebSocket-Protocol": "tidings.v1.json"}}),
+            json!({"queryStringParameters": {"Access_Token": "a"}}),
+        ] {
+            assert_eq!(token(event.clone()), Ok(None), "{event}");
+        }
+    }
+
+    #[test]
+    fn the_same_token_may_come_twice_and_two_tokens_may_not() {
+        let twice = json!({"headers": {"Authorization": "Bearer a"}, "queryStringParameters": {"access_token": "a"}});
+        assert_eq!(token(twice), Ok(Some("a".to_owned())));
+        for event in [
+            json!({"headers": {"Authorization": "Bearer a"}, "queryStringParameters": {"access_token": "b"}}),
+            json!({"headers": {"Authorization": "Bearer a", "authorization": "Bearer b"}}),
+            json!({"multiValueHeaders": {"Authorization": ["Bearer a", "Bearer b"]}}),
+            json!({"multiValueQueryStringParameters": {"access_token": ["a", "b"]}}),
+            json!({"headers": {"Sec-WebSocket-Protocol": "access_token.a, access_token.b"}}),
+            json!({"headers": {"Sec-WebSocket-Protocol": "access_token.a, access_token."}}),
+        ] {
+            assert!(matches!(token(event.clone()), Err(Denial::Handshake(_))), "{event}");
+        }
+    }
+
+    #[test]
+    fn a_place_for_a_token_without_one_is_not_the_same_as_none() {
+        for event in [
+            json!({"queryStringParameters": {"access_token": ""}}),
+            json!({"headers": {"Authorization": "Basic dTpw"}}),
+            json!({"headers": {"Authorization": "Bearer"}}),
+            json!({"headers": {"Authorization": ""}}),
+            json!({"headers": {"Sec-WebSocket-Protocol": "tidings.v1.json, access_token."}}),
+        ] {
+            assert!(matches!(token(event.clone()), Err(Denial::Handshake(_))), "{event}");
+        }
+    }
+}

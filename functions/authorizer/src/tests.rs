@@ -1,0 +1,384 @@
+//! Attacks on tokens, and keys that come, go, hang and fail.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::issuer::{Behaviour, Issuer, SigningKey, assemble, hs256, now, part};
+use tidings::aws;
+
+use crate::config::Origins;
+use crate::keys::{Jwks, Keys, Pace};
+use crate::testing::{ask, connect, deps, for_issuer, is_allowed, rules};
+use crate::{Authentication, Deps, Error};
+
+/// Nothing is asked for twice.
+const NEVER: Pace = Pace {
+    at_most_every: Duration::from_secs(3_600),
+    at_least_every: Duration::from_secs(3_600),
+    stale_after: Duration::from_secs(3_600),
+};
+
+/// Everything is asked for as often as it is wanted.
+const ALWAYS: Pace = Pace { at_most_every: Duration::ZERO, ..NEVER };
+
+async fn issuer(keys: &[&SigningKey]) -> Issuer {
+    let issuer = Issuer::start().await;
+    issuer.publish(keys);
+    issuer
+}
+
+async fn allows(deps: &Deps, token: &str) -> bool {
+    is_allowed(&connect(deps, token).await.unwrap())
+}
+
+fn changed(mut claims: Value, name: &str, value: Value) -> Value {
+    claims[name] = value;
+    claims
+}
+
+fn without(mut claims: Value, name: &str) -> Value {
+    claims.as_object_mut().unwrap().remove(name);
+    claims
+}
+
+#[tokio::test]
+async fn a_token_of_every_algorithm_lets_its_user_in_with_what_it_says() {
+    let keys = [
+        SigningKey::rsa("rs", "RS256"),
+        SigningKey::rsa("ps", "PS256"),
+        SigningKey::es256("es"),
+        SigningKey::es384("es3"),
+        SigningKey::ed25519("ed"),
+    ];
+    let issuer = issuer(&keys.each_ref()).await;
+    let deps = for_issuer(&issuer, NEVER);
+    for key in &keys {
+        let claims = changed(issuer.claims("u1"), "scope", json!("openid subscribe:orders/*"));
+        let answer = connect(&deps, &key.token(&claims)).await.unwrap();
+        assert!(is_allowed(&answer), "{key:?}");
+        assert_eq!(answer["context"], json!({"user": "u1", "permissions": "subscribe:orders/*"}));
+    }
+    assert_eq!(issuer.asked(), 1, "the keys are kept");
+    let answer = connect(&deps, &keys[2].token(&issuer.claims("a/b"))).await.unwrap();
+    assert_eq!(answer["context"]["permissions"], "subscribe:users/a%2Fb/**");
+}
+
+#[tokio::test]
+async fn claims_that_are_not_for_us_or_not_for_now_are_denied() {
+    let key = SigningKey::es256("k");
+    let issuer = issuer(&[&key]).await;
+    let deps = for_issuer(&issuer, NEVER);
+    let good = || issuer.claims("u1");
+    for claims in [
+        good(),
+        changed(good(), "exp", json!(now() - 30)),
+        changed(good(), "nbf", json!(now() + 30)),
+        changed(good(), "iat", json!(now() + 30)),
+        changed(good(), "aud", json!(["other", "app"])),
+        without(good(), "iat"),
+        // As Cognito's access tokens are.
+        changed(changed(without(good(), "aud"), "client_id", json!("app")), "token_use", json!("access")),
+    ] {
+        assert!(allows(&deps, &key.token(&claims)).await, "{claims}");
+    }
+    let long: Vec<_> = (0..300).map(|number| format!("subscribe:orders/{number}/x")).collect();
+    for claims in [
+        changed(good(), "exp", json!(now() - 90)),
+        changed(good(), "exp", json!((now() + 3_600).to_string())),
+        changed(good(), "exp", json!(null)),
+        changed(good(), "exp", json!(-1)),
+        changed(good(), "exp", json!("never")),
+        changed(good(), "exp", json!([now() + 3_600])),
+        without(good(), "exp"),
+        changed(good(), "nbf", json!(now() + 90)),
+        changed(good(), "nbf", json!((now() + 90).to_string())),
+        changed(good(), "nbf", json!({"$gt": 0})),
+        changed(good(), "iat", json!(now() + 90)),
+        changed(good(), "iat", json!("now")),
+        changed(good(), "iss", json!("https://evil.example")),
+        changed(good(), "iss", json!(format!("{}/", issuer.url))),
+        changed(good(), "iss", json!([issuer.url, "https://evil.example"])),
+        changed(good(), "iss", json!(7)),
+        without(good(), "iss"),
+        changed(good(), "aud", json!("other")),
+        changed(good(), "aud", json!([])),
+        changed(good(), "aud", json!({"app": true})),
+        changed(changed(good(), "aud", json!("other")), "client_id", json!("app")),
+        without(good(), "aud"),
+        changed(without(good(), "aud"), "client_id", json!("other")),
+        changed(good(), "token_use", json!("id")),
+        without(good(), "sub"),
+        changed(good(), "sub", json!("")),
+        changed(good(), "sub", json!(1)),
+        changed(good(), "sub", json!("a\r\nb")),
+        changed(good(), "sub", json!("user#\u{0}conn")),
+        changed(good(), "sub", json!("u".repeat(257))),
+        changed(good(), "permissions", json!({"subscribe": "*"})),
+        changed(good(), "permissions", json!(long)),
+        json!([1]),
+        json!("sub"),
+        json!(null),
+    ] {
+        assert!(!allows(&deps, &key.token(&claims)).await, "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn a_header_cannot_choose_how_it_is_verified() {
+    let (rsa, ec) = (SigningKey::rsa("rsa", "RS256"), SigningKey::es256("ec"));
+    let issuer = issuer(&[&rsa, &ec]).await;
+    let deps = for_issuer(&issuer, ALWAYS);
+    let claims = issuer.claims("u1");
+    let modulus = rsa.jwk()["n"].as_str().unwrap().to_owned();
+    let own = SigningKey::es256("ec");
+    let sign = |header: Value, sign: &dyn Fn(&[u8]) -> Vec<u8>| assemble(&header, &claims, sign);
+    let tokens = [
+        // No signature at all.
+        sign(json!({"alg": "none"}), &|_| vec![]),
+        sign(json!({"alg": "None", "kid": "rsa"}), &|_| vec![]),
+        sign(json!({"alg": "nOnE", "kid": "rsa"}), &|_| vec![]),
+        sign(json!({"alg": "", "kid": "rsa"}), &|_| vec![]),
+        sign(json!({"kid": "rsa"}), &|message| rsa.sign(message)),
+        // The public key, which everybody has, as a secret.
+        sign(json!({"alg": "HS256", "kid": "rsa"}), &|message| hs256(modulus.as_bytes(), message)),
+        sign(json!({"alg": "HS256", "kid": "rsa"}), &|message| hs256(rsa.jwk().to_string().as_bytes(), message)),
+        sign(json!({"alg": "HS256"}), &|message| hs256(b"", message)),
+        sign(json!({"alg": "HS512", "kid": "rsa"}), &|message| hs256(modulus.as_bytes(), message)),
+        // Another algorithm of the same key, and the key of another.
+        sign(json!({"alg": "PS256", "kid": "rsa"}), &|message| SigningKey::rsa("rsa", "PS256").sign(message)),
+        sign(json!({"alg": "RS512", "kid": "rsa"}), &|message| rsa.sign(message)),
+        sign(json!({"alg": "RS256", "kid": "ec"}), &|message| rsa.sign(message)),
+        sign(json!({"alg": "ES256", "kid": "rsa"}), &|message| ec.sign(message)),
+        // A key of the attacker's own: by the same name, in the header, or somewhere else.
+        own.token(&claims),
+        sign(json!({"alg": "ES256", "kid": "ec", "jwk": own.jwk()}), &|message| own.sign(message)),
+        sign(json!({"alg": "ES256", "kid": "ec", "jku": "https://evil.example/keys"}), &|message| own.sign(message)),
+        sign(json!({"alg": "ES256", "kid": "ec", "x5u": "https://evil.example/x"}), &|message| own.sign(message)),
+        // A signature without a value (all zeros is one for broken verifiers).
+        sign(json!({"alg": "ES256", "kid": "ec"}), &|_| vec![0; 64]),
+        sign(json!({"alg": "ES256", "kid": "ec"}), &|_| vec![]),
+        // No name where there are several keys, and names that are none.
+        sign(json!({"alg": "ES256"}), &|message| ec.sign(message)),
+        sign(json!({"alg": "ES256", "kid": "../../ec"}), &|message| ec.sign(message)),
+        sign(json!({"alg": "ES256", "kid": "' or 1=1 --"}), &|message| ec.sign(message)),
+        sign(json!({"alg": "ES256", "kid": ["ec"]}), &|message| ec.sign(message)),
+        sign(json!({"alg": "ES256", "kid": null}), &|message| ec.sign(message)),
+        // An extension that must be understood.
+        sign(json!({"alg": "ES256", "kid": "ec", "crit": ["exp"]}), &|message| ec.sign(message)),
+        sign(json!({"alg": "ES256", "kid": "ec", "crit": ["b64"], "b64": false}), &|message| ec.sign(message)),
+    ];
+    for (number, token) in tokens.iter().enumerate() {
+        assert!(!allows(&deps, token).await, "number {number}: {token}");
+    }
+    assert!(allows(&deps, &ec.token(&claims)).await);
+}
+
+#[tokio::test]
+async fn what_is_no_token_is_denied_and_never_fails() {
+    let key = SigningKey::es256("k");
+    let issuer = issuer(&[&key]).await;
+    let deps = for_issuer(&issuer, NEVER);
+    let good = key.token(&issuer.claims("u1"));
+    let [header, claims, signature] = good.split('.').collect::<Vec<_>>()[..] else { unreachable!() };
+    let forged = part(issuer.claims("admin").to_string());
+    for token in [
+        ".".to_owned(),
+        "..".to_owned(),
+        "...".to_owned(),
+        "a".to_owned(),
+        "a.b".to_owned(),
+        "a.b.c".to_owned(),
+        format!("{header}.{claims}"),
+        format!("{header}.{claims}."),
+        format!("{header}..{signature}"),
+        format!(".{claims}.{signature}"),
+        format!("{good}."),
+        format!("{good}.{signature}"),
+        format!(".{good}"),
+        format!("{header}.{header}.{claims}.{signature}.{signature}"),
+        format!("{header}.{claims}.{signature}="),
+        format!("{header}.{claims}.{signature}A"),
+        format!("{header}.{claims}.{}", signature.replace(['-', '_'], "+")) + "+",
+        format!("{header}.{claims}.!!!!"),
+        format!("{header}.{forged}.{signature}"),
+        format!("{}.{claims}.{signature}", part("not json")),
+        format!("{}.{claims}.{signature}", part("[]")),
+        format!("{}.{claims}.{signature}", part([0xff, 0xfe])),
+        format!("{}.{claims}.{signature}", part("{\"alg\":\"ES256\",\"kid\":\"k\"} ")),
+        format!(" {good}"),
+        format!("{good}\n"),
+        format!("{good}\u{0}"),
+        "é.é.é".to_owned(),
+        ".".repeat(8_000),
+        "a".repeat(8_000),
+        format!("{header}.{}.{signature}", "a".repeat(20_000)),
+        part("[".repeat(6_000)) + ".e30.AA",
+    ] {
+        assert!(!allows(&deps, &token).await, "{token}");
+    }
+    assert!(allows(&deps, &good).await);
+}
+
+#[tokio::test]
+async fn a_key_that_appears_is_found_and_one_that_is_withdrawn_is_forgotten() {
+    let (old, new) = (SigningKey::es256("old"), SigningKey::es256("new"));
+    let issuer = issuer(&[&old]).await;
+    let deps = for_issuer(&issuer, Pace { at_least_every: Duration::from_millis(300), ..ALWAYS });
+    let (by_old, by_new) = (old.token(&issuer.claims("u1")), new.token(&issuer.claims("u1")));
+    assert!(allows(&deps, &by_old).await);
+    assert!(!allows(&deps, &by_new).await);
+    issuer.publish(&[&old, &new]);
+    assert!(allows(&deps, &by_new).await, "an unknown key is looked for");
+    assert!(allows(&deps, &by_old).await);
+    issuer.publish(&[&new]);
+    tests::eventually("the old key to be forgotten", Duration::from_secs(10), async || {
+        (!allows(&deps, &by_old).await).then_some(())
+    })
+    .await;
+    assert!(allows(&deps, &by_new).await);
+}
+
+#[tokio::test]
+async fn unknown_keys_do_not_make_us_ask_again_and_again() {
+    let (known, other) = (SigningKey::es256("known"), SigningKey::es256("other"));
+    let issuer = issuer(&[&known]).await;
+    let deps = for_issuer(&issuer, NEVER);
+    for _ in 0..20 {
+        assert!(!allows(&deps, &other.token(&issuer.claims("u1"))).await);
+    }
+    assert_eq!(issuer.asked(), 2, "once to begin with, and once for the unknown key");
+    assert!(allows(&deps, &known.token(&issuer.claims("u1"))).await);
+    let bad = assemble(&known.header(), &issuer.claims("u1"), |_| vec![1; 64]);
+    assert!(!allows(&deps, &bad).await);
+    assert_eq!(issuer.asked(), 2, "a bad signature of a known key is no reason to ask");
+}
+
+#[tokio::test]
+async fn many_at_once_ask_once() {
+    let key = SigningKey::es256("k");
+    let issuer = issuer(&[&key]).await;
+    let deps = for_issuer(&issuer, NEVER);
+    let token = key.token(&issuer.claims("u1"));
+    let all = futures_util::future::join_all((0..20).map(|_| allows(&deps, &token))).await;
+    assert!(all.into_iter().all(|allowed| allowed));
+    assert_eq!(issuer.asked(), 1);
+}
+
+#[tokio::test]
+async fn where_keys_cannot_be_read_the_function_fails_and_denies_nobody() {
+    let key = SigningKey::es256("k");
+    let issuer = Issuer::start().await;
+    let token = key.token(&issuer.claims("u1"));
+    let started = Instant::now();
+    for behaviour in [
+        Behaviour::Hangs,
+        Behaviour::Huge,
+        Behaviour::Status(500),
+        Behaviour::Status(302),
+        Behaviour::Says("<html>".to_owned()),
+        Behaviour::Says("{}".to_owned()),
+        Behaviour::Keys(json!({"keys": []})),
+        Behaviour::Keys(json!({"keys": [{"kty": "oct", "k": "AAAA", "kid": "k", "alg": "HS256"}]})),
+        Behaviour::Misleads(json!({"issuer": "https://evil.example", "jwks_uri": format!("{}/keys", issuer.url)})),
+        Behaviour::Misleads(json!({"issuer": issuer.url, "jwks_uri": "http://169.254.169.254/keys"})),
+        Behaviour::Misleads(json!({"issuer": issuer.url, "jwks_uri": "file:///etc/passwd"})),
+    ] {
+        issuer.behave(behaviour.clone());
+        let error = connect(&for_issuer(&issuer, NEVER), &token).await.unwrap_err();
+        assert!(matches!(error, Error::Keys(_)), "{behaviour:?}: {error}");
+        assert!(!error.to_string().contains(&token), "{error}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(30), "each is given up soon: {:?}", started.elapsed());
+    let nowhere = Keys::new(Jwks::at(aws::connector(), "http://127.0.0.1:9/keys".parse().unwrap()), NEVER);
+    let deps = deps(Authentication::Tokens { keys: nowhere, rules: rules(&issuer.url), allow_anonymous: false });
+    assert!(connect(&deps, &token).await.is_err());
+    // What is no token needs no keys to be told so.
+    assert!(!allows(&deps, "a.b.c").await);
+}
+
+#[tokio::test]
+async fn keys_that_are_known_count_while_the_issuer_is_away_and_unknown_ones_are_not_denied() {
+    let (key, other) = (SigningKey::es256("k"), SigningKey::es256("other"));
+    let issuer = issuer(&[&key]).await;
+    let deps = for_issuer(&issuer, Pace { at_least_every: Duration::ZERO, ..NEVER });
+    assert!(allows(&deps, &key.token(&issuer.claims("u1"))).await);
+    issuer.behave(Behaviour::Status(503));
+    for _ in 0..3 {
+        assert!(allows(&deps, &key.token(&issuer.claims("u1"))).await);
+        let error = connect(&deps, &other.token(&issuer.claims("u1"))).await.unwrap_err();
+        assert!(matches!(error, Error::Keys(_)), "{error}");
+    }
+    assert_eq!(issuer.asked(), 2, "not asked again at once");
+    let stale = Pace { at_least_every: Duration::ZERO, stale_after: Duration::ZERO, ..ALWAYS };
+    issuer.publish(&[&key]);
+    let deps = for_issuer(&issuer, stale);
+    assert!(allows(&deps, &key.token(&issuer.claims("u1"))).await);
+    issuer.behave(Behaviour::Status(503));
+    assert!(connect(&deps, &key.token(&issuer.claims("u1"))).await.is_err(), "too old to count");
+}
+
+#[tokio::test]
+async fn a_client_without_a_token_is_denied_or_has_no_name() {
+    let issuer = issuer(&[&SigningKey::es256("k")]).await;
+    let closed = for_issuer(&issuer, NEVER);
+    assert!(!is_allowed(&ask(&closed, &json!({})).await.unwrap()));
+    assert!(!is_allowed(&ask(&closed, &json!({"queryStringParameters": {"user": "admin"}})).await.unwrap()));
+
+    let mut open = for_issuer(&issuer, NEVER);
+    if let Authentication::Tokens { allow_anonymous, .. } = &mut open.authentication {
+        *allow_anonymous = true;
+    }
+    let answer = ask(&open, &json!({})).await.unwrap();
+    assert!(is_allowed(&answer));
+    assert_eq!(answer["context"], json!({"permissions": "subscribe:public/**"}));
+    assert_eq!(answer["principalId"], "anonymous");
+    for parts in [
+        json!({"queryStringParameters": {"user": "admin"}}),
+        json!({"queryStringParameters": {"access_token": ""}}),
+        json!({"queryStringParameters": {"access_token": "a.b.c"}}),
+        json!({"headers": {"Authorization": "Basic YTpi"}}),
+    ] {
+        assert!(!is_allowed(&ask(&open, &parts).await.unwrap()), "{parts}");
+    }
+    assert_eq!(issuer.asked(), 0, "none of this needs keys");
+}
+
+#[tokio::test]
+async fn where_everybody_is_anonymous_a_client_may_name_itself() {
+    let deps = deps(Authentication::Anonymous);
+    let named = |user: &str| json!({"queryStringParameters": {"user": user}});
+    let answer = ask(&deps, &named("u 1")).await.unwrap();
+    assert!(is_allowed(&answer));
+    let permissions = "subscribe:public/** publish:rooms/u%201";
+    assert_eq!(answer["context"], json!({"user": "u 1", "permissions": permissions}));
+    assert!(is_allowed(&ask(&deps, &json!({})).await.unwrap()));
+    assert!(is_allowed(&ask(&deps, &json!({"queryStringParameters": {"access_token": "x"}})).await.unwrap()));
+    for user in ["", "a\nb"] {
+        assert!(!is_allowed(&ask(&deps, &named(user)).await.unwrap()), "{user:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_are_denied_whatever_they_know() {
+    let key = SigningKey::es256("k");
+    let issuer = issuer(&[&key]).await;
+    let mut deps = for_issuer(&issuer, NEVER);
+    deps.origins = Origins::parse("https://app.example.com").unwrap();
+    let token = key.token(&issuer.claims("u1"));
+    for (origin, allowed) in [("https://app.example.com", true), ("https://evil.example", false)] {
+        let headers = json!({"Authorization": format!("Bearer {token}"), "Origin": origin});
+        assert_eq!(is_allowed(&ask(&deps, &json!({"headers": headers})).await.unwrap()), allowed, "{origin}");
+    }
+    assert!(allows(&deps, &token).await, "no browser");
+    let both = json!({"Origin": ["https://app.example.com", "https://evil.example"], "Authorization": [format!("Bearer {token}")]});
+    assert!(!is_allowed(&ask(&deps, &json!({"multiValueHeaders": both})).await.unwrap()));
+}
+
+#[tokio::test]
+async fn an_event_without_a_method_is_a_failure() {
+    let deps = deps(Authentication::Anonymous);
+    for arn in [Value::Null, json!("")] {
+        let error = ask(&deps, &json!({"methodArn": arn})).await.unwrap_err();
+        assert!(matches!(error, Error::Event), "{error}");
+    }
+}
