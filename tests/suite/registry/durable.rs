@@ -110,7 +110,7 @@ async fn durable_topics_come_on_top_of_as_many_as_a_connection_may_ask_for(table
 }
 
 const USERS: usize = 4;
-const ROUNDS: usize = 600;
+const ROUNDS: usize = 300;
 
 /// Connections come and go while topics are given and taken, and every call may meet a conflict. When all is quiet, each
 /// connection has just the durable topics of its user.
