@@ -22,7 +22,7 @@ LOGS = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 XRAY = re.compile(r"arn:[a-z-]+:iam::aws:policy/(AWSXrayWriteOnlyAccess|AWSXRayDaemonWriteAccess)$")
 
 # API Gateway checks the action against the route; no policy can name a single connection.
-WILDCARD_RESOURCES = {"execute-api:ManageConnections": re.compile(r"/(POST|DELETE)/@connections/\*$")}
+WILDCARD_RESOURCES = {"execute-api:ManageConnections": re.compile(r"/(GET|POST|DELETE)/@connections/\*$")}
 
 
 def as_list(value):
@@ -71,7 +71,8 @@ def is_wildcard(action, resource):
 
 def routes(template):
     """The four routes exist, and those that answer can: SAM makes no route response of its own."""
-    routes = of_type(template, "AWS::ApiGatewayV2::Route")
+    every = of_type(template, "AWS::ApiGatewayV2::Route")
+    routes = {name: route for name, route in every.items() if route["Properties"]["ApiId"] == {"Ref": "WebSocketApi"}}
     by_key = {route["Properties"]["RouteKey"]: name for name, route in routes.items()}
     for key in ("$connect", "$disconnect", "$default", "ping/"):
         if key not in by_key:
