@@ -1,5 +1,6 @@
 //! The REST side, over HTTP, as producers and operators use it. Every answer is checked against the OpenAPI document.
 
+mod command;
 mod connections;
 mod document;
 mod notifications;
