@@ -6,6 +6,8 @@
 
 mod access;
 mod event;
+#[cfg(test)]
+mod fuzzing;
 mod response;
 mod routes;
 

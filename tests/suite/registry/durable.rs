@@ -109,45 +109,46 @@ async fn durable_topics_come_on_top_of_as_many_as_a_connection_may_ask_for(table
     assert!(matches!(refused, Err(RegistryError::TooManyTopics { count: 103 })), "{refused:?}");
 }
 
-const USERS: usize = 4;
-const ROUNDS: usize = 300;
+const TRIALS: usize = 150;
+const SIDE_BY_SIDE: usize = 12;
 
-/// Connections come and go while topics are given and taken, and every call may meet a conflict. When all is quiet, each
-/// connection has just the durable topics of its user.
+/// In each trial a user gets and loses one topic while connections come: everything at once, and every call may meet a
+/// conflict and wait. When all is quiet, each connection has just the durable topics of its user.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_interleaving_of_changes_and_connections_loses_or_leaves_a_durable_topic() {
     let table = Engine::Embedded.table().await.unwrap();
-    let registry = Registry::new(table.client_through(Faulty::client(http(), 0.1)), &table.name).with_page_rows(3);
-    let places = Arc::new(Semaphore::new(24));
-    let mut rounds = Vec::new();
-    for number in 0..ROUNDS {
+    let registry = Registry::new(table.client_through(Faulty::client(http(), 0.3)), &table.name).with_page_rows(2);
+    let places = Arc::new(Semaphore::new(SIDE_BY_SIDE));
+    let mut trials = Vec::new();
+    for number in 0..TRIALS {
         let place = Arc::clone(&places).acquire_owned().await.unwrap();
         let registry = registry.clone();
-        rounds.push(tokio::spawn(async move {
-            round(&registry, number).await;
+        trials.push(tokio::spawn(async move {
+            trial(&registry, number).await;
             drop(place);
         }));
     }
-    for round in rounds {
-        round.await.unwrap();
+    for trial in trials {
+        trial.await.unwrap();
     }
     check(&table).await;
 }
 
-async fn round(registry: &Registry, number: usize) {
-    let user = format!("u{}", fastrand::usize(..USERS));
-    let name = topic(&format!("durable/{}", fastrand::u8(..3)));
-    let id = UserId::parse(&user).unwrap();
-    match fastrand::u8(..8) {
-        0..3 => drop(registry.add_durable_topic(&id, &name).await.unwrap()),
-        3..5 => drop(registry.remove_durable_topic(&id, &name).await.unwrap()),
-        _ => {
-            let connected = connection(&format!("c{number}"), Some(&user), &["own"]);
-            registry.connect(&connected).await.unwrap();
-            if fastrand::bool() {
-                registry.disconnect(&connected.id, &connected.socket).await.unwrap();
-            }
-        }
+async fn trial(registry: &Registry, number: usize) {
+    let user = format!("u{number}");
+    registry.connect(&connection(&format!("c{number}-before"), Some(&user), &["own"])).await.unwrap();
+    let mut steps = [0, 0, 1, 1, 2, 2];
+    fastrand::shuffle(&mut steps);
+    join_all(steps.iter().enumerate().map(|(index, step)| run(registry, &user, *step, format!("c{number}-{index}"))))
+        .await;
+}
+
+async fn run(registry: &Registry, user: &str, step: u8, id: String) {
+    let (user_id, name) = (UserId::parse(user).unwrap(), topic("durable"));
+    match step {
+        0 => drop(registry.add_durable_topic(&user_id, &name).await.unwrap()),
+        1 => drop(registry.remove_durable_topic(&user_id, &name).await.unwrap()),
+        _ => drop(registry.connect(&connection(&id, Some(user), &["own"])).await.unwrap()),
     }
 }
 
@@ -173,6 +174,11 @@ async fn check(table: &Table) {
             found.insert((pk.to_owned(), sk));
         }
     }
-    assert!(connections > ROUNDS / 10, "{connections} connections are too few to prove anything");
+    assert_eq!(connections, 3 * TRIALS);
+    assert!(
+        (TRIALS / 10..=TRIALS * 9 / 10).contains(&durable.len()),
+        "{} users have the topic in the end",
+        durable.len()
+    );
     assert_eq!(found, expected);
 }
