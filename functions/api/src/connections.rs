@@ -140,7 +140,7 @@ pub(crate) async fn count(deps: &Deps, event: &Event) -> Result<Response, Proble
 
 /// One connection, with what API Gateway knows of it.
 pub(crate) async fn show(deps: &Deps, event: &Event) -> Result<Response, Problem> {
-    let id = event.path_parameter("id", |id| ConnectionId::parse(id))?;
+    let id = event.path_parameter("id", ConnectionId::parse)?;
     event.query()?.finish()?;
     let connection = deps.registry.connection(&id).await?.filter(|connection| !connection.is_expired(now()));
     let connection = connection.ok_or(Problem::NoSuchConnection)?;
@@ -157,7 +157,7 @@ pub(crate) async fn show(deps: &Deps, event: &Event) -> Result<Response, Problem
 
 /// Closes the socket and forgets the connection.
 pub(crate) async fn close(deps: &Deps, event: &Event) -> Result<Response, Problem> {
-    let id = event.path_parameter("id", |id| ConnectionId::parse(id))?;
+    let id = event.path_parameter("id", ConnectionId::parse)?;
     event.query()?.finish()?;
     let started = tokio::time::Instant::now();
     let mut known = false;

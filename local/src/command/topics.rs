@@ -82,6 +82,6 @@ async fn list(api: &Api, user: &str) -> Result<(), Failure> {
     if api.json {
         return print(&answer.to_string());
     }
-    let topics = answer["topics"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    topics.map(print).collect()
+    let mut topics = answer["topics"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    topics.try_for_each(print)
 }

@@ -37,7 +37,8 @@ async fn connections_are_listed_counted_and_shown() {
     }
     assert_eq!(paged, ids(&everyone));
     let mut found = ids(&rest.get("/connections?user=alice").await);
-    (found.sort(), alices.sort());
+    found.sort();
+    alices.sort();
     assert_eq!(found, alices);
     for (query, count) in [("", 6), ("?user=bob", 2), ("?topic=a%2Cb%2Fc", 5), ("?topic=a", 0), ("?estimate=true", 6)] {
         let counted = rest.get(&format!("/connections/count{query}")).await;
