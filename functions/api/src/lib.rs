@@ -14,6 +14,7 @@ mod topics;
 
 use std::convert::Infallible;
 
+use tidings::metrics::{Metric, Metrics};
 use tidings::queue::Queue;
 use tidings::registry::Registry;
 
@@ -36,6 +37,8 @@ pub struct Deps {
     pub notifications: Queue,
     /// To look at sockets and close them.
     pub sockets: aws_sdk_apigatewaymanagement::Client,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Answers one request. Our own failures are answered too, with status 500, and logged with their cause.
@@ -43,6 +46,8 @@ pub struct Deps {
 /// # Errors
 /// Never.
 pub async fn handle(deps: &Deps, event: Event) -> Result<Response, Infallible> {
+    let tally = deps.metrics.tally();
+    tally.add(Metric::RestRequests, 1);
     let wanted = Wanted::of(&event);
     let answer = match &wanted {
         Ok(Wanted::Methods(methods)) => Ok(Response::empty(204).with_header("allow", methods)),
@@ -50,6 +55,11 @@ pub async fn handle(deps: &Deps, event: Event) -> Result<Response, Infallible> {
         Err(problem) => Err(problem.clone()),
     };
     let response = answer.unwrap_or_else(|problem| problem.into_response());
+    match response.status() {
+        400..500 => tally.add(Metric::RestRefused, 1),
+        500.. => tally.add(Metric::RestErrors, 1),
+        _ => {}
+    }
     let operation = match wanted {
         Ok(Wanted::Operation(operation)) => operation.route_key(),
         _ => "$default".to_owned(),

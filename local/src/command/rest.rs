@@ -90,7 +90,7 @@ impl Api {
         let answer = async {
             let response = client.request(request).await.map_err(|error| {
                 let hint = if self.endpoint == REST_ENDPOINT { ": is `cargo dev` running?" } else { "" };
-                Failure(format!("cannot reach {}{hint} ({})", self.endpoint, crate::error::causes(&error)))
+                Failure(format!("cannot reach {}{hint} ({})", self.endpoint, tidings::describe(&error)))
             })?;
             let status = response.status();
             let body = response.into_body().collect().await;
