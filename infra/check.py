@@ -22,7 +22,7 @@ LOGS = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 XRAY = re.compile(r"arn:[a-z-]+:iam::aws:policy/(AWSXrayWriteOnlyAccess|AWSXRayDaemonWriteAccess)$")
 
 # API Gateway checks the action against the route; no policy can name a single connection.
-WILDCARD_RESOURCES = {"execute-api:ManageConnections": re.compile(r"/(POST|DELETE)/@connections/\*$")}
+WILDCARD_RESOURCES = {"execute-api:ManageConnections": re.compile(r"/(GET|POST|DELETE)/@connections/\*$")}
 
 
 def as_list(value):
@@ -80,7 +80,8 @@ def is_wildcard(action, resource):
 
 def routes(template):
     """The four routes exist, $connect asks an authorizer, and those that answer can: SAM makes no route response of its own."""
-    routes = of_type(template, "AWS::ApiGatewayV2::Route")
+    every = of_type(template, "AWS::ApiGatewayV2::Route")
+    routes = {name: route for name, route in every.items() if route["Properties"]["ApiId"] == {"Ref": "WebSocketApi"}}
     by_key = {route["Properties"]["RouteKey"]: name for name, route in routes.items()}
     for key in ("$connect", "$disconnect", "$default", "ping/"):
         if key not in by_key:
@@ -89,6 +90,8 @@ def routes(template):
     if connect and connect["Properties"].get("AuthorizationType") != "CUSTOM":
         yield "the route $connect has no authorizer, so anybody could connect"
     for name, authorizer in of_type(template, "AWS::ApiGatewayV2::Authorizer").items():
+        if authorizer["Properties"]["ApiId"] != {"Ref": "WebSocketApi"}:
+            continue
         # API Gateway demands every one of them, and a token may come in three places.
         if authorizer["Properties"].get("IdentitySource"):
             yield f"{name}: it has an identity source"

@@ -3,12 +3,15 @@
 //! Exit codes: 0 when it did what was asked, 1 when it could not, 2 when it was called wrongly.
 
 mod account;
+mod connections;
 mod dead_letters;
 mod dev;
 mod doctor;
 mod listen;
 mod notify;
+mod rest;
 mod token;
+mod topics;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -21,6 +24,9 @@ pub(crate) const LISTEN_URL: &str = "ws://127.0.0.1:3030/dev";
 
 /// Where `tidings dev` has the Lambda Invoke API, unless told otherwise.
 pub(crate) const NOTIFY_ENDPOINT: &str = "http://127.0.0.1:3030";
+
+/// Where `tidings dev` has the REST API of this project's template, unless told otherwise.
+const REST_ENDPOINT: &str = "http://127.0.0.1:3031";
 
 /// Real-time notifications on AWS: run the stack on this machine, listen to it, send to it.
 #[derive(Debug, Parser)]
@@ -36,6 +42,8 @@ Examples:
   tidings listen --topic orders/42                             print what is sent to a topic
   tidings notify --topic orders/42 '{\"status\":\"shipped\"}'      send something to it
   tidings doctor                                               say what this machine lacks
+  tidings connections list                                     see who is connected
+  tidings topics add alice news                                subscribe a user for good
 
 `tidings COMMAND --help` explains a command and shows more examples.";
 
@@ -44,6 +52,8 @@ enum Command {
     Dev(dev::Arguments),
     Listen(listen::Arguments),
     Notify(notify::Arguments),
+    Connections(connections::Arguments),
+    Topics(topics::Arguments),
     DeadLetters(dead_letters::Arguments),
     Doctor(doctor::Arguments),
     Token(token::Arguments),
@@ -88,6 +98,8 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Dev(arguments) => dev::run(arguments).await,
             Command::Listen(arguments) => listen::run(arguments).await,
             Command::Notify(arguments) => notify::run(arguments).await,
+            Command::Connections(arguments) => connections::run(arguments).await,
+            Command::Topics(arguments) => topics::run(arguments).await,
             Command::DeadLetters(arguments) => dead_letters::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::Token(arguments) => token::run(arguments).await,

@@ -15,15 +15,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::middleware;
+use axum::{Router, middleware};
+use indexmap::IndexMap;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::dynamodb::{self, DynamoDbError, Embedded};
 use crate::event_sources::EventSources;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Gateway, HttpGateway};
 use crate::json_api;
 use crate::lambda::build::{self, BuildError, Plan};
 use crate::lambda::{
@@ -48,8 +49,11 @@ pub struct DevOptions {
     pub parameters: BTreeMap<String, String>,
     /// Where to listen: an address or a name.
     pub host: String,
-    /// The port of everything except DynamoDB; 0 picks one.
+    /// The port of everything except DynamoDB and HTTP APIs; 0 picks one.
     pub port: u16,
+    /// The port of the template's first HTTP API, and others follow; by default the one after `port`, or free ones where
+    /// that is 0.
+    pub api_port: Option<u16>,
     /// The port of the embedded DynamoDB; by default 8000, or a free one where `port` is 0.
     pub dynamodb_port: Option<u16>,
     /// A DynamoDB that runs elsewhere, instead of the embedded one.
@@ -84,6 +88,7 @@ impl DevOptions {
             parameters: BTreeMap::new(),
             host: "127.0.0.1".to_owned(),
             port: 3030,
+            api_port: None,
             dynamodb_port: None,
             dynamodb_endpoint: None,
             lambda_endpoint: None,
@@ -154,6 +159,12 @@ pub struct Addresses {
     pub dynamodb: String,
     /// SQS.
     pub sqs: String,
+    /// The first HTTP API, where the template has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// All HTTP APIs by logical id, where there are several.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub apis: IndexMap<String, String>,
     /// The page for people.
     pub console: String,
 }
@@ -171,8 +182,8 @@ pub struct Running {
     sqs: Sqs,
     event_sources: EventSources,
     events: Arc<Asynchronous>,
-    server: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
+    servers: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
 }
 
 impl Running {
@@ -194,9 +205,11 @@ impl Running {
         self.sqs.stop();
         // Pages that follow would keep the server from stopping.
         self.observer.end();
-        // The server is gone already if nobody receives; a task that was cut off has nothing left to stop.
-        let _ = self.stop.send(());
-        let _ = self.server.await;
+        self.stop.send_replace(true);
+        for server in self.servers {
+            // A task that was cut off has nothing left to stop.
+            let _ = server.await;
+        }
         if let Some(host) = self.host {
             host.shutdown().await;
         }
@@ -217,8 +230,9 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let stack = template::load(&options.template, Context { parameters: &options.parameters, sqs: &root })?;
     let logs = Arc::clone(&options.logs);
     summary::announce(&options, &stack);
+    let http_listeners = listen_for_apis(&options, &stack).await?;
     let (dynamodb, dynamodb_url) = start_dynamodb(&options).await?;
-    let addresses = addresses(&stack, root, dynamodb_url);
+    let addresses = addresses(&stack, root, dynamodb_url, &http_listeners);
     let services = services(&options, &addresses).await?;
     logs.say(&summary::tables(&stack, &addresses.dynamodb));
     dynamodb::create_tables(&addresses.dynamodb, &services.region, &services.keys, stack.tables.values()).await?;
@@ -229,7 +243,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let events = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
 
     let settings = gateway_settings(&options, &services, &observer);
-    let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings);
+    let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings.clone());
     let router = gateway
         .router()
         .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&events)))
@@ -245,15 +259,36 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
             host: &options.host,
         }))
         .layer(middleware::from_fn_with_state(Arc::from(options.host.as_str()), guard::programs));
-    let (stop, stopped) = oneshot::channel();
-    let server = tokio::spawn(gateway::serve(listener, router, async {
-        // A dropped sender stops the server as well.
-        let _ = stopped.await;
-    }));
+    let stop = watch::Sender::new(false);
+    let mut servers = vec![serve(listener, router, &stop)];
+    for (api, listener) in stack.http_apis.values().zip(http_listeners) {
+        let router = HttpGateway::new(api.clone(), invoker.clone(), settings.clone()).router();
+        servers.push(serve(listener, router, &stop));
+    }
     let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs).await;
     summary::up(&options, &stack, &addresses);
     let host = invoker.host().cloned();
-    Ok(Running { addresses, gateway, observer, host, dynamodb, rebuild, sqs, event_sources, events, server, stop })
+    Ok(Running { addresses, gateway, observer, host, dynamodb, rebuild, sqs, event_sources, events, servers, stop })
+}
+
+fn serve(listener: TcpListener, router: Router, stop: &watch::Sender<bool>) -> JoinHandle<()> {
+    let mut stopped = stop.subscribe();
+    tokio::spawn(gateway::serve(listener, router, async move {
+        // A dropped sender stops the server as well.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }))
+}
+
+/// One listener for each HTTP API: in AWS each has a host of its own, and its paths are all its own.
+async fn listen_for_apis(options: &DevOptions, stack: &Stack) -> Result<Vec<TcpListener>, DevError> {
+    let first = options.api_port.unwrap_or(if options.port == 0 { 0 } else { options.port.saturating_add(1) });
+    let mut listeners = Vec::new();
+    for index in 0..stack.http_apis.len() {
+        let offset = u16::try_from(index).unwrap_or(u16::MAX);
+        let port = if first == 0 { 0 } else { first.saturating_add(offset) };
+        listeners.push(listen(&options.host, port, "--api-port").await?);
+    }
+    Ok(listeners)
 }
 
 /// The functions, with their events written to files if that is asked for.
@@ -302,7 +337,13 @@ fn root(listener: &TcpListener) -> String {
     format!("http://{address}")
 }
 
-fn addresses(stack: &Stack, root: String, dynamodb: String) -> Addresses {
+fn addresses(stack: &Stack, root: String, dynamodb: String, http_listeners: &[TcpListener]) -> Addresses {
+    let apis = stack.http_apis.iter().zip(http_listeners).map(|((id, api), listener)| {
+        let stage = api.stages.iter().find(|stage| stage.name == "$default").or(api.stages.first());
+        let path = stage.filter(|stage| stage.name != "$default").map(|stage| format!("/{}", stage.name));
+        (id.clone(), format!("{}{}", self::root(listener), path.unwrap_or_default()))
+    });
+    let apis: IndexMap<_, _> = apis.collect();
     let stage = stack.apis.values().find_map(|api| api.stages.first()).map_or("", |stage| stage.name.as_str());
     Addresses {
         websocket: format!("{}/{stage}", root.replacen("http", "ws", 1)),
@@ -311,6 +352,8 @@ fn addresses(stack: &Stack, root: String, dynamodb: String) -> Addresses {
         dynamodb,
         console: format!("{root}/"),
         sqs: root,
+        api: apis.values().next().cloned(),
+        apis: if apis.len() > 1 { apis } else { IndexMap::new() },
     }
 }
 

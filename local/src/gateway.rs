@@ -13,6 +13,7 @@ mod events;
 mod frames;
 mod handshake;
 mod head;
+mod http_api;
 mod ids;
 mod integration;
 mod management;
@@ -53,6 +54,7 @@ use selection::Selection;
 use throttle::Throttle;
 use validation::Validator;
 
+pub use http_api::HttpGateway;
 pub use serve::serve;
 pub use settings::Settings;
 pub(crate) use validation::check_schema;

@@ -29,6 +29,7 @@ use uuid::Uuid;
 use crate::observe::{Observer, Watch};
 
 pub use asynchronous::Asynchronous;
+pub(crate) use body::collect;
 pub use endpoint::Endpoint;
 pub use host::{Host, StartError};
 pub use logs::Logs;

@@ -1,4 +1,4 @@
-//! The development gateway: a local API Gateway, Lambda, DynamoDB, SQS and Secrets Manager for WebSocket applications.
+//! The development gateway: a local API Gateway, Lambda, DynamoDB, SQS and Secrets Manager for WebSocket and HTTP APIs.
 
 pub mod command;
 mod destination;

@@ -10,8 +10,10 @@ use indexmap::IndexMap;
 /// Everything of one template that runs locally. Keys of the maps are the template's logical ids.
 #[derive(Debug, Clone, Default)]
 pub struct Stack {
-    /// WebSocket APIs. HTTP and REST APIs are not emulated.
+    /// WebSocket APIs.
     pub apis: IndexMap<String, WebSocketApi>,
+    /// HTTP APIs. REST APIs are not emulated.
+    pub http_apis: IndexMap<String, HttpApi>,
     /// Lambda functions.
     pub functions: IndexMap<String, Function>,
     /// DynamoDB tables.
@@ -114,6 +116,69 @@ pub enum Integration {
         /// One clause for the log.
         reason: String,
     },
+}
+
+/// One HTTP API with its stages.
+#[derive(Debug, Clone)]
+pub struct HttpApi {
+    /// What `!Ref` of the API resolves to.
+    pub api_id: String,
+    /// Its stages; `$default` is the one without a name in the path.
+    pub stages: Vec<Stage>,
+    /// Its routes.
+    pub routes: Vec<HttpRoute>,
+}
+
+/// A route of an HTTP API and what runs behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRoute {
+    /// `$default`, or a method and a path such as `GET /pets/{id}`, `ANY /{proxy+}`.
+    pub key: String,
+    /// What it invokes.
+    pub integration: HttpIntegration,
+    /// Who may call it.
+    pub authorization: Authorization,
+}
+
+/// What a route of an HTTP API invokes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpIntegration {
+    /// `AWS_PROXY` to a function of the same template, in payload format 2.0.
+    Lambda {
+        /// The function's logical id.
+        function: String,
+        /// Integration timeout in milliseconds, 50 to 30,000.
+        timeout_ms: u64,
+    },
+    /// Something that is not emulated: its requests fail.
+    Unsupported {
+        /// One clause for the log.
+        reason: String,
+    },
+}
+
+/// Who may call a route of an HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authorization {
+    /// Anybody.
+    None,
+    /// Whoever signs and is allowed to.
+    Iam,
+    /// Whoever has a token.
+    Jwt(JwtAuthorizer),
+}
+
+/// What a token must say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwtAuthorizer {
+    /// The claim `iss`.
+    pub issuer: String,
+    /// One of these must be the claim `aud`, or be in it; `client_id` counts where there is no `aud`.
+    pub audience: Vec<String>,
+    /// Where the token is: `$request.header.X` or `$request.querystring.X`.
+    pub identity_sources: Vec<String>,
+    /// One of these must be in the claim `scope` or `scp`, where there are any.
+    pub scopes: Vec<String>,
 }
 
 /// A Lambda REQUEST authorizer.

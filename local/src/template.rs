@@ -135,7 +135,7 @@ pub(crate) fn default_of(path: &Path, parameter: &str) -> Option<String> {
 /// from its `Default`.
 ///
 /// # Errors
-/// When the text is no template or has no WebSocket API; when a parameter has no value, a value that it does not
+/// When the text is no template or has no API; when a parameter has no value, a value that it does not
 /// allow, or does not exist; when something that runs locally depends on what cannot be resolved.
 pub fn read(text: &str, folder: &Path, context: Context<'_>) -> Result<Stack, TemplateError> {
     let root = node::parse(text)?;
@@ -155,11 +155,12 @@ fn stack(root: &Node, folder: &Path, context: Context<'_>) -> Result<Stack, Faul
     let secrets = secrets::read(&scope)?;
     let readable = event_sources::Readable { functions: &functions, tables: &tables, queues: &queues };
     let event_sources = event_sources::read(&scope, &readable, &mut notes)?;
-    let apis = apis::read(&scope, &functions, &mut notes)?;
+    let http_apis = apis::http::read(&scope, &functions, &mut notes)?;
+    let apis = apis::read(&scope, &functions, !http_apis.is_empty(), &mut notes)?;
     notes.sort_by_key(|note| note.line);
     notes.dedup();
     let dev_parameters = parameters.from_metadata;
-    Ok(Stack { apis, functions, tables, queues, secrets, event_sources, dev_parameters, notes })
+    Ok(Stack { apis, http_apis, functions, tables, queues, secrets, event_sources, dev_parameters, notes })
 }
 
 /// A template's text as JSON, with YAML's short tags written out (`!Ref a` as `{"Ref": "a"}`) and nothing evaluated.

@@ -8,6 +8,7 @@ mod dismiss;
 mod pace;
 mod post;
 mod run;
+mod socket;
 mod track;
 mod window;
 
@@ -28,6 +29,8 @@ use pace::Pace;
 use run::Run;
 
 pub use dismiss::dismiss;
+pub use post::check_size;
+pub use socket::{SocketError, close, last_active};
 
 /// Longest message that API Gateway takes, in bytes (Developer Guide, quotas of WebSocket APIs: 128 KB).
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1_024;

@@ -17,7 +17,7 @@ use crate::metrics::Tally;
 use crate::queue::{Queue, QueueError};
 use crate::registry::RegistryError;
 
-pub use segment::{InvalidSegment, Segment, plan};
+pub use segment::{InvalidSegment, Segment, estimate, plan, split};
 
 /// Where a fan-out's messages go.
 #[derive(Debug, Clone)]

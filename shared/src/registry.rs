@@ -7,8 +7,10 @@
 
 mod batch;
 mod capacity;
+mod durable;
 mod items;
 mod keys;
+mod listing;
 mod lookup;
 mod members;
 mod retry;
@@ -27,11 +29,15 @@ use keys::Key;
 pub use capacity::Consumed;
 pub use items::Connection;
 pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER};
+pub use listing::{Audience, Page};
 pub use members::{Member, Members};
 pub use work::{Claim, Lease, Position, SegmentKey};
 
-/// Most topics that one connection may be subscribed to.
+/// Most topics that one connection may subscribe to. Durable topics of its user count, but are never refused for it: a
+/// connection that asked for as many as it may gets them on top.
 pub const MAX_TOPICS_PER_CONNECTION: usize = 100;
+/// Most durable topics of one user.
+pub const MAX_DURABLE_TOPICS_PER_USER: usize = 100;
 
 /// Rows that one page of an audience holds: small enough to keep memory flat, large enough to pay for its request.
 const PAGE_ROWS: i32 = 1_000;
@@ -50,6 +56,12 @@ pub enum RegistryError {
         /// How many it would be.
         count: usize,
     },
+    /// The user has as many durable topics as are allowed.
+    #[error("the user has {MAX_DURABLE_TOPICS_PER_USER} durable topics, and no more are allowed; remove one first")]
+    TooManyDurableTopics,
+    /// The user's durable topics changed again and again while a connection was made.
+    #[error("the durable topics of the user change too fast")]
+    Contended,
     /// A row is not what it should be.
     #[error("the attribute {attribute} of a row {problem}")]
     Malformed {

@@ -64,8 +64,8 @@ fn fault(operation: &str) -> Option<Value> {
             cancelled["CancellationReasons"] = json!([{"Code": reason, "Message": "injected"}, {"Code": "None"}]);
             cancelled
         }
-        "DeleteItem" if fastrand::bool() => error("TransactionConflictException"),
-        "DeleteItem" | "GetItem" | "Query" | "BatchWriteItem" | "BatchGetItem" => throttled,
+        "DeleteItem" | "UpdateItem" if fastrand::bool() => error("TransactionConflictException"),
+        "DeleteItem" | "UpdateItem" | "GetItem" | "Query" | "BatchWriteItem" | "BatchGetItem" => throttled,
         _ => return None,
     };
     Some(choice)

@@ -122,6 +122,15 @@ impl Stack {
         &self.running.addresses.websocket
     }
 
+    /// The REST API.
+    ///
+    /// # Panics
+    /// When the template has no HTTP API.
+    #[must_use]
+    pub fn api(&self) -> &str {
+        self.running.addresses.api.as_deref().expect("the template has an HTTP API")
+    }
+
     /// What the stack and its functions have logged, as JSON lines.
     #[must_use]
     pub fn log(&self) -> String {

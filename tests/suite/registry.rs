@@ -1,8 +1,10 @@
 //! The registry on every engine.
 
 mod capacity;
+mod durable;
 mod interleavings;
 mod lifecycle;
+mod listing;
 mod reading;
 
 use aws_sdk_dynamodb::types::AttributeValue;

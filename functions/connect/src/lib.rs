@@ -48,20 +48,21 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
         }
     };
     let connection = &handshake.connection;
-    match deps.registry.connect(connection).await {
-        Ok(()) => {}
+    let durable = match deps.registry.connect(connection).await {
+        Ok(durable) => durable,
         Err(RegistryError::TooManyTopics { count }) => {
             let refusal =
                 Refusal::Invalid(format!("?topic= is there {count} times; {MAX_TOPICS_PER_CONNECTION} are allowed"));
             return Ok(refuse(deps, &refusal));
         }
         Err(error) => return Err(Error::Registry(error)),
-    }
+    };
     deps.metrics.tally().add(Metric::ConnectionsOpened, 1);
     tracing::info!(
         connection.id = %connection.id,
         protocol = connection.protocol.name(),
         topics = connection.topics.len(),
+        durable_topics = durable.len(),
         "connected"
     );
     Ok(accept(handshake.subprotocol))

@@ -27,9 +27,13 @@ pub(super) struct Arguments {
     /// A value for one of the template's parameters; repeatable
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
-    /// The port of everything except DynamoDB; 0 picks a free one
+    /// The port of everything except DynamoDB and HTTP APIs; 0 picks a free one
     #[arg(long, default_value_t = 3030)]
     port: u16,
+    /// The port of the template's first HTTP API, others follow; 0 picks free ones [default: the port after --port, or 0
+    /// with --port 0]
+    #[arg(long, value_name = "PORT")]
+    api_port: Option<u16>,
     /// The address to listen on; containers of `sam local` need 0.0.0.0
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
@@ -49,7 +53,7 @@ pub(super) struct Arguments {
     /// Close a connection at this age, as API Gateway does
     #[arg(long, value_name = "SECONDS", default_value = "7200", value_parser = seconds)]
     connection_lifetime: Duration,
-    /// Refuse unsigned @connections calls, as AWS does
+    /// Refuse unsigned calls of @connections and of IAM routes, as AWS does
     #[arg(long)]
     strict: bool,
     /// Build the functions with the release profile
@@ -111,6 +115,7 @@ impl Arguments {
             parameters: self.parameters.into_iter().collect(),
             host: self.host,
             port: self.port,
+            api_port: self.api_port,
             dynamodb_port: self.dynamodb_port,
             dynamodb_endpoint: self.dynamodb_endpoint,
             lambda_endpoint: self.lambda_endpoint,

@@ -131,6 +131,8 @@ fn page(stack: &Stack, addresses: &Addresses, notifier: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use indexmap::IndexMap;
+
     use super::*;
     use crate::lambda::testing::function;
 
@@ -145,6 +147,8 @@ mod tests {
             dynamodb: "http://127.0.0.1:2".into(),
             sqs: "http://127.0.0.1:1".into(),
             console: "http://127.0.0.1:1/".into(),
+            api: None,
+            apis: IndexMap::new(),
         };
         let page = page(&stack, &addresses, "notifier");
         assert!(page.contains(r#""websocket":"ws://127.0.0.1:1/dev""#));

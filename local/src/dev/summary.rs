@@ -59,6 +59,12 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
         let names: Vec<_> = stack.secrets.values().map(|secret| secret.name.as_str()).collect();
         options.logs.say(&format!("  secrets     {}  ({}; new at every start)", addresses.sqs, names.join(", ")));
     }
+    let signed = if options.strict { "" } else { "; unsigned calls are accepted, see --strict" };
+    let only = addresses.api.as_ref().filter(|_| addresses.apis.is_empty());
+    let only = stack.http_apis.keys().next().zip(only);
+    for (id, url) in only.into_iter().chain(&addresses.apis) {
+        options.logs.say(&format!("  http api    {url}  ({id}{signed})"));
+    }
     for source in stack.event_sources.values() {
         let (kind, name) = match &source.source {
             Source::Queue { name, .. } => ("the queue", name),

@@ -234,7 +234,7 @@ pub(super) fn epoch_ms() -> i64 {
     i64::try_from(elapsed).unwrap_or(i64::MAX)
 }
 
-fn request_time(epoch_ms: i64) -> String {
+pub(super) fn request_time(epoch_ms: i64) -> String {
     OffsetDateTime::from_unix_timestamp(epoch_ms / 1000)
         .ok()
         .and_then(|time| time.format(REQUEST_TIME).ok())

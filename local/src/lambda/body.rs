@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 
 /// Reads a body to its end; `None` when it is longer than `limit`. The rest is still read, so that the client sees the
 /// answer rather than a reset connection.
-pub(super) async fn collect(mut body: Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+pub(crate) async fn collect(mut body: Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
     let mut collected = BytesMut::new();
     let mut too_large = false;
     while let Some(frame) = body.frame().await {

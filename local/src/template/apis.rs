@@ -3,6 +3,7 @@
 //! `Ref` of a route, an integration or an authorizer gives its logical id here, so what refers to one is found by it;
 //! a function is found by the name in its ARN.
 
+pub(super) mod http;
 mod limits;
 mod models;
 
@@ -19,10 +20,11 @@ const LIFECYCLE: [&str; 3] = ["$connect", "$disconnect", "$default"];
 /// API Gateway's own limits and default, in milliseconds.
 const TIMEOUT_MS: (std::ops::RangeInclusive<u64>, u64) = (50..=29_000, 29_000);
 
-/// Reads all WebSocket APIs, by logical id.
+/// Reads all WebSocket APIs, by logical id. There must be one, unless the template has an HTTP API to run.
 pub(super) fn read(
     scope: &Scope,
     functions: &IndexMap<String, Function>,
+    has_http_api: bool,
     notes: &mut Vec<Note>,
 ) -> Result<IndexMap<String, WebSocketApi>, Fault> {
     let parts = Parts { scope, functions };
@@ -49,16 +51,16 @@ pub(super) fn read(
         };
         apis.insert(logical_id.to_owned(), api);
     }
-    if let (true, Some(note)) = (apis.is_empty(), stageless.first()) {
-        return Err(Fault::at(note.line, &note.text));
+    if apis.is_empty() && !has_http_api {
+        return Err(match stageless.first() {
+            Some(note) => Fault::at(note.line, &note.text),
+            None => Fault::nowhere(
+                "the template has no API: no `AWS::Serverless::WebSocketApi`, no `AWS::Serverless::HttpApi`, and no \
+                 `AWS::ApiGatewayV2::Api`",
+            ),
+        });
     }
     notes.extend(stageless);
-    if apis.is_empty() {
-        return Err(Fault::nowhere(
-            "the template has no WebSocket API: no `AWS::Serverless::WebSocketApi`, and no `AWS::ApiGatewayV2::Api` \
-             with `ProtocolType: WEBSOCKET`",
-        ));
-    }
     Ok(apis)
 }
 
@@ -169,13 +171,11 @@ impl<'a> Parts<'a> {
         route: &Properties<'a>,
         notes: &mut Vec<Note>,
     ) -> Result<Result<Integration, String>, Fault> {
-        let Some(target) = route.text("Target")? else { return Ok(Err("it has no `Target`".to_owned())) };
-        let id = target.strip_prefix("integrations/").unwrap_or(&target);
-        let kind = "AWS::ApiGatewayV2::Integration";
-        let Some(resource) = self.scope.resources.get(id).filter(|resource| resource.kind == kind) else {
-            return Err(route.fault("Target", format!("must name an integration of this template, not `{target}`")));
+        let integration = match self.target(route)? {
+            Ok(integration) => integration,
+            Err(reason) => return Ok(Err(reason)),
         };
-        let integration = Properties::of(self.scope, id, resource);
+        let id = integration.logical_id();
         if integration.has("ContentHandlingStrategy") {
             let text = format!("`ContentHandlingStrategy` of `{id}` is not emulated: messages stay text");
             notes.push(Note { line: integration.line_of("ContentHandlingStrategy"), text });
@@ -188,6 +188,32 @@ impl<'a> Parts<'a> {
             }
             "MOCK" => Ok(Ok(Integration::Mock { response: self.mock_response(id)? })),
             other => Ok(Err(format!("integrations of the type `{other}` are not emulated"))),
+        }
+    }
+
+    /// The integration of a route, or why it has none.
+    fn target(&self, route: &Properties<'a>) -> Result<Result<Properties<'a>, String>, Fault> {
+        let Some(target) = route.text("Target")? else { return Ok(Err("it has no `Target`".to_owned())) };
+        let id = target.strip_prefix("integrations/").unwrap_or(&target);
+        let kind = "AWS::ApiGatewayV2::Integration";
+        match self.scope.resources.get_key_value(id).filter(|(_, resource)| resource.kind == kind) {
+            Some((id, resource)) => Ok(Ok(Properties::of(self.scope, id, resource))),
+            None => Err(route.fault("Target", format!("must name an integration of this template, not `{target}`"))),
+        }
+    }
+
+    /// The resource of a kind that a property names.
+    fn referred(
+        &self,
+        properties: &Properties<'a>,
+        key: &str,
+        kind: &str,
+        what: &str,
+    ) -> Result<Properties<'a>, Fault> {
+        let id = properties.required_text(key)?;
+        match self.scope.resources.get_key_value(&id).filter(|(_, resource)| resource.kind == kind) {
+            Some((id, resource)) => Ok(Properties::of(self.scope, id, resource)),
+            None => Err(properties.fault(key, format!("must name {what} of this template, not `{id}`"))),
         }
     }
 
@@ -223,18 +249,13 @@ impl<'a> Parts<'a> {
                 return Err(route.fault("AuthorizationType", words));
             }
         }
-        let id = route.required_text("AuthorizerId")?;
-        let kind = "AWS::ApiGatewayV2::Authorizer";
-        let Some(resource) = self.scope.resources.get(&id).filter(|resource| resource.kind == kind) else {
-            let words = format!("must name an authorizer of this template, not `{id}`");
-            return Err(route.fault("AuthorizerId", words));
-        };
-        let authorizer = Properties::of(self.scope, &id, resource);
+        let authorizer = self.referred(route, "AuthorizerId", "AWS::ApiGatewayV2::Authorizer", "an authorizer")?;
+        let id = authorizer.logical_id();
         let function = self.function_at(&authorizer, "AuthorizerUri")?.unwrap_or_else(|reason| {
             let text = format!("`{id}` answers every handshake with 500 here: {reason}");
             notes.push(Note { line: authorizer.line_of("AuthorizerUri"), text });
             // The host has no function of this name either, and says so.
-            id.clone()
+            id.to_owned()
         });
         Ok(Some(Authorizer { function, identity_sources: authorizer.texts("IdentitySource")? }))
     }

@@ -33,6 +33,11 @@ impl<'a> Properties<'a> {
         Self { scope, logical_id, map, line: resource.line }
     }
 
+    /// Logical id of the resource.
+    pub(super) fn logical_id(&self) -> &'a str {
+        self.logical_id
+    }
+
     /// Whether the key is there, with whatever value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.map.contains_key(key)

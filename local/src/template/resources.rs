@@ -63,6 +63,7 @@ pub(super) fn collect(root: &Node, notes: &mut Vec<Note>) -> Result<Resources, F
         }
         sam::expand(logical_id, resource, &mut resources)?;
     }
+    sam::http::expand(&mut resources, root.get("Globals").and_then(|globals| globals.get("HttpApi")));
     Ok(resources)
 }
 
@@ -140,8 +141,6 @@ fn note_of(logical_id: &str, resource: &Resource) -> Option<Note> {
     let text = match resource.kind.as_str() {
         "AWS::Serverless::Application" | "AWS::CloudFormation::Stack" => "nested stacks are not read locally",
         "AWS::Serverless::Api" | "AWS::ApiGateway::RestApi" => "REST APIs are not emulated",
-        "AWS::Serverless::HttpApi" => "HTTP APIs are not emulated",
-        "AWS::ApiGatewayV2::Api" if !resource.is_websocket_api() => "HTTP APIs are not emulated",
         _ => return None,
     };
     Some(Note { line: resource.line, text: format!("`{logical_id}`: {text}") })

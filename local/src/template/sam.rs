@@ -1,6 +1,8 @@
 //! SAM's shorthands, written out into the resources that SAM's own translator makes of them, under the same logical
 //! ids, so that a template may refer to these. Functions stay as they are: `functions` reads both kinds.
 
+pub(super) mod http;
+
 use std::rc::Rc;
 
 use super::{

@@ -67,7 +67,8 @@ fn a_template_as_ours_is_read() {
     let authorizer = api.routes["$connect"].authorizer.as_ref().unwrap();
     assert_eq!(authorizer.function, "AuthorizerFunction");
     assert!(authorizer.identity_sources.is_empty());
-    assert_eq!(notes(&stack), ["175: `RestApi`: HTTP APIs are not emulated",]);
+    assert_eq!(stack.http_apis["RestApi"].stages[0].name, "$default");
+    assert_eq!(notes(&stack), [] as [&str; 0]);
 }
 
 #[test]
@@ -191,8 +192,8 @@ fn what_is_no_template_is_told() {
     );
     check_error(
         "Resources:\n  A: {Type: AWS::SNS::Topic}",
-        "the template has no WebSocket API: no `AWS::Serverless::WebSocketApi`, and no `AWS::ApiGatewayV2::Api` \
-         with `ProtocolType: WEBSOCKET`",
+        "the template has no API: no `AWS::Serverless::WebSocketApi`, no `AWS::Serverless::HttpApi`, and no \
+         `AWS::ApiGatewayV2::Api`",
     );
     check_error(
         "Resources:\n  Fn::ForEach::Topics: []",

@@ -95,7 +95,10 @@ impl<'a> Messages<'a> {
 }
 
 /// Checks the longest message that the notification can become, before anybody has received it.
-pub(super) fn check_size(notification: &Notification) -> Result<(), DeliveryError> {
+///
+/// # Errors
+/// [`DeliveryError::PayloadTooLarge`] when it has more than [`MAX_MESSAGE_BYTES`].
+pub fn check_size(notification: &Notification) -> Result<(), DeliveryError> {
     let length = |target: &&Target| match target {
         Target::Topic(topic) => topic.as_str().len(),
         _ => 0,

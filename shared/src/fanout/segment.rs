@@ -143,7 +143,8 @@ pub fn plan(interval: &Interval, read: usize, last: &str, budget: usize) -> Opti
 }
 
 /// How many members an interval has, if its first `read` ones end in the slot of `last`: slots are uniform.
-pub(super) fn estimate(interval: &Interval, read: usize, last: &str) -> usize {
+#[must_use]
+pub fn estimate(interval: &Interval, read: usize, last: &str) -> usize {
     let (first, end) = slots(interval);
     let passed = slot(last).saturating_sub(first);
     // The last slot was read in part: half of it, as far as anybody knows.
@@ -152,7 +153,8 @@ pub(super) fn estimate(interval: &Interval, read: usize, last: &str) -> usize {
 }
 
 /// Splits an interval at the edges of slots into at most `parts` even parts.
-pub(super) fn split(interval: &Interval, parts: usize) -> Vec<Interval> {
+#[must_use]
+pub fn split(interval: &Interval, parts: usize) -> Vec<Interval> {
     let (first, end) = slots(interval);
     let parts = parts.min(MAX_PARTS).min(end - first);
     if parts < 2 {

@@ -27,8 +27,21 @@ pub struct Connection {
     pub protocol: Protocol,
     /// When it was made, in milliseconds since the epoch.
     pub connected_at: i64,
-    /// What it is subscribed to, at most [`super::MAX_TOPICS_PER_CONNECTION`].
+    /// What it is subscribed to: at most [`super::MAX_TOPICS_PER_CONNECTION`] of its own, and its user's durable topics.
     pub topics: Vec<Topic>,
+}
+
+impl Connection {
+    /// Whether it has outlived the longest life of a connection at `now` (milliseconds since the epoch).
+    #[must_use]
+    pub fn is_expired(&self, now: i64) -> bool {
+        self.expires_at() <= now / 1_000
+    }
+
+    /// In seconds since the epoch.
+    fn expires_at(&self) -> i64 {
+        self.connected_at / 1_000 + LIFETIME_SECONDS
+    }
 }
 
 /// What puts a connection into an audience: users and topics alike.
@@ -84,7 +97,7 @@ fn describe(connection: &Connection, item: &mut Item) {
     let mut put = |name: &str, value| item.insert(name.to_owned(), value);
     put(PROTOCOL, AttributeValue::S(connection.protocol.name().to_owned()));
     put(CONNECTED_AT, AttributeValue::N(connection.connected_at.to_string()));
-    put(EXPIRES_AT, AttributeValue::N((connection.connected_at / 1_000 + LIFETIME_SECONDS).to_string()));
+    put(EXPIRES_AT, AttributeValue::N(connection.expires_at().to_string()));
     if let Some(user) = &connection.user {
         put(USER, AttributeValue::S(user.to_string()));
     }
@@ -115,6 +128,11 @@ pub(super) fn read(item: &Item) -> Result<Connection, RegistryError> {
     })
 }
 
+/// The same, for rows among many: one that cannot be read is left out and logged.
+pub(super) fn readable(item: &Item) -> Option<Connection> {
+    read(item).inspect_err(|error| tracing::error!(%error, "skipped a row that cannot be read")).ok()
+}
+
 /// The row's place in its audience.
 pub(super) fn sort_key(item: &Item) -> String {
     text(item, SK).cloned().unwrap_or_default()
@@ -125,7 +143,8 @@ pub(super) fn is_expired(item: &Item, now: i64) -> bool {
     number(item, EXPIRES_AT).is_ok_and(|expires_at| expires_at <= now / 1_000)
 }
 
-fn topics(item: &Item) -> Result<Vec<Topic>, RegistryError> {
+/// The topics that a row lists, sorted.
+pub(super) fn topics(item: &Item) -> Result<Vec<Topic>, RegistryError> {
     let names = match item.get(TOPICS) {
         None => return Ok(Vec::new()),
         Some(value) => value.as_ss().map_err(|_| malformed(TOPICS, "is not a string set"))?,

@@ -5,6 +5,7 @@
 //! | connection | `conn#<first digit of slot>` | `<slot>#<connection id>` |
 //! | membership of a user | `user#<user id>` | `<slot>#<connection id>` |
 //! | segment of a fan-out | `work#<notification id>` | `<segment id>` |
+//! | durable topics of a user | `utop#<user id>` | `topics` |
 //! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<slot>#<connection id>` |
 //!
 //! The slot is one byte of a hash of the connection id, as two hex digits. Every audience is so sorted by the same,
@@ -76,6 +77,10 @@ impl Key {
         Self { pk: topic_partition(topic), sk: sort_key(connection) }
     }
 
+    pub(super) fn durable_topics(user: &UserId) -> Self {
+        Self { pk: format!("utop#{user}"), sk: TOPICS.to_owned() }
+    }
+
     pub(super) fn attributes(self) -> HashMap<String, AttributeValue> {
         HashMap::from([(PK.to_owned(), AttributeValue::S(self.pk)), (SK.to_owned(), AttributeValue::S(self.sk))])
     }
@@ -126,6 +131,12 @@ impl Interval {
     #[must_use]
     pub fn whole() -> Self {
         Self::default()
+    }
+
+    /// Everything behind a connection, in the order that all audiences have.
+    #[must_use]
+    pub fn beyond(connection: &ConnectionId) -> Self {
+        Self { after: Some(sort_key(connection)), to: None }
     }
 
     /// Whether the sort key lies in the interval.

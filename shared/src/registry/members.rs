@@ -3,9 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 use futures_util::future::try_join_all;
 
+use super::batch::Reading;
 use super::items::{self, Item};
 use super::keys::{
     CONNECTED_AT, EXPIRES_AT, Interval, Key, PROTOCOL, SK, SOCKET, sort_key, topic_partition, user_partition,
@@ -99,7 +99,7 @@ impl Registry {
         Members { registry: self.clone(), now, readers }
     }
 
-    async fn page(&self, range: Range, now: i64) -> Result<Page, RegistryError> {
+    async fn read_range(&self, range: Range, now: i64) -> Result<Page, RegistryError> {
         match range {
             Range::Rows { pk, target, interval, is_first } => self.rows(pk, target, interval, is_first, now).await,
             Range::Named(named) => self.named(&named, now).await,
@@ -114,21 +114,15 @@ impl Registry {
         is_first: bool,
         now: i64,
     ) -> Result<Page, RegistryError> {
-        let (condition, bounds) = interval.condition();
         let answer = retry::retrying("Query", || async {
-            let mut request = self.client.query().table_name(&self.table).key_condition_expression(condition);
-            request = request.expression_attribute_values(":pk", AttributeValue::S(pk.to_string()));
-            for (name, bound) in &bounds {
-                request = request.expression_attribute_values(*name, AttributeValue::S(bound.clone()));
-            }
-            request = request.set_expression_attribute_names(Some(placeholders())).projection_expression(PROJECTION);
-            request = request.consistent_read(is_first).limit(self.page_rows);
-            Ok(request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await?)
+            let request = self.query(&pk, &interval).projection_expression(PROJECTION);
+            let request = request.set_expression_attribute_names(Some(placeholders()));
+            Ok(request.consistent_read(is_first).limit(self.page_rows).send().await?)
         })
         .await?;
         self.counter.add_read(answer.consumed_capacity.as_ref());
         let membership = (!pk.starts_with("conn#")).then(|| Arc::clone(&pk));
-        let last = answer.last_evaluated_key.as_ref().and_then(|key| key.get(SK)?.as_s().ok()).cloned();
+        let last = answer.last_evaluated_key.as_ref().map(items::sort_key);
         let members = answer.items().iter().filter_map(|item| member(item, target, membership.as_ref(), now));
         Ok(Page {
             members: members.collect(),
@@ -140,26 +134,8 @@ impl Registry {
     }
 
     async fn named(&self, named: &[(ConnectionId, usize)], now: i64) -> Result<Page, RegistryError> {
-        let mut keys: Vec<_> = named.iter().map(|(connection, _)| Key::connection(connection).attributes()).collect();
-        let mut items = Vec::with_capacity(keys.len());
-        let mut failures = 0;
-        while !keys.is_empty() {
-            let answer = retry::retrying("BatchGetItem", || async {
-                let wanted = KeysAndAttributes::builder().set_keys(Some(keys.clone())).consistent_read(true);
-                let wanted =
-                    wanted.projection_expression(PROJECTION).set_expression_attribute_names(Some(placeholders()));
-                let request = self.client.batch_get_item().request_items(&self.table, wanted.build()?);
-                Ok(request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await?)
-            })
-            .await?;
-            self.counter.add_read(answer.consumed_capacity());
-            items.extend(answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default());
-            let left = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table));
-            keys = left.map(|left| left.keys).unwrap_or_default();
-            if !keys.is_empty() && !retry::again(&mut failures).await {
-                return Err(RegistryError::Unfinished { operation: "BatchGetItem", left: keys.len() });
-            }
-        }
+        let keys = named.iter().map(|(connection, _)| Key::connection(connection).attributes()).collect();
+        let items = self.read_batch(keys, Reading::Members).await?;
         let targets: HashMap<&ConnectionId, usize> =
             named.iter().map(|(connection, target)| (connection, *target)).collect();
         let mut members: Vec<_> = items.iter().filter_map(|item| member(item, 0, None, now)).collect();
@@ -171,9 +147,9 @@ impl Registry {
     }
 }
 
-const PROJECTION: &str = "#sk, #protocol, #connected_at, #socket, #expires_at";
+pub(super) const PROJECTION: &str = "#sk, #protocol, #connected_at, #socket, #expires_at";
 
-fn placeholders() -> HashMap<String, String> {
+pub(super) fn placeholders() -> HashMap<String, String> {
     [
         ("#sk", SK),
         ("#protocol", PROTOCOL),
@@ -235,7 +211,7 @@ impl Reader {
                 return Ok(());
             }
             let goes_on = !self.pages.is_empty();
-            let read = try_join_all(wanted.into_iter().map(|range| registry.page(range, now))).await?;
+            let read = try_join_all(wanted.into_iter().map(|range| registry.read_range(range, now))).await?;
             // A page that goes on comes before those that were read ahead.
             for page in read {
                 match goes_on {

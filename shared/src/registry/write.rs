@@ -13,24 +13,38 @@ use crate::ids::{ConnectionId, Socket, Topic};
 const TRANSACTION: &str = "TransactWriteItems";
 
 impl Registry {
-    /// Registers a connection with its user and its first topics.
+    /// Registers a connection with its user and its first topics, and subscribes it to its user's durable topics, which
+    /// are returned.
     ///
     /// # Errors
     /// When there are too many topics or DynamoDB fails; what was written by then is taken back as far as possible, and
     /// expires in any case.
-    pub async fn connect(&self, connection: &Connection) -> Result<(), RegistryError> {
+    pub async fn connect(&self, connection: &Connection) -> Result<Vec<Topic>, RegistryError> {
         if connection.topics.len() > MAX_TOPICS_PER_CONNECTION {
             return Err(RegistryError::TooManyTopics { count: connection.topics.len() });
         }
         let mut requests = vec![batch::put(items::connection_item(connection))];
         requests.extend(memberships(connection).map(|membership| batch::put(join(connection, membership))));
-        let written = self.write_all(requests).await;
-        if written.is_err()
-            && let Err(error) = self.write_all(deletes(connection)).await
-        {
+        let connected = match self.write_all(requests).await {
+            // Written first and read then, so that a topic that is added meanwhile is seen here or sees us.
+            Ok(()) => self.join_durable_topics(connection).await,
+            Err(error) => Err(error),
+        };
+        if connected.is_err() {
+            self.take_back(connection).await;
+        }
+        connected
+    }
+
+    async fn take_back(&self, connection: &Connection) {
+        // What the row lists includes durable topics; without a row there are only those it was to begin with.
+        let taken_back = match self.disconnect(&connection.id, &connection.socket).await {
+            Ok(Some(_)) => return,
+            Ok(None) | Err(_) => self.write_all(deletes(connection)).await,
+        };
+        if let Err(error) = taken_back {
             tracing::warn!(connection.id = %connection.id, %error, "could not take back a connection that failed");
         }
-        written
     }
 
     /// Subscribes a connection to topics, all or none of them. Topics that it is subscribed to already stay.
@@ -54,7 +68,7 @@ impl Registry {
             }
             match self.transact(writes).await {
                 // The set grew or the connection went since it was read: look again.
-                Err(error) if is_refused(&error) && retry::again(&mut failures).await => {}
+                Err(error) if !refusals(&error).is_empty() && retry::again(&mut failures).await => {}
                 outcome => return outcome,
             }
         }
@@ -71,7 +85,7 @@ impl Registry {
         }
         self.transact(writes)
             .await
-            .map_err(|error| if is_refused(&error) { RegistryError::NotConnected } else { error })
+            .map_err(|error| if refusals(&error).is_empty() { error } else { RegistryError::NotConnected })
     }
 
     /// Forgets a connection and all its memberships, if `socket` is what carries it. Returns what it was; `None` when
@@ -125,7 +139,7 @@ impl Registry {
         answer.attributes.as_ref().map(items::read).transpose()
     }
 
-    async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<(), RegistryError> {
+    pub(super) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<(), RegistryError> {
         let answer = retry::retrying(TRANSACTION, || async {
             let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));
             Ok(request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await?)
@@ -136,7 +150,7 @@ impl Registry {
     }
 
     /// Changes the set of topics of a connection that exists; one that has more topics than `room` leaves is refused.
-    fn change_topics(
+    pub(super) fn change_topics(
         &self,
         id: &ConnectionId,
         verb: &str,
@@ -161,18 +175,18 @@ impl Registry {
         Ok(TransactWriteItem::builder().update(update.build().map_err(unbuildable)?).build())
     }
 
-    fn put(&self, item: Item) -> Result<TransactWriteItem, RegistryError> {
+    pub(super) fn put(&self, item: Item) -> Result<TransactWriteItem, RegistryError> {
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(unbuildable)?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    fn delete(&self, key: Key) -> Result<TransactWriteItem, RegistryError> {
+    pub(super) fn delete(&self, key: Key) -> Result<TransactWriteItem, RegistryError> {
         let delete = Delete::builder().table_name(&self.table).set_key(Some(key.attributes()));
         Ok(TransactWriteItem::builder().delete(delete.build().map_err(unbuildable)?).build())
     }
 }
 
-fn unbuildable(error: aws_sdk_dynamodb::error::BuildError) -> RegistryError {
+pub(super) fn unbuildable(error: aws_sdk_dynamodb::error::BuildError) -> RegistryError {
     RegistryError::DynamoDb { operation: TRANSACTION, source: Box::new(error.into()) }
 }
 
@@ -181,9 +195,10 @@ fn deletes(connection: &Connection) -> Vec<WriteRequest> {
     left.chain([Key::connection(&connection.id)]).map(batch::delete).collect()
 }
 
-/// Whether a transaction was cancelled because its condition did not hold.
-fn is_refused(error: &RegistryError) -> bool {
-    let RegistryError::DynamoDb { source, .. } = error else { return false };
-    let Error::TransactionCanceledException(cancelled) = source.as_ref() else { return false };
-    cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
+/// The writes whose conditions did not hold, where a transaction was cancelled for that.
+pub(super) fn refusals(error: &RegistryError) -> Vec<usize> {
+    let RegistryError::DynamoDb { source, .. } = error else { return Vec::new() };
+    let Error::TransactionCanceledException(cancelled) = source.as_ref() else { return Vec::new() };
+    let reasons = cancelled.cancellation_reasons().iter().enumerate();
+    reasons.filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed")).map(|(index, _)| index).collect()
 }

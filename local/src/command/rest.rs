@@ -1,0 +1,196 @@
+//! The REST API of a stack: the one of `tidings dev`, or a deployed one, whose calls are signed.
+
+use std::io::{self, Write as _};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::provider::ProvideCredentials as _;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use super::account::Account;
+use super::{Failure, REST_ENDPOINT};
+
+/// Longer than API Gateway takes.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// What is left as it is in paths and queries: the unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Where the REST API is, and as whom it is called.
+#[derive(Debug, clap::Args)]
+pub(super) struct Api {
+    /// The REST API; the output RestUrl of a deployed stack [default: the one of `tidings dev`]
+    #[arg(long, value_name = "URL", default_value = REST_ENDPOINT, hide_default_value = true, value_parser = http_url)]
+    endpoint: String,
+    /// A token instead of a signature, where the stack takes tokens
+    #[arg(long, env = "TIDINGS_REST_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// The AWS region; signed calls are for it
+    #[arg(long)]
+    region: Option<String>,
+    /// The profile of the AWS configuration
+    #[arg(long)]
+    profile: Option<String>,
+    /// Print JSON as the API answers it
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn http_url(text: &str) -> Result<String, String> {
+    let uri: http::Uri = text.parse().map_err(|_| "it is not a URL".to_owned())?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(_)) => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("it must begin with http:// or https://".to_owned()),
+    }
+}
+
+/// A name as it stands in a path or a query.
+pub(super) fn encoded(name: &str) -> String {
+    utf8_percent_encode(name, RESERVED).to_string()
+}
+
+/// A path with a query of those parameters that there are.
+pub(super) fn target(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
+    let given = parameters.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded((*value)?))));
+    let query: Vec<_> = given.collect();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
+}
+
+impl Api {
+    /// One call; its answer, which is null where there is none.
+    pub(super) async fn call(&self, method: Method, target: &str) -> Result<Value, Failure> {
+        let url = format!("{}{target}", self.endpoint);
+        let mut request = Request::new(Full::<Bytes>::default());
+        *request.method_mut() = method;
+        *request.uri_mut() = url.parse().map_err(|error| Failure(format!("{url} is not a URL: {error}")))?;
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        self.authorize(&mut request, &url).await?;
+        let (status, body) = self.exchange(request).await?;
+        let answer = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&body) };
+        match answer {
+            Ok(answer) if status.is_success() => Ok(answer),
+            Ok(problem) => Err(self.refused(status, &problem)),
+            Err(_) => Err(Failure(format!("{} answers {status}, and not as the REST API does", self.endpoint))),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure> {
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
+            .map_err(|error| Failure(format!("cannot read this system's certificates: {error}")))?;
+        let client = Client::builder(TokioExecutor::new()).build(connector.https_or_http().enable_http1().build());
+        let answer = async {
+            let response = client.request(request).await.map_err(|error| {
+                let hint = if self.endpoint == REST_ENDPOINT { ": is `cargo dev` running?" } else { "" };
+                Failure(format!("cannot reach {}{hint} ({})", self.endpoint, tidings::describe(&error)))
+            })?;
+            let status = response.status();
+            let body = response.into_body().collect().await;
+            let body = body.map_err(|error| Failure(format!("the answer of {} broke off: {error}", self.endpoint)))?;
+            Ok((status, body.to_bytes()))
+        };
+        let answer = tokio::time::timeout(PATIENCE, answer).await;
+        answer.unwrap_or_else(|_| Err(Failure(format!("{} does not answer", self.endpoint))))
+    }
+
+    /// Adds the token or the signature. What is not encrypted is on this machine, where neither is needed.
+    async fn authorize(&self, request: &mut Request<Full<Bytes>>, url: &str) -> Result<(), Failure> {
+        let headers = match &self.token {
+            Some(token) => vec![(header::AUTHORIZATION.to_string(), format!("Bearer {token}"))],
+            None if url.starts_with("https:") => self.signature(request.method(), url).await?,
+            None => Vec::new(),
+        };
+        for (name, value) in headers {
+            let name = HeaderName::try_from(name).map_err(|error| Failure::new(&error))?;
+            let value = HeaderValue::try_from(value).map_err(|_| Failure("the token is no token".to_owned()))?;
+            request.headers_mut().insert(name, value);
+        }
+        Ok(())
+    }
+
+    async fn signature(&self, method: &Method, url: &str) -> Result<Vec<(String, String)>, Failure> {
+        let account = Account { endpoint: None, region: self.region.as_deref(), profile: self.profile.as_deref() };
+        let config = account.config().await;
+        let region = config.region().ok_or_else(|| Failure("no region is set; see --region".to_owned()))?;
+        let provider = config.credentials_provider().ok_or_else(|| Failure("there are no credentials".to_owned()))?;
+        let credentials = provider.provide_credentials().await;
+        let identity = credentials.map_err(|error| Failure::new(&error))?.into();
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(region.as_ref())
+            .name("execute-api")
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|error| Failure::new(&error))?
+            .into();
+        let request = SignableRequest::new(method.as_str(), url, std::iter::empty(), SignableBody::Bytes(b""));
+        let request = request.map_err(|error| Failure::new(&error))?;
+        let (instructions, _) = sign(request, &parameters).map_err(|error| Failure::new(&error))?.into_parts();
+        Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    /// What a refusal says: problem details of the API, or a message of API Gateway.
+    fn refused(&self, status: StatusCode, problem: &Value) -> Failure {
+        let text = |name: &str| problem.get(name).and_then(Value::as_str);
+        Failure(match (text("title"), text("detail"), text("message")) {
+            (Some(title), Some(detail), _) => format!("{title}: {detail}"),
+            (_, _, Some(message)) => format!("{} answers {status}: {message}", self.endpoint),
+            _ => format!("{} answers {status}", self.endpoint),
+        })
+    }
+}
+
+/// Prints a line on standard output.
+pub(super) fn print(line: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout();
+    let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    written.map_err(|error| Failure(format!("cannot write the answer: {error}")))
+}
+
+/// Prints rows under a heading, in columns as wide as they have to be. The heading is bold on a terminal.
+pub(super) fn print_table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([heading[column].chars().count()]).max().unwrap_or_default()
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |cells: [&str; N]| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let bold = anstyle::Style::new().bold();
+    let mut stdout = anstream::stdout();
+    let mut written = writeln!(stdout, "{bold}{}{bold:#}", line(heading));
+    for row in rows {
+        written = written.and_then(|()| writeln!(stdout, "{}", line(row.each_ref().map(String::as_str))));
+    }
+    written.and_then(|()| stdout.flush()).map_err(|error| Failure(format!("cannot write the answer: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_encoded_whole_and_what_is_not_given_is_left_out() {
+        assert_eq!(target("/c", &[("user", None), ("topic", Some("a/b,c d&ü"))]), "/c?topic=a%2Fb%2Cc%20d%26%C3%BC");
+        assert_eq!(target("/c", &[("user", None)]), "/c");
+    }
+
+    #[test]
+    fn an_endpoint_is_a_url_without_a_slash_at_its_end() {
+        assert_eq!(http_url("https://abc.example/").unwrap(), "https://abc.example");
+        for bad in ["abc.example", "ftp://abc.example", "http://", "ws://a"] {
+            assert!(http_url(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Looking at audiences: who is in one, page by page, and how many.
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
+use futures_util::future::try_join_all;
+
+use super::items::{self, Connection};
+use super::keys::{EXPIRES_AT, Interval, USER, connection_of, topic_partition, user_partition};
+use super::{Registry, RegistryError, members, retry};
+use crate::ids::{ConnectionId, Topic, UserId};
+
+/// Most queries for one page: rows that have expired can fill many, and somebody waits.
+const MAX_QUERIES: usize = 40;
+
+/// Connections that are looked at together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience<'a> {
+    /// All there are.
+    Everyone,
+    /// Those of a user.
+    User(&'a UserId),
+    /// Those that are subscribed to a topic.
+    Topic(&'a Topic),
+}
+
+impl Audience<'_> {
+    /// Its partitions that can hold something of the interval, in the order of their sort keys.
+    fn partitions(self, interval: &Interval) -> Vec<String> {
+        match self {
+            Self::Everyone => interval.connection_partitions(),
+            Self::User(user) => interval.partition(user_partition(user)),
+            Self::Topic(topic) => interval.partition(topic_partition(topic)),
+        }
+    }
+}
+
+/// A page of an audience.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// In the order of the audience, without their topics.
+    pub connections: Vec<Connection>,
+    /// The place where the next page begins, behind this connection; `None` at the end.
+    pub next: Option<ConnectionId>,
+}
+
+/// What one query gave.
+struct Read {
+    alive: Vec<Connection>,
+    /// The sort key of the last row, expired or not.
+    last: Option<String>,
+    /// Whether the partition may have more.
+    goes_on: bool,
+}
+
+impl Registry {
+    /// A query of a part of a partition.
+    pub(super) fn query(&self, pk: &str, interval: &Interval) -> QueryFluentBuilder {
+        let (condition, bounds) = interval.condition();
+        let mut query = self.client.query().table_name(&self.table).key_condition_expression(condition);
+        query = query.expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()));
+        for (name, bound) in bounds {
+            query = query.expression_attribute_values(name, AttributeValue::S(bound));
+        }
+        query.return_consumed_capacity(ReturnConsumedCapacity::Total)
+    }
+
+    /// Up to `limit` connections of an audience, from behind `after` on. Rows that have expired at `now` (milliseconds
+    /// since the epoch) are left out, and a page may be shorter for it, even empty: only an absent [`Page::next`] is the
+    /// end. Read consistently.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn page(
+        &self,
+        audience: Audience<'_>,
+        after: Option<&ConnectionId>,
+        limit: u16,
+        now: i64,
+    ) -> Result<Page, RegistryError> {
+        let mut interval = after.map_or_else(Interval::whole, Interval::beyond);
+        let mut partitions = audience.partitions(&interval).into_iter().peekable();
+        let mut connections = Vec::new();
+        for _ in 0..MAX_QUERIES {
+            let Some(pk) = partitions.peek() else { return Ok(Page { connections, next: None }) };
+            let wanted = i32::from(limit) - i32::try_from(connections.len()).unwrap_or(i32::MAX);
+            let read = self.list(pk, &interval, wanted, now).await?;
+            connections.extend(read.alive);
+            interval.after = read.last.or(interval.after);
+            if !read.goes_on {
+                partitions.next();
+            }
+            if connections.len() >= usize::from(limit) {
+                break;
+            }
+        }
+        let goes_on = partitions.peek().is_some();
+        let next = interval.after.as_deref().filter(|_| goes_on).and_then(connection_of);
+        Ok(Page { connections, next })
+    }
+
+    /// Up to `limit` rows of a partition.
+    async fn list(&self, pk: &str, interval: &Interval, limit: i32, now: i64) -> Result<Read, RegistryError> {
+        let answer = retry::retrying("Query", || async {
+            let mut names = members::placeholders();
+            names.insert("#user".to_owned(), USER.to_owned());
+            let request = self.query(pk, interval).projection_expression(format!("{}, #user", members::PROJECTION));
+            let request = request.set_expression_attribute_names(Some(names));
+            Ok(request.consistent_read(true).limit(limit).send().await?)
+        })
+        .await?;
+        self.counter.add_read(answer.consumed_capacity.as_ref());
+        let alive = answer.items().iter().filter(|item| !items::is_expired(item, now));
+        Ok(Read {
+            alive: alive.filter_map(items::readable).collect(),
+            last: answer.items().last().map(items::sort_key),
+            goes_on: answer.last_evaluated_key.is_some(),
+        })
+    }
+
+    /// How many connections an audience has in an interval. Every row is read, eventually consistently, and none is sent:
+    /// half a read unit for 4 KB of them.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn count(&self, audience: Audience<'_>, interval: &Interval, now: i64) -> Result<u64, RegistryError> {
+        let partitions = audience.partitions(interval);
+        let counts = try_join_all(partitions.iter().map(|pk| self.count_partition(pk, interval.clone(), now))).await?;
+        Ok(counts.into_iter().sum())
+    }
+
+    async fn count_partition(&self, pk: &str, mut interval: Interval, now: i64) -> Result<u64, RegistryError> {
+        let mut count = 0;
+        loop {
+            let answer = retry::retrying("Query", || async {
+                let request = self.query(pk, &interval).select(Select::Count).filter_expression("#expires_at > :now");
+                let request = request.expression_attribute_names("#expires_at", EXPIRES_AT);
+                let now = AttributeValue::N((now / 1_000).to_string());
+                Ok(request.expression_attribute_values(":now", now).send().await?)
+            })
+            .await?;
+            self.counter.add_read(answer.consumed_capacity.as_ref());
+            count += u64::try_from(answer.count).unwrap_or_default();
+            match answer.last_evaluated_key.as_ref().map(items::sort_key) {
+                None => return Ok(count),
+                Some(last) => interval.after = Some(last),
+            }
+        }
+    }
+}

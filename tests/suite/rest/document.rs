@@ -1,0 +1,179 @@
+//! The OpenAPI document says what is there, and nothing else is.
+
+use std::collections::BTreeSet;
+
+use boon::{Compiler, Schemas};
+use serde_json::Value;
+use tests::stack::root;
+use tests::wire::Answer;
+use tidings_local::template::{Context, load};
+
+const PLACE: &str = "http://tidings.invalid/openapi.json";
+
+/// The document, with its schemas.
+pub(super) struct Document(Value);
+
+impl Document {
+    pub(super) fn read() -> Self {
+        Self(serde_json::from_str(api::OPENAPI).unwrap())
+    }
+
+    /// Method and path of each operation.
+    fn operations(&self) -> BTreeSet<String> {
+        let paths = self.0["paths"].as_object().unwrap().iter();
+        let methods = |(path, item): (&String, &Value)| {
+            let methods: Vec<_> =
+                item.as_object().unwrap().keys().filter(|key| *key != "parameters").cloned().collect();
+            methods.into_iter().map(|method| format!("{} {path}", method.to_uppercase())).collect::<Vec<_>>()
+        };
+        paths.flat_map(methods).collect()
+    }
+
+    /// Follows a reference within the document.
+    fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
+        match value["$ref"].as_str() {
+            Some(reference) => self.0.pointer(reference.strip_prefix('#').unwrap()).unwrap(),
+            None => value,
+        }
+    }
+
+    /// Panics if the value does not match the schema at this place of the document.
+    fn validate(&self, pointer: &str, value: &Value) {
+        let mut compiler = Compiler::new();
+        compiler.add_resource(PLACE, self.0.clone()).unwrap();
+        let mut schemas = Schemas::new();
+        let schema = compiler.compile(&format!("{PLACE}#{pointer}"), &mut schemas).unwrap();
+        if let Err(error) = schemas.validate(value, schema) {
+            panic!("{pointer}: {value}: {error:#}");
+        }
+    }
+
+    /// Panics if the document does not have this answer to this call. What is no operation has none.
+    pub(super) fn check(&self, method: &str, target: &str, answer: &Answer) {
+        let path = target.split('?').next().unwrap();
+        let Some((template, item)) = self.path(path) else {
+            return self.check_problem(answer);
+        };
+        let Some(operation) = item.get(method.to_lowercase()) else {
+            assert!(answer.status == 405 || method == "OPTIONS" && answer.status == 204, "{method} {path}: {answer:?}");
+            return if answer.status == 405 && method != "HEAD" {
+                self.check_problem(answer)
+            };
+        };
+        let described = self.resolved(&operation["responses"][answer.status.to_string()]);
+        assert!(described.is_object(), "{method} {path} answers {}, which is not described: {answer:?}", answer.status);
+        let Some(content) = described["content"].as_object() else {
+            assert_eq!(answer.body, "", "{method} {path}");
+            return;
+        };
+        let kind = answer.header("content-type").unwrap();
+        assert!(content.contains_key(kind), "{method} {path} answers {kind}: {answer:?}");
+        let escape = |text: &str| text.replace('~', "~0").replace('/', "~1");
+        let place = match operation["responses"][answer.status.to_string()]["$ref"].as_str() {
+            Some(reference) => reference.strip_prefix('#').unwrap().to_owned(),
+            None => format!("/paths/{}/{}/responses/{}", escape(template), method.to_lowercase(), answer.status),
+        };
+        let body = serde_json::from_str(&answer.body).unwrap();
+        self.validate(&format!("{place}/content/{}/schema", escape(kind)), &body);
+    }
+
+    fn check_problem(&self, answer: &Answer) {
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        self.validate("/components/schemas/Problem", &body);
+        assert_eq!(body["status"], answer.status);
+    }
+
+    /// The path of the document that a request's path matches; one without variables comes first.
+    fn path(&self, path: &str) -> Option<(&str, &Value)> {
+        let matches = |template: &str| {
+            let (wanted, given) = (template.split('/'), path.split('/'));
+            wanted.clone().count() == given.clone().count()
+                && wanted
+                    .zip(given)
+                    .all(|(wanted, given)| wanted == given || wanted.starts_with('{') && !given.is_empty())
+        };
+        let mut found: Vec<_> = self.0["paths"].as_object().unwrap().iter().filter(|(path, _)| matches(path)).collect();
+        found.sort_by_key(|(path, _)| path.matches('{').count());
+        found.first().map(|(path, item)| (path.as_str(), *item))
+    }
+}
+
+#[test]
+fn the_document_the_function_and_the_template_have_the_same_operations() {
+    let described = Document::read().operations();
+    let served: BTreeSet<_> = api::Operation::ALL.map(api::Operation::route_key).into();
+    assert_eq!(described, served);
+    let context = Context { parameters: &[].into(), sqs: "http://127.0.0.1:3030" };
+    let stack = load(&root().join("template.yaml"), context).unwrap();
+    let mut routed: BTreeSet<_> = stack.http_apis["RestApi"].routes.iter().map(|route| route.key.clone()).collect();
+    assert!(routed.remove("$default"), "what is no operation is to be answered too");
+    assert_eq!(routed, served);
+}
+
+#[test]
+fn every_route_of_the_template_is_protected_with_or_without_tokens() {
+    use tidings_local::stack::Authorization;
+    for (issuer, is_jwt) in [("", false), ("https://issuer.example", true)] {
+        let parameters = [("RestJwtIssuer", issuer), ("RestJwtAudience", "rest")];
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let context = Context { parameters: &parameters, sqs: "http://127.0.0.1:3030" };
+        let stack = load(&root().join("template.yaml"), context).unwrap();
+        for route in &stack.http_apis["RestApi"].routes {
+            let expected = if is_jwt {
+                matches!(&route.authorization, Authorization::Jwt(jwt) if jwt.issuer == issuer && jwt.audience == ["rest"])
+            } else {
+                route.authorization == Authorization::Iam
+            };
+            assert!(expected, "{route:?}");
+        }
+    }
+}
+
+/// Walks to every media type and every parameter, and checks its examples against its schema.
+#[test]
+fn every_example_matches_its_schema() {
+    fn walk(document: &Document, place: &str, value: &Value, count: &mut usize) {
+        match value {
+            Value::Object(fields) => {
+                let named = fields.get("examples").and_then(Value::as_object).into_iter().flat_map(|all| all.values());
+                let examples = named.map(|example| &example["value"]).chain(fields.get("example"));
+                if fields.contains_key("schema") {
+                    for example in examples {
+                        document.validate(&format!("{place}/schema"), example);
+                        *count += 1;
+                    }
+                }
+                for (key, value) in fields {
+                    let key = key.replace('~', "~0").replace('/', "~1");
+                    walk(document, &format!("{place}/{key}"), value, count);
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    walk(document, &format!("{place}/{index}"), item, count);
+                }
+            }
+            _ => {}
+        }
+    }
+    let document = Document::read();
+    let mut count = 0;
+    walk(&document, "", &document.0, &mut count);
+    assert!(count > 20, "only {count} examples were found");
+}
+
+#[test]
+fn the_examples_of_notifications_are_notifications() {
+    use tidings::notification::{Carrier, Notification};
+    let document = Document::read();
+    let content = &document.0["paths"]["/notifications"]["post"]["requestBody"]["content"]["application/json"];
+    let carrier = Carrier { id: tidings::NotificationId::parse("n").unwrap(), at: 0 };
+    let examples = content["examples"].as_object().unwrap().values().map(|example| &example["value"]);
+    let notifications: Vec<_> =
+        examples.flat_map(|value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()])).collect();
+    assert_eq!(notifications.len(), 3);
+    for notification in notifications {
+        Notification::parse(&notification.to_string(), &carrier).unwrap();
+    }
+}
