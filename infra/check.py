@@ -122,6 +122,13 @@ def local_variables(template):
         yield f"infra/local-env.json: no function of the template has the variable {name}"
 
 
+def parameters(template):
+    """Whoever deploys is told at once what is wrong, and not by a half-made stack."""
+    for name, spec in template["Parameters"].items():
+        if spec["Type"] == "String" and not {"AllowedPattern", "AllowedValues"} & spec.keys():
+            yield f"{name}: a parameter of type String needs AllowedPattern or AllowedValues"
+
+
 def concurrency(template):
     """The notifier divides its rate by what its two mappings really run at once."""
     variables = template["Resources"]["NotifierFunction"]["Properties"]["Environment"]["Variables"]
@@ -173,7 +180,7 @@ def retention(template):
             yield f"{name}: its logs are kept forever"
 
 
-CHECKS = (roles, routes, table, local_variables, concurrency, watched, traced, retention)
+CHECKS = (roles, routes, table, local_variables, parameters, concurrency, watched, traced, retention)
 
 
 def main():

@@ -1,9 +1,10 @@
 """Write the CloudFormation template that SAM makes of ours, without an AWS account or a network.
 
-    python infra/translate.py [--template template.yaml] [--output FILE]
+    python infra/translate.py [--template template.yaml] [--parameter NAME=VALUE]... [--output FILE]
 
 The result is what CloudFormation would see, so that cfn-lint and `infra/check.py` can look at the generated roles,
-routes and permissions too.
+routes and permissions too. A parameter given here becomes the default of the result, so that they see it with its
+optional parts.
 """
 
 import argparse
@@ -28,10 +29,15 @@ class ManagedPolicies:
         return {}
 
 
-def translate(path):
-    """Return the translated template of the SAM template at `path`."""
+def translate(path, chosen):
+    """Return the translated template of the SAM template at `path`, with the `chosen` values of its parameters."""
     template = yaml_parse(path.read_text(encoding="utf-8"))
-    parameters = {name: spec["Default"] for name, spec in template.get("Parameters", {}).items() if "Default" in spec}
+    specs = template.get("Parameters", {})
+    for name, value in chosen.items():
+        if name not in specs:
+            sys.exit(f"{path} has no parameter {name}")
+        specs[name]["Default"] = value
+    parameters = {name: spec["Default"] for name, spec in specs.items() if "Default" in spec}
     for resource in template["Resources"].values():
         # SAM wants code and nested templates that are in S3 already. `sam package` puts them there; where does not
         # matter here.
@@ -45,9 +51,11 @@ def translate(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--template", type=Path, default=ROOT / "template.yaml")
+    parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="instead of the default")
     parser.add_argument("--output", type=Path, help="file to write instead of standard output")
     arguments = parser.parse_args()
-    text = json.dumps(translate(arguments.template), indent=2, default=str) + "\n"
+    chosen = dict(parameter.split("=", 1) for parameter in arguments.parameter)
+    text = json.dumps(translate(arguments.template, chosen), indent=2, default=str) + "\n"
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(text, encoding="utf-8")

@@ -5,6 +5,7 @@
 mod account;
 mod dead_letters;
 mod dev;
+mod doctor;
 mod listen;
 mod notify;
 mod token;
@@ -34,6 +35,7 @@ Examples:
   tidings dev                                                  run the stack of ./template.yaml
   tidings listen --topic orders/42                             print what is sent to a topic
   tidings notify --topic orders/42 '{\"status\":\"shipped\"}'      send something to it
+  tidings doctor                                               say what this machine lacks
 
 `tidings COMMAND --help` explains a command and shows more examples.";
 
@@ -44,6 +46,7 @@ enum Command {
     Notify(notify::Arguments),
     DeadLetters(dead_letters::Arguments),
     Token(token::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 /// A failed command: what went wrong, in one line.
@@ -87,6 +90,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Notify(arguments) => notify::run(arguments).await,
             Command::DeadLetters(arguments) => dead_letters::run(arguments).await,
             Command::Token(arguments) => token::run(arguments).await,
+            Command::Doctor(arguments) => doctor::run(arguments).await,
         }
     })
 }

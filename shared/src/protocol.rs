@@ -157,6 +157,8 @@ pub enum ErrorCode {
     Forbidden,
     /// The connection would exceed its limit of topics.
     TooManyTopics,
+    /// The connection sends more than it may; one that goes on is closed.
+    TooManyRequests,
     /// The registry does not know the connection any more: connect again.
     NotConnected,
 }

@@ -140,3 +140,40 @@ async fn a_client_that_the_table_has_lost_is_told_and_closed_so_that_it_comes_ba
     eventually("nothing left", Duration::from_secs(20), async || stack.rows().await.is_empty().then_some(())).await;
     stack.stop().await;
 }
+
+/// Slow enough that no test is so slow that a second frame would pass.
+const SELDOM: &str = "0.01";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_too_much_is_told_and_closed_when_it_goes_on() {
+    let stack = Stack::start(&[("FramesPerSecond", SELDOM), ("FramesBurst", "3")]).await;
+    let (mut loud, mut quiet) = (Client::connect(stack.url()).await, Client::connect(stack.url()).await);
+    for _ in 0..3 {
+        assert_eq!(loud.ask(json!({"action": "whoami"})).await["type"], "whoami");
+    }
+    for id in 4..6 {
+        let reply = loud.ask(json!({"action": "subscribe", "topic": "t", "id": id})).await;
+        assert_eq!((&reply["code"], &reply["id"]), (&json!("TooManyRequests"), &json!(id)), "{reply}");
+        assert!(reply["message"].as_str().unwrap().contains("wait "), "{reply}");
+    }
+    let last = loud.ask(json!({"action": "whoami", "id": 6})).await;
+    assert_eq!((&last["code"], &last["id"]), (&json!("TooManyRequests"), &json!(6)), "{last}");
+    loud.closed().await;
+    quiet.subscribe("t").await;
+    let report = notify(&stack, json!({"to": "everyone", "data": 1})).await;
+    assert_eq!(report["delivered"], 1, "{report}");
+    assert_eq!(quiet.json().await["data"], 1);
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_publishes_too_much_is_told_and_stays() {
+    let stack = Stack::start(&[("PublishesPerSecond", SELDOM), ("PublishesBurst", "1")]).await;
+    let mut client = Client::connect(stack.url()).await;
+    let publish = |id: u32| json!({"action": "publish", "topic": "t", "data": id, "id": id});
+    assert_eq!(client.ask(publish(1)).await, json!({"type": "ack", "id": 1}));
+    let reply = client.ask(publish(2)).await;
+    assert_eq!((&reply["code"], &reply["id"]), (&json!("TooManyRequests"), &json!(2)), "{reply}");
+    client.hears_nothing().await;
+    stack.stop().await;
+}

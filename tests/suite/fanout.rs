@@ -111,13 +111,13 @@ fn kill_one(endpoint: &str) -> usize {
     usize::from(killed.success())
 }
 
-struct Workshop {
+pub(crate) struct Workshop {
     standin: Standin,
-    fan_out: FanOut,
+    pub(crate) fan_out: FanOut,
 }
 
 /// A fan-out in this process, with a queue that takes nothing.
-async fn workshop(members: usize) -> Workshop {
+pub(crate) async fn workshop(members: usize) -> Workshop {
     let table = Engine::Embedded.table().await.unwrap();
     let (standin, registry) = (Standin::start().await, registry(&table).with_page_rows(100));
     for number in 0..members {
@@ -131,12 +131,12 @@ async fn workshop(members: usize) -> Workshop {
     Workshop { standin, fan_out: FanOut::new(delivery, queues) }
 }
 
-fn segment(id: &str) -> Segment {
+pub(crate) fn segment(id: &str) -> Segment {
     let carrier = Carrier { id: NotificationId::parse(id).unwrap(), at: now() };
     Segment::whole(Notification::parse(r#"{"to":{"topic":"t"},"data":1}"#, &carrier).unwrap(), now())
 }
 
-fn shift(owner: &str, time: Duration) -> Shift {
+pub(crate) fn shift(owner: &str, time: Duration) -> Shift {
     let lease_until = now() + i64::try_from(time.as_millis()).unwrap();
     let (owner, deadline) = (owner.to_owned(), tokio::time::Instant::now() + time);
     Shift { owner, now: now(), deadline, lease_until, tally: Metrics::default().tally() }

@@ -8,6 +8,7 @@ mod bad_input;
 #[path = "../conformance/suite.rs"]
 mod conformance;
 mod console;
+mod cost;
 mod delivery;
 mod end_to_end;
 mod events;
@@ -17,5 +18,7 @@ mod metrics;
 mod operations;
 mod recording;
 mod registry;
+mod roles;
 mod scale;
+mod template;
 mod triggers;

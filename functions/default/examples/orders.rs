@@ -56,6 +56,7 @@ mod tests {
     use ::tests::engine::Engine;
     use ::tests::standin::Standin;
     use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+    use default::{Guard, Limits};
     use serde_json::{Value, json};
     use tidings::ConnectionId;
     use tidings::metrics::Metrics;
@@ -69,7 +70,8 @@ mod tests {
         let sockets = Standin::start().await.client(Duration::from_secs(1));
         let notifications = ::tests::queues::nowhere();
         let registry = Registry::new(table.client(), &table.name);
-        Deps { registry, sockets, router: router(), notifications, metrics: Metrics::default() }
+        let (guard, metrics) = (Guard::new(Limits::default()), Metrics::default());
+        Deps { registry, sockets, router: router(), notifications, metrics, guard }
     }
 
     async fn ask(deps: &Deps, frame: Value) -> Value {

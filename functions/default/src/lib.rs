@@ -3,6 +3,7 @@
 //! Replies go back as the route's response: the route is two-way.
 
 mod commands;
+mod guard;
 mod publish;
 mod router;
 
@@ -20,7 +21,9 @@ use tidings::registry::{Registry, RegistryError};
 use tidings::{ConnectionId, ids::InvalidId};
 
 use commands::Caller;
+use guard::Verdict;
 
+pub use guard::{Guard, Limits, Rate};
 pub use router::{ActionError, Context, Router};
 
 /// What the function needs.
@@ -36,10 +39,12 @@ pub struct Deps {
     pub notifications: Queue,
     /// What counts.
     pub metrics: Metrics,
+    /// What one connection may send.
+    pub guard: Guard,
 }
 
 impl Deps {
-    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`.
+    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, and what [`Limits::from_env`] reads.
     ///
     /// # Errors
     /// When one is missing or not what it should be; the error names it.
@@ -54,6 +59,7 @@ impl Deps {
             router,
             notifications: Queue::new(aws.sqs(), queue).marked(Trigger::Client),
             metrics: Metrics::from_env(),
+            guard: Guard::new(Limits::from_env()?),
         })
     }
 }
@@ -101,21 +107,30 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
     let id = ConnectionId::parse(id).map_err(Error::Event)?;
     let frame = event.body.as_deref().unwrap_or_default();
     let tally = deps.metrics.tally();
+    let verdict = deps.guard.frame(&id, event.request_context.request_time_epoch);
+    if verdict == Verdict::Ignore {
+        tally.add(Metric::CommandsRefused, 1);
+        return Ok(response(None));
+    }
     // Every protocol so far writes commands and replies alike, so that a ping costs no read.
     let protocol = Protocol::default();
     let reply = match protocol.decode(frame) {
         Ok(request) => {
             let permissions = permissions(&event);
             let caller = Caller { id: &id, context: &event.request_context, permissions: &permissions, tally: &tally };
-            Reply { id: request.id, body: commands::run(deps, &caller, request.command).await? }
+            let body = match verdict.refusal() {
+                None => commands::run(deps, &caller, request.command).await?,
+                Some(error) => ReplyBody::Error(error.clone()),
+            };
+            Reply { id: request.id, body }
         }
-        Err(bad) => Reply { id: bad.id, body: ReplyBody::Error(bad.error) },
+        Err(bad) => Reply { id: bad.id, body: ReplyBody::Error(verdict.refusal().cloned().unwrap_or(bad.error)) },
     };
     let text = protocol.encode_reply(&reply);
     if let ReplyBody::Error(error) = &reply.body {
         tally.add(Metric::CommandsRefused, 1);
         tracing::info!(connection.id = %id, code = ?error.code, "refused a command");
-        if error.code == ErrorCode::NotConnected {
+        if error.code == ErrorCode::NotConnected || matches!(verdict, Verdict::Dismiss(_)) {
             dismiss(&deps.sockets, &id.first_socket(), &text).await;
             return Ok(response(None));
         }

@@ -20,6 +20,9 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, publish: Publish) -> R
     if let Some(refused) = caller.refused(Action::Publish, std::slice::from_ref(topic)) {
         return Ok(refused);
     }
+    if let Err(error) = deps.guard.publish(caller.id, caller.context.request_time_epoch) {
+        return Ok(ReplyBody::Error(error));
+    }
     let Some(connection) = deps.registry.connection(caller.id).await.map_err(Error::Registry)? else {
         return refusal(RegistryError::NotConnected).map(ReplyBody::Error).map_err(Error::Registry);
     };

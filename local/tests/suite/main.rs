@@ -4,6 +4,7 @@
 mod commands;
 mod dead_letters;
 mod dev;
+mod doctor;
 mod event_sources;
 mod host;
 mod invoke_api;
