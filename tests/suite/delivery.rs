@@ -56,7 +56,7 @@ impl Setup {
     }
 
     fn delivery(&self, limits: Limits) -> Delivery {
-        Delivery::new(self.standin.client(Duration::from_millis(300)), self.registry.clone(), limits)
+        Delivery::new(self.standin.sockets(Duration::from_millis(300)), self.registry.clone(), limits)
     }
 
     async fn deliver(&self, text: &str) -> Result<Report, DeliveryError> {
