@@ -11,7 +11,7 @@ use tidings::metrics::Metrics;
 use tidings::queue::Queue;
 use tidings::registry::Registry;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let aws = Aws::from_env()?;
