@@ -32,6 +32,8 @@ pub(crate) struct Audience {
 #[derive(Debug)]
 struct State {
     size: AtomicU64,
+    /// Half read units that queries have cost.
+    half_units: AtomicU64,
     connected_at: u128,
 }
 
@@ -56,7 +58,11 @@ impl Audience {
     pub(crate) async fn start(size: u64, tls: Option<TlsAcceptor>) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let state = Arc::new(State { size: AtomicU64::new(size), connected_at: now - 3_600_000 });
+        let state = Arc::new(State {
+            size: AtomicU64::new(size),
+            half_units: AtomicU64::new(0),
+            connected_at: now - 3_600_000,
+        });
         let shared = Arc::clone(&state);
         let server = Server::start(tls, move |request| std::future::ready(shared.answer(&request))).await?;
         Ok(Self { server, scheme, state })
@@ -65,6 +71,11 @@ impl Audience {
     /// From now on it has so many members.
     pub(crate) fn resize(&self, size: u64) {
         self.state.size.store(size, Ordering::Relaxed);
+    }
+
+    /// Read units since the last call.
+    pub(crate) fn take_units(&self) -> f64 {
+        self.state.half_units.swap(0, Ordering::Relaxed) as f64 / 2.0
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -108,7 +119,10 @@ impl State {
             let key = json!({"pk": {"S": pk}, "sk": {"S": sort_key(end - 1, size)}});
             format!(r#","LastEvaluatedKey":{key}"#)
         });
-        let units = ((end - first) * ROW_BYTES).div_ceil(4_096) as f64 / if read.consistent_read { 1.0 } else { 2.0 };
+        // A unit reads 4 KB, or twice as much eventually.
+        let half_units = ((end - first) * ROW_BYTES).div_ceil(4_096) * if read.consistent_read { 2 } else { 1 };
+        self.half_units.fetch_add(half_units, Ordering::Relaxed);
+        let units = half_units as f64 / 2.0;
         format!(
             r#"{{"Count":{},"Items":[{items}],"ConsumedCapacity":{{"TableName":"t","CapacityUnits":{units}}}{}}}"#,
             end - first,
@@ -159,7 +173,7 @@ mod tests {
     use super::*;
 
     fn state(size: u64) -> State {
-        State { size: AtomicU64::new(size), connected_at: 1_000_000 }
+        State { size: AtomicU64::new(size), half_units: AtomicU64::new(0), connected_at: 1_000_000 }
     }
 
     #[test]

@@ -62,7 +62,13 @@ impl Gateway {
         let [http, websocket, lambda] = free_ports().await?;
         let mut command = Command::new(node.folder.join("node_modules/.bin/serverless"));
         command.current_dir(&node.folder).args(["offline", "start", "--noPrependStageInUrl", "--httpPort"]);
-        command.args([&http.to_string(), "--websocketPort", &websocket.to_string(), "--lambdaPort", &lambda.to_string()]);
+        command.args([
+            &http.to_string(),
+            "--websocketPort",
+            &websocket.to_string(),
+            "--lambdaPort",
+            &lambda.to_string(),
+        ]);
         command.env("SLS_TELEMETRY_DISABLED", "1").env("SLS_NOTIFICATIONS_MODE", "off").env("CI", "1");
         let log = std::fs::File::create(setup.log("serverless-offline"))?;
         command.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -70,7 +76,11 @@ impl Gateway {
         let begin = Instant::now();
         while TcpStream::connect(("127.0.0.1", websocket)).await.is_err() {
             if begin.elapsed() > PATIENCE || program.child().try_wait()?.is_some() {
-                return Err(format!("serverless-offline does not start: see {}", setup.log("serverless-offline").display()).into());
+                return Err(format!(
+                    "serverless-offline does not start: see {}",
+                    setup.log("serverless-offline").display()
+                )
+                .into());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -145,7 +145,10 @@ fn next(event: Event) -> Reply {
         ("lambda-runtime-aws-request-id", format!("8476a536-e9f4-11e8-9739-{:012}", event.id)),
         ("lambda-runtime-deadline-ms", deadline.to_string()),
         ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:123456789012:function:bench".to_owned()),
-        ("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0".to_owned()),
+        (
+            "lambda-runtime-trace-id",
+            "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0".to_owned(),
+        ),
     ];
     Reply { status: StatusCode::OK, headers, body: event.payload }
 }

@@ -73,11 +73,12 @@ impl Server {
                 let (handler, tls) = (Arc::clone(&handler), tls.clone());
                 tokio::spawn(async move {
                     match tls {
-                        // A client that gives up a handshake is its own witness.
-                        Some(tls) => match tls.accept(socket).await {
-                            Ok(socket) => serve(socket, handler).await,
-                            Err(_) => {}
-                        },
+                        // A client that gives up a handshake tells of it itself.
+                        Some(tls) => {
+                            if let Ok(socket) = tls.accept(socket).await {
+                                serve(socket, handler).await;
+                            }
+                        }
                         None => serve(socket, handler).await,
                     }
                 });

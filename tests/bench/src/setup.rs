@@ -106,7 +106,8 @@ impl Node {
         let esbuild = folder.join("node_modules/.bin/esbuild");
         for name in ["connect", "notify"] {
             let out = format!("--outfile={name}.bundled.cjs");
-            let arguments = [&format!("{name}.mjs"), "--bundle", "--platform=node", "--minify", "--log-level=error", &out];
+            let arguments =
+                [&format!("{name}.mjs"), "--bundle", "--platform=node", "--minify", "--log-level=error", &out];
             output(&esbuild.to_string_lossy(), &arguments, folder).await?;
         }
         let program = output("node", &["-p", "process.execPath"], folder).await?;

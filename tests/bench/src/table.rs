@@ -119,10 +119,10 @@ impl Aim {
     }
 }
 
-/// Three significant digits, thousands set apart.
+/// Three significant digits, or a whole number; thousands set apart.
 pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
-        0.0 => 0,
+        _ if value.fract() == 0.0 => 0,
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
         size if size >= 1.0 => 2,
@@ -143,7 +143,9 @@ pub(crate) fn number(value: f64) -> String {
 
 /// The table as Markdown.
 pub(crate) fn markdown(lines: &[Line]) -> String {
-    let mut text = "| figure | Tidings | peer | its value | ratio | aim | |\n| --- | --- | --- | --- | --- | --- | --- |\n".to_owned();
+    let mut text =
+        "| figure | Tidings | peer | its value | ratio | aim | |\n| --- | --- | --- | --- | --- | --- | --- |\n"
+            .to_owned();
     let mut notes: Vec<&str> = Vec::new();
     for line in lines {
         let mark = line.note.as_deref().map(|note| {
@@ -154,8 +156,7 @@ pub(crate) fn markdown(lines: &[Line]) -> String {
             format!(" ({})", place + 1)
         });
         let ours = line.ours.map(Measure::text).unwrap_or_default();
-        let (peer, theirs) =
-            line.peer.as_ref().map(|(name, value)| (name.as_str(), value.text())).unwrap_or_default();
+        let (peer, theirs) = line.peer.as_ref().map(|(name, value)| (name.as_str(), value.text())).unwrap_or_default();
         let ratio = line.ratio().map(number).unwrap_or_default();
         // Writing to a string cannot fail.
         let _ = writeln!(
@@ -198,7 +199,7 @@ mod tests {
         let expected = "\
 | figure | Tidings | peer | its value | ratio | aim | |
 | --- | --- | --- | --- | --- | --- | --- |
-| start | 12.3 ms | bare | 10.0 ms | 1.23 | ratio ≤ 1.50 | met |
+| start | 12.3 ms | bare | 10 ms | 1.23 | ratio ≤ 1.50 | met |
 | start in Node.js (1) |  |  |  |  | ratio ≤ 0.050 | not measured |
 | pushes in Node.js (1) |  |  |  |  |  | not measured |
 

@@ -1,5 +1,7 @@
 //! The bench itself, on its smallest scale: that it measures and says what it did not. What it measures is not judged here.
 
+#![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
+
 use std::process::Command;
 
 use serde_json::Value;
@@ -21,7 +23,9 @@ fn a_quick_run_measures_starts_and_pushes_and_says_what_is_missing() {
         let found = lines.iter().find(|line| line["figure"] == figure);
         found.unwrap_or_else(|| panic!("there is no line {figure:?}: {said}"))
     };
-    for figure in ["start to first response of `connect`, TLS", "binary of `connect`", "pushes per second of processor time"] {
+    for figure in
+        ["start to first response of `connect`, TLS", "binary of `connect`", "pushes per second of processor time"]
+    {
         assert!(line(figure)["value"].as_f64().unwrap() > 0.0, "{figure}: {said}");
         assert!(line(figure)["peerValue"].as_f64().unwrap() > 0.0, "{figure}: {said}");
     }

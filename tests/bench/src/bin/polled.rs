@@ -27,7 +27,9 @@ async fn poll(client: &Client, request: Value) -> Result<Value, Error> {
         let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<u64>().ok();
         let newest = number("n").unwrap_or_default();
         if newest != known || Instant::now() >= end {
-            return Ok(json!({"n": newest, "at": number("at"), "data": item.get("data").and_then(|data| data.as_s().ok())}));
+            return Ok(
+                json!({"n": newest, "at": number("at"), "data": item.get("data").and_then(|data| data.as_s().ok())}),
+            );
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }

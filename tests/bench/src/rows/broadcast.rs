@@ -27,8 +27,9 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
             notifier.function.program.stop().await?;
         }
         let bound = ((members as f64 - burst) / rate).max(0.0);
-        let line = Line::new(format!("broadcast to {} members", crate::table::number(members as f64)), times.median(), "s")
-            .against("bound of the quota", bound);
+        let line =
+            Line::new(format!("broadcast to {} members", crate::table::number(members as f64)), times.median(), "s")
+                .against("bound of the quota", bound);
         let line = line.note(format!("answers 429: {}", throttled.median()));
         lines.push(if setup.quick { line } else { line.aim(Aim::RatioAtMost(1.05)) });
     }

@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use futures_util::SinkExt;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -35,6 +35,9 @@ struct Costs {
     trips_by_the_clock: Samples,
     memory: Samples,
 }
+
+/// One kind of cost.
+type Pick = fn(&Costs) -> &Samples;
 
 pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let (mut ours, mut theirs) = (Costs::default(), Costs::default());
@@ -108,13 +111,18 @@ pub(super) async fn talk(sockets: &mut [Socket], messages: u64) -> Result<()> {
 
 fn lines(ours: &Costs, theirs: &Costs, failure: Option<String>) -> Vec<Line> {
     let peer = "serverless-offline";
-    let rows: [(&str, fn(&Costs) -> &Samples, &str, Aim); 4] = [
+    let rows: [(&str, Pick, &'static str, Aim); 4] = [
         ("gateway: connects per second of processor time", |costs| &costs.connects, "", Aim::RatioAtLeast(10.0)),
         ("gateway: round trips per second of processor time", |costs| &costs.trips, "", Aim::RatioAtLeast(10.0)),
-        ("gateway: round trips per second by the clock", |costs| &costs.trips_by_the_clock, "", Aim::RatioAtLeast(10.0)),
+        (
+            "gateway: round trips per second by the clock",
+            |costs| &costs.trips_by_the_clock,
+            "",
+            Aim::RatioAtLeast(10.0),
+        ),
         ("gateway: memory per idle connection", |costs| &costs.memory, "KB", Aim::RatioAtMost(0.1)),
     ];
-    let line = |(figure, what, unit, aim): (&str, fn(&Costs) -> &Samples, &'static str, Aim)| {
+    let line = |(figure, what, unit, aim): (&str, Pick, &'static str, Aim)| {
         let line = Line::new(figure, what(ours).median(), unit).aim(aim);
         match &failure {
             Some(reason) => line.note(reason.clone()),

@@ -37,30 +37,22 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
 }
 
 async fn cost(setup: &Setup, audience: &Audience, sockets: &Sockets, members: u64) -> Result<Cost> {
-    let log = setup.log("notifier");
-    // It may be there from the last run.
-    let _ = std::fs::remove_file(&log);
-    let level = [("AWS_LAMBDA_LOG_LEVEL", "DEBUG"), ("RUST_LOG", "off,notifier=debug")];
-    let mut notifier = Notifier::start(setup, audience, sockets, 1_000_000, &level).await?;
+    let mut notifier = Notifier::start(setup, audience, sockets, 1_000_000, &[]).await?;
+    // Connections are open, and nothing is done for the first time.
     audience.resize(members.min(300));
     notifier.notify(members.min(300)).await?;
     audience.resize(members);
+    audience.take_units();
     let before = notifier.function.program.cpu();
     let repetitions = setup.size(DELIVERIES).div_ceil(members);
     for _ in 0..repetitions {
         notifier.notify(members).await?;
     }
-    let time = (notifier.function.program.cpu() - before).as_secs_f64() * 1e6 / (members * repetitions) as f64;
+    let deliveries = (members * repetitions) as f64;
+    let time = (notifier.function.program.cpu() - before).as_secs_f64() * 1e6 / deliveries;
     let memory = notifier.function.program.peak_memory()? as f64 / 1e6;
     notifier.function.program.stop().await?;
-    let read_units = last_read_units(&std::fs::read_to_string(&log)?).unwrap_or_default();
-    Ok(Cost { members, time, memory, read_units: read_units * 1_000.0 / members as f64 })
-}
-
-/// What the notifier's log says of its last invocation.
-fn last_read_units(log: &str) -> Option<f64> {
-    let behind = log.rsplit_once("\"read_units\":")?.1;
-    behind.split([',', '}']).next()?.trim().parse().ok()
+    Ok(Cost { members, time, memory, read_units: audience.take_units() * 1_000.0 / deliveries })
 }
 
 fn lines(costs: &[Cost]) -> Vec<Line> {
@@ -83,15 +75,4 @@ fn lines(costs: &[Cost]) -> Vec<Line> {
         lines.push(Line::new(format!("read units per 1,000 deliveries, {members} members"), cost.read_units, ""));
     }
     lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn read_units_are_those_of_the_last_invocation() {
-        let log = "{\"fields\":{\"read_units\":1.5,\"write_units\":0}}\n{\"fields\":{\"read_units\":13.0}}\n";
-        assert_eq!(last_read_units(log), Some(13.0));
-    }
 }

@@ -97,8 +97,7 @@ async fn starting(setup: &Setup, name: &str) -> Result<f64> {
     let audience = Audience::start(0, None).await?;
     let log = setup.log("callgrind-start");
     let environment = start::environment(audience.endpoint(), None);
-    let mut function =
-        Function::start(&under_tool(setup, name, &log)?, &environment, &setup.log("start")).await?;
+    let mut function = Function::start(&under_tool(setup, name, &log)?, &environment, &setup.log("start")).await?;
     function.initialised().await?;
     function.invoke(EVENT, LONGEST).await?;
     function.program.finish().await?;

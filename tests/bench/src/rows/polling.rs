@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::Request;
+use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, watch};
@@ -24,6 +25,7 @@ use crate::Result;
 use crate::counted::Counted;
 use crate::gateway::Gateway;
 use crate::picture;
+use crate::rows::registry::{TABLE, client};
 use crate::setup::Setup;
 use crate::stats::Samples;
 use crate::table::Line;
@@ -115,7 +117,7 @@ async fn run(gateway: &mut Gateway, way: Way, seconds: u64) -> Result<Arc<Costs>
 async fn produce(lambda: &str, dynamodb: &str, way: Way, seconds: u64) -> Result<()> {
     let bytes = Arc::new(AtomicU64::new(0));
     let mut notifier = connect(lambda, &bytes).await?;
-    let mut table = connect(dynamodb, &bytes).await?;
+    let table = client(dynamodb);
     let begin = Instant::now();
     let mut due = begin;
     for (number, pause) in PAUSES_MS.iter().cycle().enumerate() {
@@ -133,12 +135,10 @@ async fn produce(lambda: &str, dynamodb: &str, way: Way, seconds: u64) -> Result
                 invoke(&mut notifier, "NotifierFunction", &notification).await?;
             }
             Way::Asked | Way::Waited => {
-                let text = |text: &str| json!({"S": text});
-                let count = |number: u64| json!({"N": number.to_string()});
-                let item = json!({"pk": text("update"), "sk": text("update"), "n": count(at), "at": count(at), "data": text(DATA)});
-                let put = json!({"TableName": "ConnectionsTable", "Item": item});
-                let request = Request::post("/").header("x-amz-target", "DynamoDB_20120810.PutItem");
-                call(&mut table, request.header("content-type", "application/x-amz-json-1.0"), put.to_string()).await?;
+                let text = |text: &str| AttributeValue::S(text.to_owned());
+                let count = || AttributeValue::N(at.to_string());
+                let put = table.put_item().table_name(TABLE).item("pk", text("update")).item("sk", text("update"));
+                put.item("n", count()).item("at", count()).item("data", text(DATA)).send().await?;
             }
         }
     }
@@ -228,7 +228,8 @@ async fn lines(all: &[Arc<Costs>], seconds: u64) -> Vec<Line> {
         }
     };
     let ways = [asked, waited, pushed];
-    let of = |what: fn(&Costs) -> &AtomicU64| ways.map(|way| what(way).load(Ordering::Relaxed) as f64 / clients / minutes);
+    let of =
+        |what: fn(&Costs) -> &AtomicU64| ways.map(|way| what(way).load(Ordering::Relaxed) as f64 / clients / minutes);
     add("requests per client and minute", "", of(|costs| &costs.requests));
     add("bytes per client and minute", "", of(|costs| &costs.bytes));
     let (mut cpu, mut delay, mut late) = ([0.0; 3], [0.0; 3], [0.0; 3]);

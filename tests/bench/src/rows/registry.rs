@@ -16,7 +16,7 @@ use crate::setup::Setup;
 use crate::stats::Samples;
 use crate::table::{Aim, Line, number};
 
-const TABLE: &str = "ConnectionsTable";
+pub(super) const TABLE: &str = "ConnectionsTable";
 const SIZES: [u64; 2] = [1_000, 1_000_000];
 /// Connections that are made and ended at each size.
 const REPETITIONS: usize = 200;
@@ -30,6 +30,9 @@ struct Cost {
     /// In milliseconds.
     time: Samples,
 }
+
+/// One kind of cost.
+type Pick = fn(&Cost) -> &Samples;
 
 pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let gateway = Gateway::ours(setup, "stack.yaml").await?;
@@ -46,7 +49,8 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     Ok(lines(&all))
 }
 
-fn client(endpoint: &str) -> Client {
+/// A client of the engine that a gateway embeds.
+pub(super) fn client(endpoint: &str) -> Client {
     use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
     let connector = tidings::aws::connector(endpoint);
     let config = aws_sdk_dynamodb::Config::builder()
@@ -115,7 +119,7 @@ fn lines(all: &[(u64, [Cost; 3])]) -> Vec<Line> {
     let [(few, small), (many, large)] = all else { return Vec::new() };
     let mut lines = Vec::new();
     for (index, step) in STEPS.iter().enumerate() {
-        let whats: [(&str, fn(&Cost) -> &Samples, &'static str, Aim); 3] = [
+        let whats: [(&str, Pick, &'static str, Aim); 3] = [
             ("write units", |cost| &cost.write, "", Aim::RatioAtMost(1.0)),
             ("read units", |cost| &cost.read, "", Aim::RatioAtMost(1.0)),
             ("time on the local engine", |cost| &cost.time, "ms", Aim::None),

@@ -42,6 +42,9 @@ struct Start {
     memory: Samples,
 }
 
+/// One kind of cost.
+type Pick = fn(&Start) -> &Samples;
+
 pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let certificates = Certificates::make(&setup.scratch)?;
     let plain = Audience::start(0, None).await?;
@@ -119,7 +122,7 @@ async fn once(setup: &Setup, contender: &Contender, start: &mut Start) -> Result
 }
 
 fn lines(setup: &Setup, starts: &BTreeMap<&str, Start>) -> Vec<Line> {
-    let of = |name: &str, what: fn(&Start) -> &Samples| starts.get(name).map(|start| what(start).median());
+    let of = |name: &str, what: Pick| starts.get(name).map(|start| what(start).median());
     let total = of("http", |start| &start.total).unwrap_or_default();
     let secret = of("https", |start| &start.total).unwrap_or_default();
     let bare = of("bare", |start| &start.total).unwrap_or_default();
@@ -144,14 +147,17 @@ fn lines(setup: &Setup, starts: &BTreeMap<&str, Start>) -> Vec<Line> {
         Line::new("first invoke of `connect` over TLS, less over HTTP", first("https") - first("http"), "ms")
             .aim(Aim::AtMost(5.0)),
     );
-    let parts: [(&str, fn(&Start) -> &Samples, &str); 3] = [
+    let parts: [(&str, Pick, &str); 3] = [
         ("of the start: until `connect` asks for an event", |start| &start.init, "ms"),
         ("processor time of a start of `connect`", |start| &start.cpu, "ms"),
         ("peak memory of `connect`", |start| &start.memory, "MB"),
     ];
     for (figure, what, unit) in parts {
         let ours = of("http", what).unwrap_or_default();
-        lines.push(Line::new(figure, ours, unit).against("bare `lambda_runtime` function", of("bare", what).unwrap_or_default()));
+        lines.push(
+            Line::new(figure, ours, unit)
+                .against("bare `lambda_runtime` function", of("bare", what).unwrap_or_default()),
+        );
         if let Some(theirs) = of("node http", what) {
             lines.push(Line::new(figure, ours, unit).against(sdk, theirs));
         }
