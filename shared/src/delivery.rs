@@ -5,12 +5,12 @@
 //! second is fixed (`pace`), since every API of the account shares one quota with us.
 
 mod dismiss;
+mod endpoint;
 mod pace;
 mod post;
 mod run;
 mod sign;
 mod socket;
-mod sockets;
 mod track;
 mod window;
 
@@ -30,9 +30,9 @@ use pace::Pace;
 use run::Run;
 
 pub use dismiss::dismiss;
+pub use endpoint::{InvalidEndpoint, Sockets};
 pub use post::check_size;
 pub use socket::{SocketError, close, last_active};
-pub use sockets::{InvalidEndpoint, Sockets};
 
 /// Longest message that API Gateway takes, in bytes (Developer Guide, quotas of WebSocket APIs: 128 KB).
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1_024;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::sockets::{Answer, Message, Sockets};
+use super::endpoint::{Answer, Message, Sockets};
 use super::{DeliveryError, MAX_MESSAGE_BYTES};
 use crate::ids::Socket;
 use crate::notification::{Notification, Target};

@@ -52,7 +52,7 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
 /// A client of the engine that a gateway embeds.
 pub(super) fn client(endpoint: &str) -> Client {
     use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-    let connector = tidings::aws::connector(endpoint);
+    let connector = tidings::aws::connector_to(endpoint);
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("us-east-1"))
@@ -102,7 +102,7 @@ async fn costs(setup: &Setup, client: &Client) -> Result<[Cost; 3]> {
         for (step, cost) in costs.iter_mut().enumerate() {
             let (before, begin) = (registry.consumed(), Instant::now());
             match step {
-                0 => registry.connect(&connection).await?,
+                0 => drop(registry.connect(&connection).await?),
                 1 => registry.subscribe(&connection.id, std::slice::from_ref(&other)).await?,
                 _ => drop(registry.disconnect(&connection.id, &connection.socket).await?),
             }
