@@ -4,6 +4,7 @@
 //! service, no single sign-on, and none of the code that would look. TLS is rustls with ring; see
 //! `docs/decisions/0001-tls.md`.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -11,11 +12,14 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, retry::RetryConfig};
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
 use aws_types::SdkConfig;
 use aws_types::sdk_config::SharedCredentialsProvider;
 
 use crate::config::{ConfigError, optional, required};
+use crate::delivery::{InvalidEndpoint, Sockets};
 
 /// DynamoDB answers within milliseconds, so the SDK's first pause of a second would be most of a client's wait.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -25,7 +29,6 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 pub struct Aws {
     region: Region,
     credentials: Credentials,
-    http: SharedHttpClient,
     dynamodb_endpoint: Option<String>,
     management_endpoint: Option<String>,
     sqs_endpoint: Option<String>,
@@ -49,7 +52,6 @@ impl Aws {
                 None,
                 "environment",
             ),
-            http: https_client(),
             dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
             management_endpoint: endpoint("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"),
             sqs_endpoint: endpoint("AWS_ENDPOINT_URL_SQS"),
@@ -60,15 +62,12 @@ impl Aws {
     /// are the registry's business.
     #[must_use]
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(1))
-            .operation_attempt_timeout(Duration::from_secs(3))
-            .build();
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(3)).build();
         let mut config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(behavior_version())
             .region(self.region.clone())
             .credentials_provider(self.credentials.clone())
-            .http_client(self.http.clone())
+            .http_client(http_client(self.dynamodb_endpoint.as_deref()))
             .timeout_config(timeouts)
             .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(FIRST_BACKOFF));
         config.set_endpoint_url(self.dynamodb_endpoint.clone());
@@ -82,7 +81,7 @@ impl Aws {
             .behavior_version(behavior_version())
             .region(self.region.clone())
             .credentials_provider(self.credentials.clone())
-            .http_client(self.http.clone())
+            .http_client(http_client(self.sqs_endpoint.as_deref()))
             .retry_config(RetryConfig::standard().with_initial_backoff(FIRST_BACKOFF));
         config.set_endpoint_url(self.sqs_endpoint.clone());
         aws_sdk_sqs::Client::from_conf(config.build())
@@ -91,13 +90,14 @@ impl Aws {
     /// What a client of another service is made from. `variable` is the SDKs' endpoint variable of that service.
     #[must_use]
     pub fn config(&self, variable: &'static str) -> SdkConfig {
+        let endpoint = optional(variable).or_else(|| optional("AWS_ENDPOINT_URL"));
         let mut config = SdkConfig::builder()
             .behavior_version(behavior_version())
             .region(self.region.clone())
             .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
-            .http_client(self.http.clone())
+            .http_client(http_client(endpoint.as_deref()))
             .retry_config(RetryConfig::standard().with_initial_backoff(FIRST_BACKOFF));
-        config.set_endpoint_url(optional(variable).or_else(|| optional("AWS_ENDPOINT_URL")));
+        config.set_endpoint_url(endpoint);
         config.build()
     }
 
@@ -105,16 +105,27 @@ impl Aws {
     /// are off, so that delivery sees what happens; each post has `deadline` to succeed.
     #[must_use]
     pub fn management(&self, endpoint: &str, deadline: Duration) -> aws_sdk_apigatewaymanagement::Client {
+        let endpoint = self.management_endpoint.as_deref().unwrap_or(endpoint);
         let config = aws_sdk_apigatewaymanagement::Config::builder()
             .behavior_version(behavior_version())
             .region(self.region.clone())
             .credentials_provider(self.credentials.clone())
-            .http_client(self.http.clone())
-            .endpoint_url(self.management_endpoint.as_deref().unwrap_or(endpoint))
+            .http_client(http_client(Some(endpoint)))
+            .endpoint_url(endpoint)
             .timeout_config(TimeoutConfig::builder().operation_timeout(deadline).build())
             .retry_config(RetryConfig::disabled())
             .build();
         aws_sdk_apigatewaymanagement::Client::from_conf(config)
+    }
+
+    /// The same API for delivery, which posts a lot: without what the SDK does anew for each call.
+    ///
+    /// # Errors
+    /// When the endpoint is not a URL.
+    pub fn sockets(&self, endpoint: &str, deadline: Duration) -> Result<Sockets, InvalidEndpoint> {
+        let endpoint = self.management_endpoint.as_deref().unwrap_or(endpoint);
+        let connector = shared_connector(endpoint);
+        Sockets::new(endpoint, self.region.as_ref(), self.credentials.clone(), connector, deadline)
     }
 }
 
@@ -131,6 +142,31 @@ pub fn connector() -> Connector {
 
 const TLS: Provider = Provider::Rustls(CryptoMode::Ring);
 
-fn https_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().tls_provider(TLS).build_https()
+/// How long to wait for a connection to a service of AWS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The way to a service. The SDK's own client would read the system's certificates once for each client that is made and
+/// once more at its first call.
+fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
+    let connector = shared_connector(endpoint.unwrap_or_default());
+    http_client_fn(move |_, _| connector.clone())
+}
+
+/// Connections that all clients share which speak TLS, or all that do not.
+fn shared_connector(endpoint: &str) -> SharedHttpConnector {
+    static PLAIN: LazyLock<SharedHttpConnector> = LazyLock::new(|| connector_to("http://"));
+    static SECRET: LazyLock<SharedHttpConnector> = LazyLock::new(|| connector_to("https://"));
+    if endpoint.starts_with("http://") { PLAIN.clone() } else { SECRET.clone() }
+}
+
+/// Connections to services such as the one at `endpoint`. Only local endpoints speak plain HTTP, and then nothing of TLS
+/// is loaded.
+#[must_use]
+pub fn connector_to(endpoint: &str) -> SharedHttpConnector {
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
+    let builder = Connector::builder().connector_settings(settings);
+    SharedHttpConnector::new(match endpoint.starts_with("http://") {
+        true => builder.build_http(),
+        false => builder.tls_provider(TLS).build(),
+    })
 }

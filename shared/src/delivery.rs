@@ -5,9 +5,11 @@
 //! second is fixed (`pace`), since every API of the account shares one quota with us.
 
 mod dismiss;
+mod endpoint;
 mod pace;
 mod post;
 mod run;
+mod sign;
 mod socket;
 mod track;
 mod window;
@@ -16,7 +18,6 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use aws_sdk_apigatewaymanagement::Client;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -29,6 +30,7 @@ use pace::Pace;
 use run::Run;
 
 pub use dismiss::dismiss;
+pub use endpoint::{InvalidEndpoint, Sockets};
 pub use post::check_size;
 pub use socket::{SocketError, close, last_active};
 
@@ -168,17 +170,17 @@ pub enum DeliveryError {
 /// Pushes notifications.
 #[derive(Debug)]
 pub struct Delivery {
-    client: Client,
+    sockets: Sockets,
     registry: Registry,
     limits: Limits,
     pace: Mutex<Pace>,
 }
 
 impl Delivery {
-    /// Pushes through `client`, whose retries must be off, to those whom `registry` knows.
+    /// Pushes through `sockets` to those whom `registry` knows.
     #[must_use]
-    pub fn new(client: Client, registry: Registry, limits: Limits) -> Self {
-        Self { client, registry, limits, pace: Mutex::new(Pace::new(limits.pushes_per_second)) }
+    pub fn new(sockets: Sockets, registry: Registry, limits: Limits) -> Self {
+        Self { sockets, registry, limits, pace: Mutex::new(Pace::new(limits.pushes_per_second)) }
     }
 
     /// The registry that audiences are read from.

@@ -13,6 +13,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use tidings::aws::connector_to;
+use tidings::delivery::Sockets;
 use tokio::net::TcpListener;
 
 /// What a socket does when it is posted to.
@@ -99,10 +101,20 @@ impl Standin {
         self.sockets.lock().unwrap().iter().map(|(id, used)| (id.clone(), used.messages.len())).collect()
     }
 
-    /// A client of the stand-in as the functions make it: without retries, and `deadline` for each post.
+    /// An SDK client of the stand-in as the functions make it: without retries, and `deadline` for each call.
     #[must_use]
     pub fn client(&self, deadline: Duration) -> aws_sdk_apigatewaymanagement::Client {
         management(&self.endpoint, deadline)
+    }
+
+    /// The stand-in as the notifier posts to it, with `deadline` for each post.
+    ///
+    /// # Panics
+    /// Never: its endpoint is a URL.
+    #[must_use]
+    pub fn sockets(&self, deadline: Duration) -> Sockets {
+        let credentials = Credentials::new("local", "local", None, None, "tests");
+        Sockets::new(&self.endpoint, "us-east-1", credentials, connector_to(&self.endpoint), deadline).unwrap()
     }
 
     fn decide(&self, id: &str, message: &Bytes) -> Option<Response> {

@@ -56,7 +56,7 @@ impl Setup {
     }
 
     fn delivery(&self, limits: Limits) -> Delivery {
-        Delivery::new(self.standin.client(Duration::from_millis(300)), self.registry.clone(), limits)
+        Delivery::new(self.standin.sockets(Duration::from_millis(300)), self.registry.clone(), limits)
     }
 
     async fn deliver(&self, text: &str) -> Result<Report, DeliveryError> {
@@ -235,7 +235,8 @@ async fn when_the_time_is_up_it_stops_and_says_where_to_go_on() {
     let slow = Limits { pushes_per_second: 50.0, max_in_flight: 64 };
     let finish = setup.run(slow, &notification(TOPIC), now(), Duration::from_secs(1)).await.unwrap();
     let (report, rest) = (finish.report, finish.rest.unwrap());
-    assert!((20..=60).contains(&report.delivered), "{report:?}");
+    // Half a second's posts at once, and then a second's.
+    assert!((20..=76).contains(&report.delivered), "{report:?}");
     let target = [Target::Topic(tidings::Topic::parse("t").unwrap())];
     let members = crate::registry::read(&setup.registry, &target, &Interval::whole()).await;
     for member in members {

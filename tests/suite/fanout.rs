@@ -126,7 +126,7 @@ pub(crate) async fn workshop(members: usize) -> Workshop {
         standin.add(member.id.as_str(), Behaviour::Takes);
     }
     let limits = Limits { pushes_per_second: 2_000.0, max_in_flight: 64 };
-    let delivery = Delivery::new(standin.client(Duration::from_secs(1)), registry, limits);
+    let delivery = Delivery::new(standin.sockets(Duration::from_secs(1)), registry, limits);
     let queues = Queues { fan_out: queues::nowhere(), dead_letters: queues::nowhere() };
     Workshop { standin, fan_out: FanOut::new(delivery, queues) }
 }

@@ -9,7 +9,7 @@ use tidings::metrics::{Metrics, Trigger};
 use tidings::queue::Queue;
 use tidings::registry::Registry;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let aws = Aws::from_env()?;

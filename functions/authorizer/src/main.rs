@@ -3,7 +3,7 @@
 use authorizer::{Deps, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let deps = Deps::from_env()?;

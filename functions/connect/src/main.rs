@@ -7,7 +7,7 @@ use tidings::config;
 use tidings::metrics::Metrics;
 use tidings::registry::Registry;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let aws = Aws::from_env()?;

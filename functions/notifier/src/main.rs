@@ -11,13 +11,13 @@ use tidings::metrics::Metrics;
 use tidings::queue::Queue;
 use tidings::registry::Registry;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let aws = Aws::from_env()?;
     let registry = Registry::new(aws.dynamodb(), required("TABLE_NAME", "it names the table of connections")?);
     let endpoint = required("WEBSOCKET_ENDPOINT", "it is where messages are posted, as https://…/<stage>")?;
-    let delivery = Delivery::new(aws.management(&endpoint, POST_DEADLINE), registry, Limits::from_env()?);
+    let delivery = Delivery::new(aws.sockets(&endpoint, POST_DEADLINE)?, registry, Limits::from_env()?);
     let queue = |name| Ok::<_, Error>(Queue::new(aws.sqs(), required(name, "it is the URL of a queue")?));
     let queues = Queues { fan_out: queue("FAN_OUT_QUEUE_URL")?, dead_letters: queue("DEAD_LETTER_QUEUE_URL")? };
     let notification_queue =

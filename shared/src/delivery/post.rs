@@ -2,13 +2,9 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_apigatewaymanagement::Client;
-use aws_sdk_apigatewaymanagement::error::{DisplayErrorContext, SdkError};
-use aws_sdk_apigatewaymanagement::operation::post_to_connection::PostToConnectionError;
-use aws_sdk_apigatewaymanagement::primitives::Blob;
-use bytes::Bytes;
 use serde_json::Value;
 
+use super::endpoint::{Answer, Message, Sockets};
 use super::{DeliveryError, MAX_MESSAGE_BYTES};
 use crate::ids::Socket;
 use crate::notification::{Notification, Target};
@@ -35,26 +31,22 @@ pub(super) enum Outcome {
     Refused(String),
 }
 
-pub(super) async fn post(client: Client, socket: Socket, message: Bytes) -> Outcome {
-    let request = client.post_to_connection().connection_id(socket.as_str()).data(Blob::new(message));
-    match request.send().await {
-        Ok(_) => Outcome::Delivered,
-        Err(error) => outcome(&error),
+pub(super) async fn post(sockets: Sockets, socket: Socket, message: Message) -> Outcome {
+    match sockets.post(&socket, &message).await {
+        Ok(answer) => outcome(&answer),
+        Err(error) if error.is_permanent() => Outcome::Refused(crate::describe(&error)),
+        Err(error) => Outcome::Passing(crate::describe(&error)),
     }
 }
 
-/// Reads the status rather than the error type: API Gateway's 410 has no body, its 400 is not in the service's model.
-fn outcome(error: &SdkError<PostToConnectionError>) -> Outcome {
-    let SdkError::ServiceError(service) = error else {
-        let reason = DisplayErrorContext(error).to_string();
-        return match error {
-            SdkError::ConstructionFailure(_) => Outcome::Refused(reason),
-            _ => Outcome::Passing(reason),
-        };
-    };
-    let message = message(service.raw().body().bytes().unwrap_or_default());
+/// Reads the status rather than an error type: API Gateway's 410 has no body, its 400 is not in the service's model.
+fn outcome(answer: &Answer) -> Outcome {
+    if (200..300).contains(&answer.status) {
+        return Outcome::Delivered;
+    }
+    let message = message(&answer.body);
     let reason = |status: u16| format!("status {status}: {message}");
-    match service.raw().status().as_u16() {
+    match answer.status {
         400 if message.starts_with("Invalid connectionId") => Outcome::Invalid,
         403 => Outcome::Forbidden(reason(403)),
         410 => Outcome::Gone,
@@ -65,7 +57,7 @@ fn outcome(error: &SdkError<PostToConnectionError>) -> Outcome {
     }
 }
 
-/// What an answer's body says; the SDK drops it where API Gateway names no error type.
+/// What an answer's body says.
 fn message(body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let message = body.get("message").or_else(|| body.get("Message"));
@@ -76,7 +68,7 @@ fn message(body: &[u8]) -> String {
 #[derive(Debug)]
 pub(super) struct Messages<'a> {
     notification: &'a Notification,
-    encoded: HashMap<(usize, Protocol), Bytes>,
+    encoded: HashMap<(usize, Protocol), Message>,
 }
 
 impl<'a> Messages<'a> {
@@ -85,10 +77,10 @@ impl<'a> Messages<'a> {
     }
 
     /// The message for those reached through the target of this index.
-    pub(super) fn get(&mut self, target: usize, protocol: Protocol) -> Bytes {
-        let encode = || match self.notification.to.get(target) {
-            Some(target) => protocol.encode_message(self.notification, target),
-            None => protocol.encode_message(self.notification, &Target::Everyone),
+    pub(super) fn get(&mut self, target: usize, protocol: Protocol) -> Message {
+        let encode = || {
+            let target = self.notification.to.get(target).unwrap_or(&Target::Everyone);
+            Message::new(protocol.encode_message(self.notification, target))
         };
         self.encoded.entry((target, protocol)).or_insert_with(encode).clone()
     }

@@ -247,7 +247,7 @@ impl<'a> Run<'a> {
             if let Some(attempt) = self.ready.pop_front() {
                 self.track.start(attempt.number);
                 let message = self.messages.get(attempt.member.target, attempt.member.protocol);
-                let answer = post(self.delivery.client.clone(), attempt.member.socket.clone(), message);
+                let answer = post(self.delivery.sockets.clone(), attempt.member.socket.clone(), message);
                 self.posts.push(Box::pin(async move {
                     let started = Instant::now();
                     let outcome = answer.await;
@@ -273,7 +273,7 @@ impl<'a> Run<'a> {
             Outcome::Refused(reason) => self.fail(attempt, reason),
             Outcome::Forbidden(reason) => return Err(DeliveryError::Forbidden { reason }),
             Outcome::TooLarge => {
-                let bytes = self.messages.get(attempt.member.target, attempt.member.protocol).len();
+                let bytes = self.messages.get(attempt.member.target, attempt.member.protocol).bytes.len();
                 return Err(DeliveryError::PayloadTooLarge { bytes });
             }
         }

@@ -1,0 +1,212 @@
+//! A stand-in for DynamoDB that holds an audience of any size without holding it: the rows that the registry would have
+//! written are made when they are read. It takes every write at once.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+use serde_json::json;
+use tokio_rustls::TlsAcceptor;
+
+use crate::Result;
+use crate::server::{Reply, Request, Server};
+
+/// The topic that everybody is subscribed to.
+pub(crate) const TOPIC: &str = "crowd";
+/// A row of a membership has about so many bytes; DynamoDB counts names and values.
+const ROW_BYTES: u64 = 105;
+/// Rows on a page where the reader sets no limit: 1 MB of them.
+const DEFAULT_PAGE: u64 = 9_000;
+
+/// The stand-in.
+#[derive(Debug)]
+pub(crate) struct Audience {
+    server: Server,
+    scheme: &'static str,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    size: AtomicU64,
+    /// Half read units that queries have cost.
+    half_units: AtomicU64,
+    connected_at: u128,
+}
+
+/// What of a request matters here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Read {
+    expression_attribute_values: BTreeMap<String, Text>,
+    exclusive_start_key: BTreeMap<String, Text>,
+    limit: Option<u64>,
+    consistent_read: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Text {
+    #[serde(rename = "S", default)]
+    text: String,
+}
+
+impl Audience {
+    /// Starts it with an audience of `size`.
+    pub(crate) async fn start(size: u64, tls: Option<TlsAcceptor>) -> Result<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let state = Arc::new(State {
+            size: AtomicU64::new(size),
+            half_units: AtomicU64::new(0),
+            connected_at: now - 3_600_000,
+        });
+        let shared = Arc::clone(&state);
+        let server = Server::start(tls, move |request| std::future::ready(shared.answer(&request))).await?;
+        Ok(Self { server, scheme, state })
+    }
+
+    /// From now on it has so many members.
+    pub(crate) fn resize(&self, size: u64) {
+        self.state.size.store(size, Ordering::Relaxed);
+    }
+
+    /// Read units since the last call.
+    pub(crate) fn take_units(&self) -> f64 {
+        self.state.half_units.swap(0, Ordering::Relaxed) as f64 / 2.0
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("{}://localhost:{}", self.scheme, self.server.port)
+    }
+}
+
+impl State {
+    fn answer(&self, request: &Request) -> Reply {
+        let target = request.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+        let read = || serde_json::from_slice(&request.body).unwrap_or_default();
+        match target.rsplit('.').next().unwrap_or_default() {
+            "BatchWriteItem" => Reply::json(r#"{"UnprocessedItems":{}}"#),
+            "Query" => Reply::json(self.query(&read())),
+            "Scan" => Reply::json(self.scan(&read())),
+            _ => Reply::json("{}"),
+        }
+    }
+
+    /// A page of the topic's memberships.
+    fn query(&self, read: &Read) -> String {
+        let bound = |name: &str| read.expression_attribute_values.get(name).map(|bound| bound.text.trim_end());
+        let size = self.size.load(Ordering::Relaxed);
+        let first = bound(":after").map_or(0, |after| behind(after, size));
+        let last = bound(":to").map_or(size, |to| behind(to, size));
+        let end = last.min(first + read.limit.unwrap_or(DEFAULT_PAGE));
+        let mut items = String::new();
+        for number in first..end {
+            let comma = if number > first { "," } else { "" };
+            // Writing to a string cannot fail.
+            let _ = write!(
+                items,
+                r#"{comma}{{"sk":{{"S":"{}"}},"protocol":{{"S":"tidings.v1.json"}},"connected_at":{{"N":"{}"}},"expires_at":{{"N":"{}"}}}}"#,
+                sort_key(number, size),
+                self.connected_at,
+                self.connected_at / 1_000 + 8_100
+            );
+        }
+        let pk = bound(":pk").unwrap_or_default();
+        let rest = (end < last).then(|| {
+            let key = json!({"pk": {"S": pk}, "sk": {"S": sort_key(end - 1, size)}});
+            format!(r#","LastEvaluatedKey":{key}"#)
+        });
+        // A unit reads 4 KB, or twice as much eventually.
+        let half_units = ((end - first) * ROW_BYTES).div_ceil(4_096) * if read.consistent_read { 2 } else { 1 };
+        self.half_units.fetch_add(half_units, Ordering::Relaxed);
+        let units = half_units as f64 / 2.0;
+        format!(
+            r#"{{"Count":{},"Items":[{items}],"ConsumedCapacity":{{"TableName":"t","CapacityUnits":{units}}}{}}}"#,
+            end - first,
+            rest.unwrap_or_default()
+        )
+    }
+
+    /// A page of a table that holds connection ids and nothing else, as in AWS's sample.
+    fn scan(&self, read: &Read) -> String {
+        let size = self.size.load(Ordering::Relaxed);
+        let start = read.exclusive_start_key.get("connectionId");
+        let first = start.and_then(|key| number_of(&key.text)).map_or(0, |number| number + 1);
+        let end = size.min(first + read.limit.unwrap_or(DEFAULT_PAGE));
+        let items: Vec<_> = (first..end).map(|number| json!({"connectionId": {"S": connection(number)}})).collect();
+        let mut answer = json!({"Count": items.len(), "Items": items});
+        if end < size {
+            answer["LastEvaluatedKey"] = json!({"connectionId": {"S": connection(end - 1)}});
+        }
+        answer.to_string()
+    }
+}
+
+/// The connection id of a member.
+fn connection(number: u64) -> String {
+    format!("member{number:09}=")
+}
+
+/// Sort keys in the order of their numbers, spread evenly over the slots.
+fn sort_key(number: u64, size: u64) -> String {
+    format!("{:02x}#{}", number * 256 / size.max(1), connection(number))
+}
+
+fn number_of(connection: &str) -> Option<u64> {
+    connection.strip_prefix("member")?.strip_suffix('=')?.parse().ok()
+}
+
+/// The number of the first member behind a bound.
+fn behind(bound: &str, size: u64) -> u64 {
+    match bound.split_once('#') {
+        Some((_, connection)) => number_of(connection).map_or(size, |number| number + 1),
+        // A slot without a connection: the first member of it is behind the bound.
+        None => u64::from_str_radix(bound, 16).map_or(size, |slot| (slot * size).div_ceil(256)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(size: u64) -> State {
+        State { size: AtomicU64::new(size), half_units: AtomicU64::new(0), connected_at: 1_000_000 }
+    }
+
+    #[test]
+    fn pages_follow_each_other_and_name_everybody_once() {
+        let state = state(1_000);
+        let (mut found, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let mut read = Read { limit: Some(300), ..Read::default() };
+            if let Some(after) = &after {
+                read.expression_attribute_values.insert(":after".to_owned(), Text { text: after.clone() });
+            }
+            let page: serde_json::Value = serde_json::from_str(&state.query(&read)).unwrap();
+            for item in page["Items"].as_array().unwrap() {
+                found.push(item["sk"]["S"].as_str().unwrap().to_owned());
+            }
+            match page["LastEvaluatedKey"]["sk"]["S"].as_str() {
+                Some(last) => after = Some(last.to_owned()),
+                None => break,
+            }
+        }
+        assert_eq!(found.len(), 1_000);
+        assert!(found.is_sorted() && found.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn a_scan_ends_after_its_last_page() {
+        let state = state(DEFAULT_PAGE + 1);
+        let page: serde_json::Value = serde_json::from_str(&state.scan(&Read::default())).unwrap();
+        let last = page["LastEvaluatedKey"]["connectionId"]["S"].as_str().unwrap().to_owned();
+        let key = BTreeMap::from([("connectionId".to_owned(), Text { text: last })]);
+        let rest: serde_json::Value =
+            serde_json::from_str(&state.scan(&Read { exclusive_start_key: key, ..Read::default() })).unwrap();
+        assert_eq!(rest["Items"].as_array().unwrap().len(), 1);
+        assert!(rest["LastEvaluatedKey"].is_null());
+    }
+}

@@ -1,0 +1,105 @@
+//! Instructions, counted by callgrind: the same on a busy machine, so that a small change shows.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use tokio::process::Command;
+
+use crate::Result;
+use crate::audience::Audience;
+use crate::gateway::Gateway;
+use crate::host::Function;
+use crate::notifier::{LONGEST, environment, notification};
+use crate::rows::gateway::{open_all, talk};
+use crate::rows::pushes::BareClient;
+use crate::rows::start::{self, EVENT};
+use crate::setup::Setup;
+use crate::sockets::Sockets;
+use crate::table::Line;
+
+/// A small and a large amount of the same: what the difference costs is what each one costs, without start and end.
+const AMOUNTS: [u64; 2] = [300, 1_300];
+
+pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
+    let figure = "instructions per push";
+    if Command::new("valgrind").arg("--version").output().await.is_err() {
+        return Ok(vec![Line::missing(figure, "valgrind is not installed")]);
+    }
+    let amounts = AMOUNTS.map(|amount| setup.size(amount));
+    let (mut pushes, mut posts, mut frames) = ([0.0; 2], [0.0; 2], [0.0; 2]);
+    for (index, amount) in amounts.into_iter().enumerate() {
+        pushes[index] = pushing(setup, amount).await?;
+        posts[index] = posting(setup, amount).await?;
+        frames[index] = talking(setup, amount).await?;
+    }
+    let each = |counts: [f64; 2]| (counts[1] - counts[0]) / (amounts[1] - amounts[0]) as f64;
+    Ok(vec![
+        Line::new(figure, each(pushes), "").against("bare hyper client, unsigned", each(posts)),
+        Line::new("instructions of the gateway per round trip", each(frames), ""),
+        Line::new("instructions of a start of `connect` with one event, HTTP", starting(setup, "connect").await?, "")
+            .against("bare `lambda_runtime` function", starting(setup, "bare-function").await?),
+    ])
+}
+
+/// The words that put a program under callgrind, whose count goes to `log` and whose profile, for `callgrind_annotate`, to
+/// a file beside it.
+fn tool(log: &Path) -> Vec<String> {
+    let profile = format!("--callgrind-out-file={}", log.with_extension("out").display());
+    let log = format!("--log-file={}", log.display());
+    ["valgrind", "--tool=callgrind", &profile, &log].map(str::to_owned).into()
+}
+
+fn under_tool(setup: &Setup, name: &str, log: &Path) -> Result<Vec<OsString>> {
+    let mut command: Vec<OsString> = tool(log).into_iter().map(Into::into).collect();
+    command.extend(setup.command(name)?);
+    Ok(command)
+}
+
+fn collected(log: &Path) -> Result<f64> {
+    let text = std::fs::read_to_string(log)?;
+    let count = text.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+    count.ok_or_else(|| format!("callgrind counted nothing: see {}", log.display()).into())
+}
+
+async fn pushing(setup: &Setup, members: u64) -> Result<f64> {
+    let audience = Audience::start(members, None).await?;
+    let sockets = Sockets::start(None, None).await?;
+    let log = setup.log("callgrind-notifier");
+    let command = under_tool(setup, "notifier", &log)?;
+    let environment = environment(&audience, &sockets, 1_000_000, &[]);
+    let mut function = Function::start(&command, &environment, &setup.log("notifier")).await?;
+    function.initialised().await?;
+    function.invoke(notification(), LONGEST).await?;
+    function.program.finish().await?;
+    collected(&log)
+}
+
+async fn posting(setup: &Setup, members: u64) -> Result<f64> {
+    let sockets = Sockets::start(None, None).await?;
+    let log = setup.log("callgrind-client");
+    let mut client = BareClient::start(&under_tool(setup, "bare-client", &log)?, &sockets.endpoint())?;
+    client.post(members).await?;
+    client.program.finish().await?;
+    collected(&log)
+}
+
+async fn talking(setup: &Setup, messages: u64) -> Result<f64> {
+    let log = setup.log("callgrind-gateway");
+    let gateway = Gateway::ours_under(setup, "gateway.yaml", &tool(&log)).await?;
+    let mut sockets = open_all(&gateway.websocket, 1).await?;
+    talk(&mut sockets, messages).await?;
+    drop(sockets);
+    gateway.program.finish().await?;
+    collected(&log)
+}
+
+async fn starting(setup: &Setup, name: &str) -> Result<f64> {
+    let audience = Audience::start(0, None).await?;
+    let log = setup.log("callgrind-start");
+    let environment = start::environment(audience.endpoint(), None);
+    let mut function = Function::start(&under_tool(setup, name, &log)?, &environment, &setup.log("start")).await?;
+    function.initialised().await?;
+    function.invoke(EVENT, LONGEST).await?;
+    function.program.finish().await?;
+    collected(&log)
+}

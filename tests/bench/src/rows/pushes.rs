@@ -1,0 +1,117 @@
+//! Pushes for each second of processor time: the notifier, the same in Node.js, and a bare HTTP client that only posts.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{ChildStdin, ChildStdout};
+
+use crate::Result;
+use crate::audience::Audience;
+use crate::host::Function;
+use crate::notifier::{LONGEST, Notifier, environment, notification};
+use crate::process::Program;
+use crate::setup::Setup;
+use crate::sockets::Sockets;
+use crate::stats::Samples;
+use crate::table::{Aim, Line};
+
+/// Before anything is counted: connections open, code is loaded, Node.js compiles.
+const WARM_UP: u64 = 3_000;
+const IN_FLIGHT: usize = 256;
+
+pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
+    let audience = Audience::start(0, None).await?;
+    let sockets = Sockets::start(None, None).await?;
+    let count = setup.size(20_000);
+    let mut ours = Notifier::start(setup, &audience, &sockets, 1_000_000, &[]).await?;
+    let mut bare = BareClient::start(&setup.command("bare-client")?, &sockets.endpoint())?;
+    let mut node = match &setup.node {
+        Ok(node) => Some(NodeNotifier::start(setup, node.function("notify.mjs"), &audience, &sockets).await?),
+        Err(_) => None,
+    };
+    let warm_up = setup.size(WARM_UP);
+    audience.resize(warm_up);
+    ours.notify(warm_up).await?;
+    bare.post(warm_up).await?;
+    if let Some(node) = &mut node {
+        node.notify(warm_up).await?;
+    }
+    let (mut pushes, mut posts, mut theirs) = (Samples::default(), Samples::default(), Samples::default());
+    for _ in 0..setup.rounds(5) {
+        audience.resize(count);
+        let before = ours.function.program.cpu();
+        ours.notify(count).await?;
+        pushes.push(per_second(count, ours.function.program.cpu() - before));
+        let before = bare.program.cpu();
+        bare.post(count).await?;
+        posts.push(per_second(count, bare.program.cpu() - before));
+        if let Some(node) = &mut node {
+            let count = count / 2;
+            audience.resize(count);
+            let before = node.function.program.cpu();
+            node.notify(count).await?;
+            theirs.push(per_second(count, node.function.program.cpu() - before));
+        }
+    }
+    let line = || Line::new("pushes per second of processor time", pushes.median(), "");
+    let in_node = match &setup.node {
+        Ok(_) => line().against("Node.js, SDK v3, `Promise.all`", theirs.median()),
+        Err(reason) => Line::missing("pushes per second of processor time, Node.js", reason.clone()),
+    };
+    Ok(vec![
+        in_node.aim(Aim::RatioAtLeast(15.0)),
+        line().against("bare hyper client, unsigned", posts.median()).aim(Aim::RatioAtLeast(0.5)),
+    ])
+}
+
+fn per_second(count: u64, cpu: Duration) -> f64 {
+    count as f64 / cpu.as_secs_f64()
+}
+
+/// The bare client's program.
+pub(super) struct BareClient {
+    pub(super) program: Program,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl BareClient {
+    pub(super) fn start(command: &[OsString], endpoint: &str) -> Result<Self> {
+        let mut command = command.to_vec();
+        command.push(endpoint.into());
+        let mut program = Program::converse(&command, &[])?;
+        let child = program.child();
+        let (input, output) = child.stdin.take().zip(child.stdout.take()).ok_or("the client has no pipes")?;
+        Ok(Self { program, input, output: BufReader::new(output).lines() })
+    }
+
+    pub(super) async fn post(&mut self, count: u64) -> Result<()> {
+        self.input.write_all(format!("{count} {IN_FLIGHT}\n").as_bytes()).await?;
+        match self.output.next_line().await? {
+            Some(_) => Ok(()),
+            None => Err("the bare client has failed".into()),
+        }
+    }
+}
+
+/// The function in Node.js.
+struct NodeNotifier {
+    function: Function,
+}
+
+impl NodeNotifier {
+    async fn start(setup: &Setup, command: Vec<OsString>, audience: &Audience, sockets: &Sockets) -> Result<Self> {
+        let environment = environment(audience, sockets, 1, &[]);
+        let mut function = Function::start(&command, &environment, &setup.log("node-notifier")).await?;
+        function.initialised().await?;
+        Ok(Self { function })
+    }
+
+    async fn notify(&mut self, members: u64) -> Result<()> {
+        let (answer, _) = self.function.invoke(notification(), LONGEST).await?;
+        let answer: Value = serde_json::from_slice(&answer)?;
+        if answer["delivered"] == members { Ok(()) } else { Err(format!("Node.js answered {answer}").into()) }
+    }
+}

@@ -1,0 +1,148 @@
+//! What the rows need: programs that are built, peers that are installed, a folder for what a run leaves behind.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+
+use crate::Result;
+
+/// The peers' sources, copied to where their packages are installed.
+const PEERS: [(&str, &str); 6] = [
+    ("package.json", include_str!("../peers/package.json")),
+    ("runtime.mjs", include_str!("../peers/runtime.mjs")),
+    ("connect.mjs", include_str!("../peers/connect.mjs")),
+    ("notify.mjs", include_str!("../peers/notify.mjs")),
+    ("echo.mjs", include_str!("../peers/echo.mjs")),
+    ("serverless.yml", include_str!("../peers/serverless.yml")),
+];
+
+/// Everything that is measured: our functions, the gateway, and peers in Rust.
+const PROGRAMS: [&str; 8] =
+    ["connect", "disconnect", "default", "notifier", "tidings", "bare-function", "bare-client", "polled"];
+
+/// The bench's surroundings.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// Few and small measurements, to see that it works.
+    pub(crate) quick: bool,
+    /// How often each thing is measured.
+    pub(crate) rounds: Option<usize>,
+    /// Where to draw the comparison with polling.
+    pub(crate) picture: Option<PathBuf>,
+    /// Where the programs are.
+    programs: PathBuf,
+    /// For what a run leaves behind.
+    pub(crate) scratch: PathBuf,
+    /// Node.js with its packages, or why it is not there.
+    pub(crate) node: std::result::Result<Node, String>,
+}
+
+/// Node.js and the folder of its packages.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    program: PathBuf,
+    pub(crate) folder: PathBuf,
+}
+
+impl Setup {
+    /// Builds and installs what the bench needs beside itself.
+    pub(crate) async fn new(quick: bool, rounds: Option<usize>, build: bool, with_node: bool) -> Result<Self> {
+        let own = std::env::current_exe()?;
+        let programs = own.parent().ok_or("the bench has no folder")?.to_owned();
+        let scratch = programs.parent().ok_or("the bench has no target folder")?.join("bench");
+        std::fs::create_dir_all(&scratch)?;
+        if build {
+            build_programs().await?;
+        }
+        let node = match with_node {
+            true => Node::install(&scratch.join("peers")).await.map_err(|error| error.to_string()),
+            false => Err("Node.js was left out (--quick)".to_owned()),
+        };
+        Ok(Self { quick, rounds, picture: None, programs, scratch, node })
+    }
+
+    /// How often to measure: what was asked for, or `usually`.
+    pub(crate) fn rounds(&self, usually: usize) -> usize {
+        self.rounds.unwrap_or(if self.quick { 1 } else { usually })
+    }
+
+    /// A size, a hundredth of it in a quick run.
+    pub(crate) fn size(&self, full: u64) -> u64 {
+        if self.quick { (full / 100).max(10) } else { full }
+    }
+
+    /// The file of one of the programs.
+    pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
+        let path = self.programs.join(name);
+        if path.is_file() { Ok(path) } else { Err(format!("{} is not built", path.display()).into()) }
+    }
+
+    /// How to start one of the programs.
+    pub(crate) fn command(&self, name: &str) -> Result<Vec<OsString>> {
+        Ok(vec![self.program(name)?.into()])
+    }
+
+    /// Where a program's output goes.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.scratch.join(format!("{name}.log"))
+    }
+}
+
+impl Node {
+    async fn install(folder: &Path) -> Result<Self> {
+        output("node", &["--version"], Path::new(".")).await.map_err(|_| "Node.js is not installed")?;
+        std::fs::create_dir_all(folder)?;
+        let manifest = folder.join("package.json");
+        let installed = std::fs::read_to_string(folder.join("installed.json")).unwrap_or_default();
+        for (name, text) in PEERS {
+            std::fs::write(folder.join(name), text)?;
+        }
+        let wanted = std::fs::read_to_string(&manifest)?;
+        if installed != wanted {
+            output("npm", &["install", "--no-audit", "--no-fund", "--silent"], folder).await?;
+            std::fs::write(folder.join("installed.json"), wanted)?;
+        }
+        let esbuild = folder.join("node_modules/.bin/esbuild");
+        for name in ["connect", "notify"] {
+            let out = format!("--outfile={name}.bundled.cjs");
+            let arguments =
+                [&format!("{name}.mjs"), "--bundle", "--platform=node", "--minify", "--log-level=error", &out];
+            output(&esbuild.to_string_lossy(), &arguments, folder).await?;
+        }
+        let program = output("node", &["-p", "process.execPath"], folder).await?;
+        Ok(Self { program: program.into(), folder: folder.to_owned() })
+    }
+
+    /// How to run a function of the peers.
+    pub(crate) fn function(&self, file: &str) -> Vec<OsString> {
+        let path = |name: &str| self.folder.join(name).into_os_string();
+        vec![self.program.clone().into(), path("runtime.mjs"), path(file)]
+    }
+}
+
+/// Builds all programs at once, as `cargo build` in the workspace does, so that nothing is built twice.
+async fn build_programs() -> Result<()> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--workspace", "--quiet"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    command.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
+    for (name, _) in std::env::vars_os() {
+        // What an outer `cargo run` has set would make build scripts run again.
+        if name.to_string_lossy().starts_with("CARGO_PKG_") || name.to_string_lossy().starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    if command.status().await?.success() { Ok(()) } else { Err("the programs do not build".into()) }
+}
+
+async fn output(program: &str, arguments: &[&str], folder: &Path) -> Result<String> {
+    let output = Command::new(program).args(arguments).current_dir(folder).output().await;
+    let output = output.map_err(|error| format!("{program} cannot be run: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
