@@ -67,7 +67,7 @@ pub(crate) fn environment(
         ("FAN_OUT_QUEUE_URL".to_owned(), nowhere.clone()),
         ("DEAD_LETTER_QUEUE_URL".to_owned(), nowhere),
         ("PUSHES_PER_SECOND".to_owned(), pushes_per_second.to_string()),
-        ("MAX_CONCURRENCY".to_owned(), "1".to_owned()),
+        ("FAN_OUT_CONCURRENCY".to_owned(), "1".to_owned()),
         ("MAX_IN_FLIGHT".to_owned(), "256".to_owned()),
     ];
     environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));

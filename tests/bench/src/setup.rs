@@ -18,8 +18,18 @@ const PEERS: [(&str, &str); 6] = [
 ];
 
 /// Everything that is measured: our functions, the gateway, and peers in Rust.
-const PROGRAMS: [&str; 8] =
-    ["connect", "disconnect", "default", "notifier", "tidings", "bare-function", "bare-client", "polled"];
+const PROGRAMS: [&str; 10] = [
+    "authorizer",
+    "connect",
+    "disconnect",
+    "default",
+    "notifier",
+    "api",
+    "tidings",
+    "bare-function",
+    "bare-client",
+    "polled",
+];
 
 /// The bench's surroundings.
 #[derive(Debug)]

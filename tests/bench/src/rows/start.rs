@@ -90,11 +90,7 @@ fn contenders(
 
 /// What `connect` needs to know, and how it is to trust the stand-in.
 pub(super) fn environment(endpoint: String, certificates: Option<&Certificates>) -> Vec<(String, String)> {
-    let mut environment = vec![
-        ("TABLE_NAME", "connections".to_owned()),
-        ("ALLOW_ANONYMOUS", "true".to_owned()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
-    ];
+    let mut environment = vec![("TABLE_NAME", "connections".to_owned()), ("AWS_ENDPOINT_URL_DYNAMODB", endpoint)];
     if let Some(certificates) = certificates {
         environment.push(("SSL_CERT_FILE", certificates.bundle.to_string_lossy().into_owned()));
         environment.push(("NODE_EXTRA_CA_CERTS", certificates.authority.to_string_lossy().into_owned()));
