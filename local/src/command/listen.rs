@@ -27,7 +27,7 @@ const GOOD: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Print the messages for topics or a user, one JSON object a line.
+/// Print the messages for topics, a user or a token's user, one JSON object a line.
 ///
 /// Messages go to standard output, everything else to standard error. A lost connection is made again, with growing
 /// pauses; what is sent meanwhile is missed.
@@ -62,11 +62,11 @@ Examples:
   tidings listen --topic orders/42
   tidings listen --topic orders/42 --topic news --count 1
   tidings listen --user u1 | jq .data
-  TIDINGS_TOKEN=$(tidings token --user u1) tidings listen --topic users/u1/inbox
+  TIDINGS_TOKEN=$(tidings token --user u1) tidings listen
   TIDINGS_TOKEN=… tidings listen --topic news --url wss://abc.execute-api.eu-west-1.amazonaws.com/prod";
 
 fn audience() -> ArgGroup {
-    ArgGroup::new("audience").args(["topics", "user"]).required(true).multiple(true)
+    ArgGroup::new("audience").args(["topics", "user", "token"]).required(true).multiple(true)
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;

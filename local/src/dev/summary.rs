@@ -79,7 +79,7 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     warn_of_anonymous(options, stack);
     if names.resolve("notifier").is_some() {
         options.logs.say("next, in two more shells:");
-        for command in next_commands(addresses) {
+        for command in next_commands(addresses, !stack.secrets.is_empty()) {
             options.logs.say(&format!("  {command}"));
         }
     }
@@ -102,7 +102,7 @@ fn warn_of_anonymous(options: &DevOptions, stack: &Stack) {
 }
 
 /// A listener and a notification, as they have to be typed here.
-fn next_commands(addresses: &Addresses) -> [String; 2] {
+fn next_commands(addresses: &Addresses, wants_token: bool) -> [String; 2] {
     // Cargo sets this for what it runs.
     let tidings = if std::env::var_os("CARGO").is_some() { "cargo run -q --bin tidings --" } else { "tidings" };
     let url = match addresses.websocket.as_str() {
@@ -113,8 +113,12 @@ fn next_commands(addresses: &Addresses) -> [String; 2] {
         crate::command::NOTIFY_ENDPOINT => String::new(),
         other => format!(" --endpoint-url {other}"),
     };
+    let token = match wants_token {
+        true => format!("TIDINGS_TOKEN=$({tidings} token --user u1 --allow 'subscribe:orders/*'{endpoint}) "),
+        false => String::new(),
+    };
     [
-        format!("{tidings} listen --topic orders/42{url}"),
+        format!("{token}{tidings} listen --topic orders/42{url}"),
         format!(r#"{tidings} notify --topic orders/42 '{{"status":"shipped"}}'{endpoint}"#),
     ]
 }

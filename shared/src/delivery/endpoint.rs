@@ -70,12 +70,13 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
-/// Why there is no answer.
+/// Why there is no answer. The operation is named as the SDKs name theirs: `tests/suite/roles.rs` reads in the programs
+/// what they can call.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PostError {
-    #[error("no answer within {0:?}")]
+    #[error("ApiGatewayManagementApi.PostToConnection had no answer within {0:?}")]
     TimedOut(Duration),
-    #[error("the post could not be sent")]
+    #[error("ApiGatewayManagementApi.PostToConnection could not be sent")]
     Connector(#[from] aws_smithy_runtime_api::client::result::ConnectorError),
     #[error("the answer broke off")]
     Body(#[from] aws_smithy_types::byte_stream::error::Error),
