@@ -5,6 +5,7 @@ pub mod config;
 pub mod delivery;
 pub mod fanout;
 pub mod ids;
+pub mod logs;
 pub mod metrics;
 pub mod notification;
 pub mod permissions;

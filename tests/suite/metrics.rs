@@ -182,3 +182,19 @@ async fn metrics_can_be_turned_off() {
     assert_eq!(counted(&log), BTreeMap::new());
     stack.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_that_a_function_logs_has_the_level_and_the_time_that_lambda_filters_by() {
+    let stack = Stack::start(&[]).await;
+    Client::connect(stack.url()).await.close().await;
+    until(&stack, &[(Metric::ConnectionsClosed, 1)]).await;
+    let log = stack.log();
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert!(lines.iter().any(|line| line["fields"]["message"] == "connected"), "{log}");
+    for line in lines {
+        assert!(line["level"].is_string(), "{line}");
+        let time = line["timestamp"].as_str().unwrap_or_default();
+        assert!(time.starts_with("20") && time.ends_with('Z'), "{line}");
+    }
+    stack.stop().await;
+}

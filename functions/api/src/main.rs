@@ -1,7 +1,7 @@
 //! The `api` function: what it needs from its environment, and nothing else.
 
 use api::{Deps, handle};
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use tidings::aws::Aws;
 use tidings::config::required;
 use tidings::delivery::POST_DEADLINE;
@@ -11,7 +11,7 @@ use tidings::registry::Registry;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    tidings::logs::init();
     let aws = Aws::from_env()?;
     let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
     let queue = required("NOTIFICATION_QUEUE_URL", "it is where notifications go")?;

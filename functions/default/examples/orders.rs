@@ -5,7 +5,7 @@
 //! this the `main.rs` of the function.
 
 use default::{ActionError, Context, Deps, Router, handle};
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde::Deserialize;
 use serde_json::json;
 use tidings::Topic;
@@ -44,7 +44,7 @@ fn router() -> Router {
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    tidings::logs::init();
     let deps = Deps::from_env(router())?;
     run(service_fn(|event: LambdaEvent<_>| handle(&deps, event.payload))).await
 }

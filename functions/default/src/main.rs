@@ -1,11 +1,11 @@
 //! The `default` function: what it needs from its environment, and nothing else.
 
 use default::{Deps, Router, handle};
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    tidings::logs::init();
     let deps = Deps::from_env(Router::new())?;
     run(service_fn(|event: LambdaEvent<_>| handle(&deps, event.payload))).await
 }

@@ -1,6 +1,6 @@
 //! The `notifier` function: what it needs from its environment, and nothing else.
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use notifier::{Deps, Rules, handle};
 use serde_json::value::RawValue;
 use tidings::aws::Aws;
@@ -13,7 +13,7 @@ use tidings::registry::Registry;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    tidings::logs::init();
     let aws = Aws::from_env()?;
     let registry = Registry::new(aws.dynamodb(), required("TABLE_NAME", "it names the table of connections")?);
     let endpoint = required("WEBSOCKET_ENDPOINT", "it is where messages are posted, as https://…/<stage>")?;
