@@ -68,10 +68,17 @@ fn parse(event: &Event, body: &str) -> Result<Vec<Notification>, Problem> {
         .collect()
 }
 
-/// The caller's own key.
+/// The caller's own key. Only ASCII, for nobody says how other bytes of a header are to be read: two different keys could
+/// become one on their way.
 fn key(event: &Event) -> Result<Option<NotificationId>, Problem> {
-    let key = event.header(IDEMPOTENCY_KEY).map(NotificationId::parse).transpose();
-    key.map_err(|error| Problem::invalid(IDEMPOTENCY_KEY, error))
+    let Some(key) = event.header(IDEMPOTENCY_KEY) else { return Ok(None) };
+    if !key.is_ascii() {
+        return Err(Problem::invalid(
+            IDEMPOTENCY_KEY,
+            "it has other characters than those of ASCII; give an `id` in the body",
+        ));
+    }
+    NotificationId::parse(key).map(Some).map_err(|error| Problem::invalid(IDEMPOTENCY_KEY, error))
 }
 
 /// An id that the caller did not choose as it stands.
@@ -142,6 +149,7 @@ mod tests {
             (None, json!("text"), "`notification` is not a JSON object"),
             (Some("other"), json!({"id": "n", "to": "everyone", "data": 1}), "`Idempotency-Key`: it is not the not"),
             (Some(""), plain.clone(), "`Idempotency-Key`: a notification id is empty"),
+            (Some("k\u{fffd}"), plain.clone(), "`Idempotency-Key`: it has other characters than those of ASCII"),
             (Some(&"k".repeat(255)), json!([plain]), "`Idempotency-Key`: a notification id is too long"),
             (None, json!({"to": "everyone", "data": "x".repeat(MAX_MESSAGE_BYTES)}), "the message has 131"),
         ] {
