@@ -48,8 +48,9 @@ async fn durable_topics_cost_what_they_should(table: Table) {
     let again = registry.consumed();
     // Who has no user pays nothing for it.
     assert_eq!(anonymous - before, Consumed { read: 0.0, write: 1.0 });
-    // The row; nobody is connected, which costs the smallest read.
-    assert_eq!(added - anonymous, Consumed { read: 1.0, write: 1.0 });
+    // The row; nobody is connected, which costs the smallest read. DynamoDB Local takes nothing for it.
+    let smallest = if table.engine == Engine::Embedded { 1.0 } else { 0.0 };
+    assert_eq!(added - anonymous, Consumed { read: smallest, write: 1.0 });
     // The connection and its user; the row, read; the set of topics, one membership and the row, checked.
     assert_eq!(connected - added, Consumed { read: 1.0, write: 2.0 + transaction(3.0) });
     // The row; the connection, found; the same transaction.
