@@ -10,11 +10,29 @@ use crate::net::{https_client, is_aws};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Account<'a> {
     /// Another address than the service's usual one.
-    pub(super) endpoint: Option<&'a str>,
+    endpoint: Option<&'a str>,
     /// The region; the configuration's where it is not given.
-    pub(super) region: Option<&'a str>,
+    region: Option<&'a str>,
     /// The profile; the configuration's default where it is not given.
-    pub(super) profile: Option<&'a str>,
+    profile: Option<&'a str>,
+}
+
+/// As whom a command calls AWS, as its options say.
+#[derive(Debug, clap::Args)]
+pub(super) struct Identity {
+    /// The AWS region
+    #[arg(long)]
+    region: Option<String>,
+    /// The profile of the AWS configuration
+    #[arg(long)]
+    profile: Option<String>,
+}
+
+impl Identity {
+    /// That account, at another address than the services' usual one where there is one.
+    pub(super) fn at<'a>(&'a self, endpoint: Option<&'a str>) -> Account<'a> {
+        Account { endpoint, region: self.region.as_deref(), profile: self.profile.as_deref() }
+    }
 }
 
 impl Account<'_> {

@@ -8,7 +8,7 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::account::Account;
+use super::account::Identity;
 use super::{Failure, NOTIFY_ENDPOINT};
 use origin::Origin;
 
@@ -50,12 +50,8 @@ struct Queue {
     /// At most so many letters
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     limit: usize,
-    /// The AWS region
-    #[arg(long)]
-    region: Option<String>,
-    /// The profile of the AWS configuration
-    #[arg(long)]
-    profile: Option<String>,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 const EXAMPLES: &str = "\
@@ -85,7 +81,7 @@ impl<'a> Letters<'a> {
     async fn open(options: &'a Queue) -> Self {
         let local = options.queue_url.is_none() || options.endpoint_url.is_some();
         let endpoint = options.endpoint_url.as_deref().or(local.then_some(NOTIFY_ENDPOINT));
-        let account = Account { endpoint, region: options.region.as_deref(), profile: options.profile.as_deref() };
+        let account = options.identity.at(endpoint);
         let config = account.config().await;
         let url = options.queue_url.clone().unwrap_or_else(|| match &options.endpoint_url {
             None => LOCAL_QUEUE.to_owned(),

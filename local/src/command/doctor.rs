@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Failure;
-use super::account::Account;
+use super::account::Identity;
 
 /// Look at this machine, or at a deployed stack, and say what is missing and how to get it.
 ///
@@ -24,12 +24,8 @@ pub(super) struct Arguments {
     /// Look at this stack in AWS instead of the machine
     #[arg(long, value_name = "NAME")]
     stack: Option<String>,
-    /// The AWS region
-    #[arg(long)]
-    region: Option<String>,
-    /// The profile of the AWS configuration
-    #[arg(long)]
-    profile: Option<String>,
+    #[command(flatten)]
+    identity: Identity,
     /// The template, which says for which processor functions are built
     #[arg(long, value_name = "FILE", default_value = "template.yaml", conflicts_with = "stack")]
     template: PathBuf,
@@ -82,8 +78,7 @@ impl Finding {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let (region, profile) = (arguments.region.as_deref(), arguments.profile.as_deref());
-    let account = Account { endpoint: None, region, profile };
+    let account = arguments.identity.at(None);
     let findings = match &arguments.stack {
         Some(stack) => deployed::look(account, stack).await,
         None => machine::look(account, &arguments.template).await,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::net::is_aws;
 
-use super::account::Account;
+use super::account::Identity;
 use super::{Failure, NOTIFY_ENDPOINT};
 
 /// The notifier's name at a local gateway: its folder.
@@ -56,12 +56,8 @@ pub(super) struct Arguments {
     /// The notifier's name or ARN [default: notifier]
     #[arg(long, value_name = "NAME")]
     function_name: Option<String>,
-    /// The AWS region
-    #[arg(long)]
-    region: Option<String>,
-    /// The profile of the AWS configuration
-    #[arg(long)]
-    profile: Option<String>,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 const USAGE: &str = "tidings notify <--topic TOPIC|--user USER|--connection ID|--everyone>... DATA [OPTIONS]";
@@ -193,8 +189,7 @@ impl Target {
             Self::Endpoint { url, .. } => Some(url.as_str()),
             Self::Aws { url, .. } => url.as_deref(),
         };
-        let (region, profile) = (arguments.region.as_deref(), arguments.profile.as_deref());
-        aws_sdk_lambda::Client::new(&Account { endpoint, region, profile }.config().await)
+        aws_sdk_lambda::Client::new(&arguments.identity.at(endpoint).config().await)
     }
 
     /// Why the function was not even invoked, in one sentence.

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::account::Account;
+use super::account::Identity;
 use super::{Failure, REST_ENDPOINT};
 
 /// Longer than API Gateway takes.
@@ -33,12 +33,8 @@ pub(super) struct Api {
     /// A token instead of a signature, where the stack takes tokens
     #[arg(long, env = "TIDINGS_REST_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// The AWS region; signed calls are for it
-    #[arg(long)]
-    region: Option<String>,
-    /// The profile of the AWS configuration
-    #[arg(long)]
-    profile: Option<String>,
+    #[command(flatten)]
+    identity: Identity,
     /// Print JSON as the API answers it
     #[arg(long)]
     pub(super) json: bool,
@@ -117,7 +113,7 @@ impl Api {
     }
 
     async fn signature(&self, method: &Method, url: &str) -> Result<Vec<(String, String)>, Failure> {
-        let account = Account { endpoint: None, region: self.region.as_deref(), profile: self.profile.as_deref() };
+        let account = self.identity.at(None);
         let config = account.config().await;
         let region = config.region().ok_or_else(|| Failure("no region is set; see --region".to_owned()))?;
         let provider = config.credentials_provider().ok_or_else(|| Failure("there are no credentials".to_owned()))?;

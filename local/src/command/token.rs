@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use tidings::UserId;
 use tidings::permissions::{Permission, for_user};
 
-use super::account::Account;
+use super::account::Identity;
 use super::{Failure, NOTIFY_ENDPOINT};
 
 /// The stack's name at a local gateway.
@@ -59,12 +59,8 @@ pub(super) struct Arguments {
     /// Where Secrets Manager is [default: http://127.0.0.1:3030, or AWS with --stack or --secret-id]
     #[arg(long, visible_alias = "url", value_name = "URL")]
     endpoint_url: Option<String>,
-    /// The AWS region
-    #[arg(long)]
-    region: Option<String>,
-    /// The profile of the AWS configuration
-    #[arg(long)]
-    profile: Option<String>,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 const EXAMPLES: &str = "\
@@ -116,8 +112,7 @@ impl Arguments {
         }
         let is_local = self.stack.is_none() && self.secret_id.is_none();
         let endpoint = self.endpoint_url.as_deref().or(is_local.then_some(NOTIFY_ENDPOINT));
-        let (region, profile) = (self.region.as_deref(), self.profile.as_deref());
-        let client = Client::new(&Account { endpoint, region, profile }.config().await);
+        let client = Client::new(&self.identity.at(endpoint).config().await);
         let id = match (&self.secret_id, &self.stack) {
             (Some(id), _) => id.clone(),
             (None, stack) => format!("{}/tokens", stack.as_deref().unwrap_or(LOCAL_STACK)),
