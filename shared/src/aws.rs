@@ -17,6 +17,12 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_types::SdkConfig;
 use aws_types::sdk_config::SharedCredentialsProvider;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::config::{ConfigError, optional, required};
 use crate::delivery::{InvalidEndpoint, Sockets};
@@ -121,13 +127,27 @@ impl Aws {
     /// The same API for delivery, which posts a lot: without what the SDK does anew for each call.
     ///
     /// # Errors
-    /// When the endpoint is not a URL.
-    pub fn sockets(&self, endpoint: &str, deadline: Duration) -> Result<Sockets, InvalidEndpoint> {
+    /// When the endpoint is not a URL, or the system has no certificates to check it with.
+    pub fn sockets(&self, endpoint: &str, deadline: Duration) -> Result<Sockets, SocketsError> {
         let endpoint = self.management_endpoint.as_deref().unwrap_or(endpoint);
-        let connector = shared_connector(endpoint);
-        Sockets::new(endpoint, self.region.as_ref(), self.credentials.clone(), connector, deadline)
+        let client = http_client_to(endpoint).map_err(SocketsError::Certificates)?;
+        Ok(Sockets::new(endpoint, self.region.as_ref(), self.credentials.clone(), client, deadline)?)
     }
 }
+
+/// Why nothing can be posted to sockets.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketsError {
+    /// The endpoint is none.
+    #[error(transparent)]
+    Endpoint(#[from] InvalidEndpoint),
+    /// TLS has nobody to trust.
+    #[error("the system's certificates cannot be read; SSL_CERT_FILE can name a file with them")]
+    Certificates(#[source] std::io::Error),
+}
+
+/// An HTTP client without anything of AWS in it, for posts to sockets.
+pub type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// The SDK's defaults of this date; a later one is taken on purpose, here and nowhere else.
 fn behavior_version() -> BehaviorVersion {
@@ -169,4 +189,25 @@ pub fn connector_to(endpoint: &str) -> SharedHttpConnector {
         true => builder.build_http(),
         false => builder.tls_provider(TLS).build(),
     })
+}
+
+/// A client for posts to the endpoint. As with [`connector_to`], plain HTTP reads no certificates.
+///
+/// # Errors
+/// When the system has no certificates, and the endpoint needs them.
+pub fn http_client_to(endpoint: &str) -> std::io::Result<HttpClient> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let ring = rustls::crypto::ring::default_provider();
+    let config = rustls::ClientConfig::builder_with_provider(ring.into());
+    let config = config.with_safe_default_protocol_versions().map_err(std::io::Error::other)?;
+    let config = match endpoint.starts_with("http://") {
+        true => config.with_root_certificates(rustls::RootCertStore::empty()),
+        false => config.with_native_roots()?,
+    };
+    let https = HttpsConnectorBuilder::new().with_tls_config(config.with_no_client_auth());
+    let connector = https.https_or_http().enable_all_versions().wrap_connector(tcp);
+    Ok(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
 }

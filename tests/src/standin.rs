@@ -13,7 +13,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use tidings::aws::connector_to;
+use tidings::aws::http_client_to;
 use tidings::delivery::Sockets;
 use tokio::net::TcpListener;
 
@@ -114,7 +114,8 @@ impl Standin {
     #[must_use]
     pub fn sockets(&self, deadline: Duration) -> Sockets {
         let credentials = Credentials::new("local", "local", None, None, "tests");
-        Sockets::new(&self.endpoint, "us-east-1", credentials, connector_to(&self.endpoint), deadline).unwrap()
+        let client = http_client_to(&self.endpoint).unwrap();
+        Sockets::new(&self.endpoint, "us-east-1", credentials, client, deadline).unwrap()
     }
 
     fn decide(&self, id: &str, message: &Bytes) -> Option<Response> {

@@ -36,6 +36,9 @@ pub(super) enum Outgoing {
     Close(Ending),
 }
 
+/// What the socket's task has to write. In boxes, because the queue keeps 32 places for each connection, idle or not.
+pub(super) type Queue = mpsc::UnboundedReceiver<Box<Outgoing>>;
+
 /// One client's open connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -45,7 +48,7 @@ pub(super) struct Connection {
     opened: Instant,
     /// Milliseconds from `opened` to the last data in either direction.
     active: AtomicU64,
-    outgoing: mpsc::UnboundedSender<Outgoing>,
+    outgoing: mpsc::UnboundedSender<Box<Outgoing>>,
     space: Arc<Semaphore>,
     deletion: Notify,
 }
@@ -55,7 +58,7 @@ impl Connection {
     pub(super) fn new(
         origin: Origin,
         authorizer: Option<AuthorizerContext>,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Outgoing>) {
+    ) -> (Arc<Self>, Queue) {
         let (outgoing, receiver) = mpsc::unbounded_channel();
         let connection = Self {
             origin,
@@ -81,7 +84,7 @@ impl Connection {
             Err(TryAcquireError::NoPermits) => return Err(SendError::Full),
             Err(TryAcquireError::Closed) => return Err(SendError::Gone),
         };
-        self.outgoing.send(Outgoing::Text(text, share)).map_err(|_| SendError::Gone)?;
+        self.outgoing.send(Box::new(Outgoing::Text(text, share))).map_err(|_| SendError::Gone)?;
         self.traffic.count_sent();
         self.touch();
         Ok(())
@@ -90,7 +93,7 @@ impl Connection {
     /// Queues a text frame when there is room for it. On a connection that ends meanwhile it is lost.
     pub(super) async fn send(&self, text: Utf8Bytes) {
         let Ok(share) = Arc::clone(&self.space).acquire_many_owned(share_of(&text)).await else { return };
-        if self.outgoing.send(Outgoing::Text(text, share)).is_ok() {
+        if self.outgoing.send(Box::new(Outgoing::Text(text, share))).is_ok() {
             self.traffic.count_sent();
             self.touch();
         }
@@ -99,7 +102,7 @@ impl Connection {
     /// Closes after what is queued already.
     pub(super) fn close(&self, ending: Ending) {
         // Fails only if the socket's task has ended, and with it the connection.
-        let _ = self.outgoing.send(Outgoing::Close(ending));
+        let _ = self.outgoing.send(Box::new(Outgoing::Close(ending)));
     }
 
     /// From here on nothing can be sent, and whoever waits to send stops waiting.
@@ -170,7 +173,7 @@ mod tests {
     use super::super::events::Identity;
     use super::*;
 
-    fn connection() -> (Arc<Connection>, mpsc::UnboundedReceiver<Outgoing>) {
+    fn connection() -> (Arc<Connection>, Queue) {
         let origin = Origin {
             api_id: "abcdef1234".to_owned(),
             stage: "dev".to_owned(),

@@ -8,7 +8,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tracing::{debug, info, warn};
 
-use super::connections::{Connection, Outgoing};
+use super::connections::{Connection, Outgoing, Queue};
 use super::{Api, Shared, integration, messages};
 use crate::observe::Actor;
 use crate::stack::Integration;
@@ -107,7 +107,7 @@ pub(super) async fn run(
     shared: &Arc<Shared>,
     api: &Arc<Api>,
     connection: Arc<Connection>,
-    outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    outgoing: Queue,
     upgraded: Result<Upgraded, hyper::Error>,
 ) {
     let ending = match upgraded {
@@ -136,7 +136,7 @@ async fn converse(
     shared: &Arc<Shared>,
     api: &Arc<Api>,
     connection: &Arc<Connection>,
-    mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    mut outgoing: Queue,
     socket: Socket,
 ) -> Ending {
     let (mut sink, mut stream) = socket.split();
@@ -203,9 +203,9 @@ fn broken(connection: &Connection, error: &Error) -> Ending {
 }
 
 /// A slow client holds up only this; reading and the clock go on.
-async fn write(sink: &mut SplitSink<Socket, Message>, outgoing: &mut mpsc::UnboundedReceiver<Outgoing>) -> Ending {
+async fn write(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Queue) -> Ending {
     while let Some(next) = outgoing.recv().await {
-        match next {
+        match *next {
             Outgoing::Text(text, _share) => {
                 if sink.send(Message::Text(text)).await.is_err() {
                     break;

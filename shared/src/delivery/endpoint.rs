@@ -1,23 +1,23 @@
-//! Posts to sockets over the SDK's own HTTP client, without what the SDK does anew for each call.
+//! Posts to sockets over a plain HTTP client, without what the SDK does anew for each call.
 //!
 //! For one `PostToConnection` the SDK puts together its layers of configuration, resolves endpoint, identity and
-//! authentication scheme, and asks each interceptor: several times what the post itself costs, and the same for every
-//! member of an audience. `docs/performance.md` has the profile.
+//! authentication scheme, asks each interceptor, and turns request and answer into its own types and back: several times
+//! what the post itself costs, and the same for every member of an audience. `docs/performance.md` has the profile.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::byte_stream::ByteStream;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::time::timeout;
 
-use super::sign::{self, CONTENT_TYPE, Signer};
+use super::sign::{self, CONTENT_TYPE, Hex, Signer};
+use crate::aws::HttpClient;
 use crate::ids::Socket;
 
 /// Everything but what RFC 3986 calls unreserved, as signatures want it.
@@ -31,13 +31,17 @@ pub struct Sockets(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    connector: SharedHttpConnector,
+    client: HttpClient,
     signer: Signer,
-    /// Scheme, host and the stage's path.
-    base: String,
-    /// The stage's path and `/@connections/`, as it is signed.
+    scheme: Scheme,
+    /// Host and port.
+    authority: Authority,
+    /// The stage's path and `/@connections/`.
+    path: String,
+    /// The same as it is signed.
     signed_path: String,
-    token: Option<HeaderValue>,
+    /// The headers that every post has.
+    headers: HeaderMap,
     deadline: Duration,
 }
 
@@ -52,12 +56,12 @@ pub struct InvalidEndpoint {
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     pub(super) bytes: Bytes,
-    hash: Arc<str>,
+    hash: Hex,
 }
 
 impl Message {
     pub(super) fn new(bytes: Bytes) -> Self {
-        let hash = sign::hash(&bytes).into();
+        let hash = sign::hash(&bytes);
         Self { bytes, hash }
     }
 }
@@ -77,24 +81,22 @@ pub(super) enum PostError {
     #[error("ApiGatewayManagementApi.PostToConnection had no answer within {0:?}")]
     TimedOut(Duration),
     #[error("ApiGatewayManagementApi.PostToConnection could not be sent")]
-    Connector(#[from] aws_smithy_runtime_api::client::result::ConnectorError),
+    Client(#[from] hyper_util::client::legacy::Error),
     #[error("the answer broke off")]
-    Body(#[from] aws_smithy_types::byte_stream::error::Error),
+    Body(#[from] hyper::Error),
     #[error("the post cannot be written")]
     Request(#[from] http::Error),
-    #[error("the post cannot be written")]
-    SdkRequest(#[from] aws_smithy_runtime_api::http::HttpError),
 }
 
 impl PostError {
     /// Whether another attempt would be the same.
     pub(super) fn is_permanent(&self) -> bool {
-        matches!(self, Self::Request(_) | Self::SdkRequest(_))
+        matches!(self, Self::Request(_))
     }
 }
 
 impl Sockets {
-    /// Posts to `endpoint` (`https://…/<stage>`) through `connector`; each post has `deadline` to succeed.
+    /// Posts to `endpoint` (`https://…/<stage>`) through `client`; each post has `deadline` to succeed.
     ///
     /// # Errors
     /// When the endpoint is not a URL.
@@ -102,28 +104,37 @@ impl Sockets {
         endpoint: &str,
         region: &str,
         credentials: Credentials,
-        connector: SharedHttpConnector,
+        client: HttpClient,
         deadline: Duration,
     ) -> Result<Self, InvalidEndpoint> {
         let invalid = || InvalidEndpoint { endpoint: endpoint.to_owned() };
         let uri: Uri = endpoint.parse().map_err(|_| invalid())?;
-        let (Some(scheme @ ("http" | "https")), Some(host)) = (uri.scheme_str(), uri.host()) else {
-            return Err(invalid());
+        let stage = uri.path().trim_end_matches('/').to_owned();
+        let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority()) else { return Err(invalid()) };
+        let own_port = match scheme.as_str() {
+            "https" => 443,
+            "http" => 80,
+            _ => return Err(invalid()),
         };
         // Clients leave the scheme's own port out of the header that is signed.
-        let own_port = if scheme == "https" { 443 } else { 80 };
-        let host = match uri.port_u16().filter(|port| *port != own_port) {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
+        let host = match authority.port_u16().filter(|port| *port != own_port) {
+            Some(port) => format!("{}:{port}", authority.host()),
+            None => authority.host().to_owned(),
         };
-        let stage = uri.path().trim_end_matches('/');
-        let token = credentials.session_token().map(HeaderValue::from_str).transpose().map_err(|_| invalid())?;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        headers.insert(header::USER_AGENT, AGENT);
+        if let Some(token) = credentials.session_token() {
+            headers.insert("x-amz-security-token", HeaderValue::from_str(token).map_err(|_| invalid())?);
+        }
         Ok(Self(Arc::new(Inner {
-            connector,
-            base: format!("{scheme}://{host}{stage}/@connections/"),
+            client,
+            scheme,
+            authority: host.parse().map_err(|_| invalid())?,
+            path: format!("{stage}/@connections/"),
             signed_path: format!("{}/%40connections/", percent_encode(stage.as_bytes(), PATH)),
             signer: Signer::new(credentials, region.to_owned(), host),
-            token,
+            headers,
             deadline,
         })))
     }
@@ -131,39 +142,33 @@ impl Sockets {
     /// Posts a message to a socket.
     pub(super) async fn post(&self, socket: &Socket, message: &Message) -> Result<Answer, PostError> {
         let request = self.0.request(socket, message, SystemTime::now())?;
-        let exchange = async {
-            let answer = self.0.connector.call(request).await?;
-            read(answer).await
-        };
+        let exchange = async { read(self.0.client.request(request).await?).await };
         timeout(self.0.deadline, exchange).await.unwrap_or(Err(PostError::TimedOut(self.0.deadline)))
     }
 }
 
 impl Inner {
-    fn request(&self, socket: &Socket, message: &Message, now: SystemTime) -> Result<HttpRequest, PostError> {
+    fn request(&self, socket: &Socket, message: &Message, now: SystemTime) -> Result<Request<Full<Bytes>>, http::Error> {
         let id = percent_encode(socket.as_str().as_bytes(), ENCODED).to_string();
-        let path = format!("{}{}", self.signed_path, percent_encode(id.as_bytes(), ENCODED));
-        let signature = self.signer.sign(&path, &message.hash, now);
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("{}{id}", self.base))
-            .header(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))
-            .header(header::USER_AGENT, AGENT)
-            .header("x-amz-date", signature.date)
-            .header(header::AUTHORIZATION, signature.authorization);
-        if let Some(token) = &self.token {
-            request = request.header("x-amz-security-token", token);
-        }
-        Ok(request.body(SdkBody::from(message.bytes.clone()))?.try_into()?)
+        let signed_path = format!("{}{}", self.signed_path, percent_encode(id.as_bytes(), ENCODED));
+        let signature = self.signer.sign(&signed_path, &message.hash, now)?;
+        let path = PathAndQuery::from_maybe_shared(Bytes::from([self.path.as_str(), &id].concat()))?;
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
+        let mut request = Request::post(uri.build()?).body(Full::new(message.bytes.clone()))?;
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.insert("x-amz-date", signature.date);
+        headers.insert(header::AUTHORIZATION, signature.authorization);
+        Ok(request)
     }
 }
 
 /// Reads an answer to its end, or its connection could not be used again.
-async fn read(answer: HttpResponse) -> Result<Answer, PostError> {
+async fn read(answer: Response<Incoming>) -> Result<Answer, PostError> {
     let status = answer.status().as_u16();
-    let body = match answer.body().content_length() {
-        Some(0) => Bytes::new(),
-        _ => ByteStream::new(answer.into_body()).collect().await?.into_bytes(),
+    let body = match answer.body().is_end_stream() {
+        true => Bytes::new(),
+        false => answer.into_body().collect().await?.to_bytes(),
     };
     Ok(Answer { status, body })
 }
@@ -174,8 +179,8 @@ mod tests {
 
     fn sockets(endpoint: &str) -> Result<Sockets, InvalidEndpoint> {
         let credentials = Credentials::new("AKID", "secret", Some("token".to_owned()), None, "test");
-        let connector = crate::aws::connector_to(endpoint);
-        Sockets::new(endpoint, "us-east-1", credentials, connector, Duration::from_secs(1))
+        let client = crate::aws::http_client_to(endpoint).unwrap();
+        Sockets::new(endpoint, "us-east-1", credentials, client, Duration::from_secs(1))
     }
 
     #[test]
@@ -188,9 +193,9 @@ mod tests {
             let sockets = sockets(endpoint).unwrap();
             let message = Message::new(Bytes::from_static(b"{}"));
             let request = sockets.0.request(&Socket::parse("a=").unwrap(), &message, SystemTime::now()).unwrap();
-            assert_eq!((request.method(), request.uri()), ("POST", uri));
-            assert_eq!(request.headers().get("x-amz-security-token"), Some("token"));
-            let authorization = request.headers().get("authorization").unwrap();
+            assert_eq!((request.method().as_str(), request.uri().to_string().as_str()), ("POST", uri));
+            assert_eq!(request.headers()["x-amz-security-token"], "token");
+            let authorization = request.headers()["authorization"].to_str().unwrap();
             assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKID/"), "{authorization}");
         }
     }

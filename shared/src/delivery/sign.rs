@@ -1,21 +1,29 @@
 //! Signature Version 4 for posts to sockets, which differ in nothing but path and body.
 //!
 //! What the SDK works out anew for each request, the signing key, the date and the order of the headers, is worked out once
-//! a second here. `tests` below compare it with the SDK's own signer.
+//! a second here, as far as into the state of the keyed hash. `tests` below compare it with the SDK's own signer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
-use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
+use aws_sigv4::sign::v4::generate_signing_key;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
-use sha2::{Digest, Sha256};
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
+use ring::{digest, hmac};
 
 /// The service in the signature's scope.
 const SERVICE: &str = "execute-api";
 /// What every post says about its body, and what is signed of it.
 pub(super) const CONTENT_TYPE: &str = "application/octet-stream";
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// A SHA-256, or a signature, in hexadecimal digits.
+pub(super) type Hex = [u8; 64];
 
 /// Signs posts to one host.
 #[derive(Debug)]
@@ -29,21 +37,20 @@ pub(super) struct Signer {
 /// What signatures of one second have in common.
 struct Moment {
     second: u64,
-    date: String,
+    date: HeaderValue,
     /// Of the canonical request: the headers and their names.
     headers: String,
-    /// Of the text that is signed: all but the hash.
-    head: String,
+    /// The keyed hash after the text that is signed, but for the hash at its end.
+    signing: hmac::Context,
     /// Of the header: all but the signature.
     authorization: String,
-    key: Box<dyn AsRef<[u8]> + Send + Sync>,
 }
 
 /// The headers that make a request a signed one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Signature {
-    pub(super) date: String,
-    pub(super) authorization: String,
+    pub(super) date: HeaderValue,
+    pub(super) authorization: HeaderValue,
 }
 
 impl std::fmt::Debug for Moment {
@@ -57,50 +64,56 @@ impl Signer {
         Self { credentials, region, host, moment: Mutex::default() }
     }
 
-    /// The session token, to be sent beside the signature.
-    pub(super) fn token(&self) -> Option<&str> {
-        self.credentials.session_token()
-    }
-
     /// Signs a post to `path`, encoded twice as the signature wants it, of a body with this hash.
-    pub(super) fn sign(&self, path: &str, body: &str, now: SystemTime) -> Signature {
-        let moment = self.moment(now);
-        let request = format!("POST\n{path}\n\n{}\n{body}", moment.headers);
-        let text = format!("{}{}", moment.head, hash(request.as_bytes()));
-        let signature = calculate_signature((*moment.key).as_ref(), text.as_bytes());
-        Signature { date: moment.date.clone(), authorization: format!("{}{signature}", moment.authorization) }
+    ///
+    /// # Errors
+    /// When the access key holds what a header cannot.
+    pub(super) fn sign(&self, path: &str, body: &Hex, now: SystemTime) -> Result<Signature, InvalidHeaderValue> {
+        let moment = self.moment(now)?;
+        let mut request = digest::Context::new(&digest::SHA256);
+        for part in ["POST\n", path, "\n\n", &moment.headers, "\n"] {
+            request.update(part.as_bytes());
+        }
+        request.update(body);
+        let mut signing = moment.signing.clone();
+        signing.update(&hex(request.finish().as_ref()));
+        let signature = hex(signing.sign().as_ref());
+        let authorization = [moment.authorization.as_bytes(), &signature].concat();
+        Ok(Signature { date: moment.date.clone(), authorization: HeaderValue::from_maybe_shared(Bytes::from(authorization))? })
     }
 
-    fn moment(&self, now: SystemTime) -> Arc<Moment> {
+    fn moment(&self, now: SystemTime) -> Result<Arc<Moment>, InvalidHeaderValue> {
         let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // Nobody panics while holding the lock; what it holds would be right in any case.
         let mut moment = self.moment.lock().unwrap_or_else(PoisonError::into_inner);
         match &*moment {
-            Some(known) if known.second == second => Arc::clone(known),
-            _ => Arc::clone(moment.insert(Arc::new(self.work_out(second, now)))),
+            Some(known) if known.second == second => Ok(Arc::clone(known)),
+            _ => Ok(Arc::clone(moment.insert(Arc::new(self.work_out(second, now)?)))),
         }
     }
 
-    fn work_out(&self, second: u64, now: SystemTime) -> Moment {
+    fn work_out(&self, second: u64, now: SystemTime) -> Result<Moment, InvalidHeaderValue> {
         let date = basic_date(second);
         let scope = format!("{}/{}/{SERVICE}/aws4_request", &date[..8], self.region);
         let mut headers = format!("content-type:{CONTENT_TYPE}\nhost:{}\nx-amz-date:{date}\n", self.host);
         let mut names = "content-type;host;x-amz-date".to_owned();
-        if let Some(token) = self.token() {
+        if let Some(token) = self.credentials.session_token() {
             headers.push_str("x-amz-security-token:");
             headers.push_str(token);
             headers.push('\n');
             names.push_str(";x-amz-security-token");
         }
         let credential = format!("{}/{scope}", self.credentials.access_key_id());
-        Moment {
+        let key = generate_signing_key(self.credentials.secret_access_key(), now, &self.region, SERVICE);
+        let mut signing = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()));
+        signing.update(format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n").as_bytes());
+        Ok(Moment {
             second,
             headers: format!("{headers}\n{names}"),
-            head: format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n"),
+            signing,
             authorization: format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature="),
-            key: Box::new(generate_signing_key(self.credentials.secret_access_key(), now, &self.region, SERVICE)),
-            date,
-        }
+            date: HeaderValue::try_from(date)?,
+        })
     }
 }
 
@@ -112,10 +125,18 @@ fn basic_date(second: u64) -> String {
     date.chars().filter(|character| !matches!(character, '-' | ':')).collect()
 }
 
-/// The SHA-256 of something, in hexadecimal digits.
-pub(super) fn hash(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-    Sha256::digest(bytes).into_iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+/// The SHA-256 of something.
+pub(super) fn hash(bytes: &[u8]) -> Hex {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+fn hex(bytes: &[u8]) -> Hex {
+    let mut digits = [b'0'; 64];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    digits
 }
 
 #[cfg(test)]
@@ -142,7 +163,7 @@ mod tests {
         let (instructions, _) = sign(request, &params).unwrap().into_parts();
         let header = |name: &str| {
             let found = instructions.headers().find(|(key, _)| key.eq_ignore_ascii_case(name));
-            found.map(|(_, value)| value.to_owned()).unwrap()
+            found.map(|(_, value)| HeaderValue::from_str(value).unwrap()).unwrap()
         };
         Signature { date: header("x-amz-date"), authorization: header("authorization") }
     }
@@ -162,7 +183,7 @@ mod tests {
                     let now = now + std::time::Duration::from_secs(later);
                     let url = format!("https://{host}{wire}");
                     let expected = reference(&credentials, &url, host, b"{}", now);
-                    assert_eq!(signer.sign(path, &hash(b"{}"), now), expected, "{wire} after {later} s");
+                    assert_eq!(signer.sign(path, &hash(b"{}"), now).unwrap(), expected, "{wire} after {later} s");
                 }
             }
         }
