@@ -91,7 +91,8 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // On one thread a message that goes from task to task is not handed from processor to processor.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(&error))?;
     runtime.block_on(async {
         match command {

@@ -14,6 +14,7 @@ use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
 use futures_util::future::try_join_all;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -60,12 +61,23 @@ pub enum DynamoDbError {
 }
 
 /// An embedded engine with an HTTP endpoint. It ends when it is dropped or stopped.
+///
+/// It has a thread of its own: a long scan holds up nobody's sockets.
 #[derive(Debug)]
 pub struct Embedded {
     url: String,
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<()>,
-    sweeper: JoinHandle<()>,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        // It would wait for its thread otherwise, which must not be done in asynchronous code.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Embedded {
@@ -85,19 +97,19 @@ impl Embedded {
     pub fn serve(listener: TcpListener) -> Result<Self, DynamoDbError> {
         let embedded = |error: &dyn std::fmt::Display| DynamoDbError::Embedded(error.to_string());
         let address = listener.local_addr().map_err(|error| embedded(&error))?;
+        let listener = listener.into_std().map_err(|error| embedded(&error))?;
         let database = Database::memory().map_err(|error| embedded(&error))?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("dynamodb").enable_all().build();
+        let runtime = runtime.map_err(|error| embedded(&error))?;
         let (stop, stopped) = oneshot::channel();
-        let sweeper = tokio::spawn(sweep(database.clone()));
-        let server = tokio::spawn(async move {
-            let stopped = async {
-                // A dropped sender stops the server as well.
-                let _ = stopped.await;
-            };
-            if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, stopped).await {
+        runtime.spawn(sweep(database.clone()));
+        let server = runtime.spawn(async move {
+            if let Err(error) = run(listener, database, stopped).await {
                 tracing::error!(error, "the embedded DynamoDB has failed");
             }
         });
-        Ok(Self { url: format!("http://{}", crate::net::reachable(address)), stop, server, sweeper })
+        let url = format!("http://{}", crate::net::reachable(address));
+        Ok(Self { url, stop: Some(stop), server, runtime: Some(runtime) })
     }
 
     /// Where it listens, for example `http://127.0.0.1:8000`.
@@ -107,13 +119,26 @@ impl Embedded {
     }
 
     /// Stops it and forgets the tables.
-    pub async fn shutdown(self) {
-        self.sweeper.abort();
-        // It is gone already if nobody receives.
-        let _ = self.stop.send(());
+    pub async fn shutdown(mut self) {
+        if let Some(stop) = self.stop.take() {
+            // It is gone already if nobody receives.
+            let _ = stop.send(());
+        }
         // A client that keeps a request open is not waited for.
-        let _ = tokio::time::timeout(STOP_LIMIT, self.server).await;
+        let _ = tokio::time::timeout(STOP_LIMIT, &mut self.server).await;
     }
+}
+
+async fn run(
+    listener: std::net::TcpListener,
+    database: Database,
+    stopped: oneshot::Receiver<()>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let stopped = async {
+        // A dropped sender stops the server as well.
+        let _ = stopped.await;
+    };
+    dynoxide::server::serve_with_shutdown(TcpListener::from_std(listener)?, database, stopped).await.map_err(Into::into)
 }
 
 async fn sweep(database: Database) {

@@ -13,6 +13,8 @@ pub mod protocol;
 pub mod queue;
 pub mod registry;
 
+use ring::digest::{Context, SHA256};
+
 pub use ids::{ConnectionId, NotificationId, Socket, Topic, UserId};
 
 /// An error and its causes in one line, for the one log line or answer that it gets.
@@ -34,13 +36,12 @@ pub fn describe(error: &dyn std::error::Error) -> String {
 /// A name of 32 hexadecimal digits for what these parts say together.
 #[must_use]
 pub fn hash(parts: &[&str]) -> String {
-    use sha2::{Digest, Sha256};
-    let mut digest = Sha256::new();
+    let mut digest = Context::new(&SHA256);
     for part in parts {
-        digest.update((part.len() as u64).to_be_bytes());
-        digest.update(part);
+        digest.update(&(part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
     }
-    digest.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes that a base64 text stands for; `None` when it is none.

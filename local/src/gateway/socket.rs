@@ -115,8 +115,8 @@ pub(super) async fn run(
             let config = WebSocketConfig::default()
                 .max_frame_size(Some(MAX_FRAME))
                 .max_message_size(Some(MAX_MESSAGE))
-                // Held by every idle connection.
-                .read_buffer_size(4 * 1024)
+                // Held by every idle connection; grows with what comes.
+                .read_buffer_size(512)
                 .write_buffer_size(4 * 1024);
             let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
             converse(shared, api, &connection, outgoing, socket).await

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 
 use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
 
@@ -110,7 +110,7 @@ pub(super) fn topic_partition(topic: &Topic) -> String {
         return format!("topic#{topic}");
     }
     let mut key = "topic-sha256#".to_owned();
-    for byte in Sha256::digest(topic.as_str()) {
+    for byte in digest(&SHA256, topic.as_str().as_bytes()).as_ref() {
         // Writing to a string cannot fail.
         let _ = write!(key, "{byte:02x}");
     }

@@ -49,7 +49,7 @@ struct Arguments {
     /// Few and small measurements without Node.js, to see that everything works
     #[arg(long)]
     quick: bool,
-    /// Measure each thing so often, instead of 1 to 25 times
+    /// Measure each thing so often, instead of 1 to 101 times
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,
     /// Measure the programs as they are in the target folder

@@ -95,7 +95,7 @@ async fn talking(setup: &Setup, messages: u64) -> Result<f64> {
 
 async fn starting(setup: &Setup, name: &str) -> Result<f64> {
     let audience = Audience::start(0, None).await?;
-    let log = setup.log("callgrind-start");
+    let log = setup.log(&format!("callgrind-start-{name}"));
     let environment = start::environment(audience.endpoint(), None);
     let mut function = Function::start(&under_tool(setup, name, &log)?, &environment, &setup.log("start")).await?;
     function.initialised().await?;

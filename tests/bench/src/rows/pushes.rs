@@ -39,7 +39,7 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
         node.notify(warm_up).await?;
     }
     let (mut pushes, mut posts, mut theirs) = (Samples::default(), Samples::default(), Samples::default());
-    for _ in 0..setup.rounds(5) {
+    for _ in 0..setup.rounds(9) {
         audience.resize(count);
         let before = ours.function.program.cpu();
         ours.notify(count).await?;
@@ -48,7 +48,7 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
         bare.post(count).await?;
         posts.push(per_second(count, bare.program.cpu() - before));
         if let Some(node) = &mut node {
-            let count = count / 2;
+            let count = count / 4;
             audience.resize(count);
             let before = node.function.program.cpu();
             node.notify(count).await?;

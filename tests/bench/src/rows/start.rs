@@ -51,7 +51,7 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let secret = Audience::start(0, Some(certificates.acceptor.clone())).await?;
     let contenders = contenders(setup, &certificates, &plain, &secret)?;
     let mut starts: BTreeMap<&str, Start> = BTreeMap::new();
-    for round in 0..setup.rounds(25) {
+    for round in 0..setup.rounds(101) {
         for contender in contenders.iter().filter(|contender| round % contender.every == 0) {
             let start = starts.entry(contender.name).or_default();
             once(setup, contender, start).await.map_err(|error| format!("{}: {error}", contender.name))?;
@@ -79,7 +79,7 @@ fn contenders(
             name,
             command: node.function(file),
             environment: environment.clone(),
-            every: 4,
+            every: 16,
         };
         contenders.push(of("node http", "connect.mjs", &plain));
         contenders.push(of("node https", "connect.mjs", &secret));
