@@ -55,10 +55,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection, and what its socket's task has to write.
-    pub(super) fn new(
-        origin: Origin,
-        authorizer: Option<AuthorizerContext>,
-    ) -> (Arc<Self>, Queue) {
+    pub(super) fn new(origin: Origin, authorizer: Option<AuthorizerContext>) -> (Arc<Self>, Queue) {
         let (outgoing, receiver) = mpsc::unbounded_channel();
         let connection = Self {
             origin,

@@ -148,7 +148,12 @@ impl Sockets {
 }
 
 impl Inner {
-    fn request(&self, socket: &Socket, message: &Message, now: SystemTime) -> Result<Request<Full<Bytes>>, http::Error> {
+    fn request(
+        &self,
+        socket: &Socket,
+        message: &Message,
+        now: SystemTime,
+    ) -> Result<Request<Full<Bytes>>, http::Error> {
         let id = percent_encode(socket.as_str().as_bytes(), ENCODED).to_string();
         let signed_path = format!("{}{}", self.signed_path, percent_encode(id.as_bytes(), ENCODED));
         let signature = self.signer.sign(&signed_path, &message.hash, now)?;

@@ -79,7 +79,10 @@ impl Signer {
         signing.update(&hex(request.finish().as_ref()));
         let signature = hex(signing.sign().as_ref());
         let authorization = [moment.authorization.as_bytes(), &signature].concat();
-        Ok(Signature { date: moment.date.clone(), authorization: HeaderValue::from_maybe_shared(Bytes::from(authorization))? })
+        Ok(Signature {
+            date: moment.date.clone(),
+            authorization: HeaderValue::from_maybe_shared(Bytes::from(authorization))?,
+        })
     }
 
     fn moment(&self, now: SystemTime) -> Result<Arc<Moment>, InvalidHeaderValue> {

@@ -88,7 +88,7 @@ impl Key {
 
 /// The sort key of everything that a connection owns.
 pub(super) fn sort_key(connection: &ConnectionId) -> String {
-    let slot = Sha256::digest(connection.as_str())[0];
+    let slot = digest(&SHA256, connection.as_str().as_bytes()).as_ref()[0];
     format!("{slot:02x}#{connection}")
 }
 
