@@ -125,7 +125,10 @@ impl Sockets {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         headers.insert(header::USER_AGENT, AGENT);
         if let Some(token) = credentials.session_token() {
-            headers.insert("x-amz-security-token", HeaderValue::from_str(token).map_err(|_| invalid())?);
+            let mut token = HeaderValue::from_str(token).map_err(|_| invalid())?;
+            // Never shown when something that holds it is.
+            token.set_sensitive(true);
+            headers.insert("x-amz-security-token", token);
         }
         Ok(Self(Arc::new(Inner {
             client,
