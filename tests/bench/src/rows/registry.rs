@@ -34,19 +34,31 @@ struct Cost {
 /// One kind of cost.
 type Pick = fn(&Cost) -> &Samples;
 
+/// A table with so many rows, and what the steps cost in it.
+struct Table {
+    size: u64,
+    gateway: Gateway,
+    registry: Registry,
+    costs: [Cost; 3],
+}
+
 pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
-    let gateway = Gateway::ours(setup, "stack.yaml").await?;
-    let endpoint = gateway.addresses["dynamodb"].as_str().ok_or("the gateway names no DynamoDB")?;
-    let client = client(endpoint);
-    let mut filled = 0;
-    let mut all = Vec::new();
-    for size in SIZES.map(|size| setup.size(size)) {
-        fill(&client, filled, size).await?;
-        filled = size;
-        all.push((size, costs(setup, &client).await?));
+    let mut tables = Vec::new();
+    for size in SIZES {
+        tables.push(Table::filled(setup, setup.size(size)).await?);
     }
-    gateway.program.finish().await?;
-    Ok(lines(&all))
+    let repetitions = if setup.quick { 3 } else { REPETITIONS };
+    // The tables take turns, for a machine is not equally fast for minutes.
+    for count in 0..repetitions {
+        for table in &mut tables {
+            table.run(count).await?;
+        }
+    }
+    let lines = lines(&tables);
+    for table in tables {
+        table.gateway.program.finish().await?;
+    }
+    Ok(lines)
 }
 
 /// A client of the engine that a gateway embeds.
@@ -62,9 +74,9 @@ pub(super) fn client(endpoint: &str) -> Client {
     Client::from_conf(config.build())
 }
 
-/// Adds rows of a topic's members, until there are `size`.
-async fn fill(client: &Client, from: u64, size: u64) -> Result<()> {
-    let batches = (from..size).step_by(25).map(|start| async move {
+/// Writes the rows of a topic's members.
+async fn fill(client: &Client, size: u64) -> Result<()> {
+    let batches = (0..size).step_by(25).map(|start| async move {
         let puts: Vec<_> = (start..size.min(start + 25)).map(put).collect::<Result<_>>()?;
         client.batch_write_item().request_items(TABLE, puts).send().await?;
         Result::Ok(())
@@ -84,22 +96,30 @@ fn put(member: u64) -> Result<WriteRequest> {
     Ok(WriteRequest::builder().put_request(request.build()?).build())
 }
 
-async fn costs(setup: &Setup, client: &Client) -> Result<[Cost; 3]> {
-    let registry = Registry::new(client.clone(), TABLE);
-    let mut costs: [Cost; 3] = Default::default();
-    let (crowd, other) = (Topic::parse("crowd")?, Topic::parse("other")?);
-    let repetitions = if setup.quick { 3 } else { REPETITIONS };
-    for count in 0..repetitions {
+impl Table {
+    async fn filled(setup: &Setup, size: u64) -> Result<Self> {
+        let gateway = Gateway::ours(setup, "stack.yaml").await?;
+        let endpoint = gateway.addresses["dynamodb"].as_str().ok_or("the gateway names no DynamoDB")?;
+        let client = client(endpoint);
+        fill(&client, size).await?;
+        let registry = Registry::new(client, TABLE);
+        Ok(Self { size, gateway, registry, costs: Default::default() })
+    }
+
+    /// Connects, subscribes and disconnects once.
+    async fn run(&mut self, count: usize) -> Result<()> {
+        let (crowd, other) = (Topic::parse("crowd")?, Topic::parse("other")?);
         let id = ConnectionId::parse(format!("bench{count:010}="))?;
         let connection = Connection {
             socket: id.first_socket(),
             user: Some(UserId::parse("alice")?),
             protocol: Protocol::TidingsV1Json,
             connected_at: 1_795_520_783_000,
-            topics: vec![crowd.clone()],
+            topics: vec![crowd],
             id,
         };
-        for (step, cost) in costs.iter_mut().enumerate() {
+        let registry = &self.registry;
+        for (step, cost) in self.costs.iter_mut().enumerate() {
             let (before, begin) = (registry.consumed(), Instant::now());
             match step {
                 0 => drop(registry.connect(&connection).await?),
@@ -111,12 +131,12 @@ async fn costs(setup: &Setup, client: &Client) -> Result<[Cost; 3]> {
             cost.read.push(consumed.read);
             cost.write.push(consumed.write);
         }
+        Ok(())
     }
-    Ok(costs)
 }
 
-fn lines(all: &[(u64, [Cost; 3])]) -> Vec<Line> {
-    let [(few, small), (many, large)] = all else { return Vec::new() };
+fn lines(tables: &[Table]) -> Vec<Line> {
+    let [few, many] = tables else { return Vec::new() };
     let mut lines = Vec::new();
     for (index, step) in STEPS.iter().enumerate() {
         let whats: [(&str, Pick, &'static str, Aim); 3] = [
@@ -125,12 +145,14 @@ fn lines(all: &[(u64, [Cost; 3])]) -> Vec<Line> {
             ("time on the local engine", |cost| &cost.time, "ms", Aim::None),
         ];
         for (what, of, unit, aim) in whats {
-            let (ours, base) = (of(&large[index]).median(), of(&small[index]).median());
+            let (ours, base) = (of(&many.costs[index]).median(), of(&few.costs[index]).median());
             if ours == 0.0 && base == 0.0 {
                 continue;
             }
-            let figure = format!("{step}, {} rows: {what}", number(*many as f64));
-            lines.push(Line::new(figure, ours, unit).against(format!("{} rows", number(*few as f64)), base).aim(aim));
+            let figure = format!("{step}, {} rows: {what}", number(many.size as f64));
+            lines.push(
+                Line::new(figure, ours, unit).against(format!("{} rows", number(few.size as f64)), base).aim(aim),
+            );
         }
     }
     lines

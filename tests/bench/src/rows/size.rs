@@ -1,4 +1,4 @@
-//! How large the functions' programs are, as they are deployed: stripped, for this machine's processor.
+//! How large programs of functions are, as they are deployed: stripped, for this machine's processor.
 
 use crate::Result;
 use crate::setup::Setup;
@@ -7,7 +7,7 @@ use crate::table::{Aim, Line};
 pub(super) fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     let bare = size(setup, "bare-function")?;
-    for name in ["authorizer", "connect", "disconnect", "default", "notifier", "api"] {
+    for name in ["connect", "notifier", "authorizer"] {
         let line = Line::new(format!("binary of `{name}`"), size(setup, name)?, "MB");
         let line = line.against("bare `lambda_runtime` function", bare);
         lines.push(if name == "connect" { line.aim(Aim::AtMost(6.0)) } else { line });
