@@ -133,7 +133,7 @@ def parameters(template):
 
 
 def concurrency(template):
-    """The notifier divides its rate by what its two mappings really run at once."""
+    """The notifier shares its rate among what its two mappings really run at once."""
     variables = template["Resources"]["NotifierFunction"]["Properties"]["Environment"]["Variables"]
     for variable, mapping in (("FAN_OUT_CONCURRENCY", "FanOutMapping"), ("NOTIFICATION_CONCURRENCY", "NotificationMapping")):
         runs = template["Resources"][mapping]["Properties"]["ScalingConfig"]["MaximumConcurrency"]

@@ -2,7 +2,7 @@
 //!
 //! Every member is pushed to or counted: one that fails never stops the others. What a push came to decides what
 //! happens next (`post`), how many run side by side is learnt from the answers (`window`), and how many start in a
-//! second is fixed (`pace`), since every API of the account shares one quota with us.
+//! second is shared with all other workers (`pace`), since every API of the account shares one quota with us.
 
 mod dismiss;
 mod endpoint;
@@ -15,7 +15,7 @@ mod track;
 mod window;
 
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -43,8 +43,10 @@ pub const POST_DEADLINE: Duration = Duration::from_secs(3);
 /// How hard to push.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// Posts that may start in a second: this invocation's share of the account's quota.
+    /// Posts that may start in a second, those of all workers together.
     pub pushes_per_second: f64,
+    /// Workers that may push at the same time. Each has at least its share of the posts, and all that others leave.
+    pub workers: u32,
     /// Posts that may be under way at once. Each holds a socket, and a function has 1,024 file descriptors.
     pub max_in_flight: usize,
 }
@@ -180,7 +182,7 @@ impl Delivery {
     /// Pushes through `sockets` to those whom `registry` knows.
     #[must_use]
     pub fn new(sockets: Sockets, registry: Registry, limits: Limits) -> Self {
-        Self { sockets, registry, limits, pace: Mutex::new(Pace::new(limits.pushes_per_second)) }
+        Self { sockets, registry, limits, pace: Mutex::new(Pace::new(&limits)) }
     }
 
     /// The registry that audiences are read from.
@@ -189,10 +191,15 @@ impl Delivery {
         &self.registry
     }
 
-    /// Posts that may start in a second.
+    /// Posts a second that this worker can count on, whatever others do.
     #[must_use]
-    pub fn pushes_per_second(&self) -> f64 {
-        self.limits.pushes_per_second
+    pub fn share(&self) -> f64 {
+        self.limits.pushes_per_second / f64::from(self.limits.workers)
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        // Nobody panics while holding the lock; if somebody did, the pace would still be right.
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Pushes the notification to the members of the job, until all are settled or its deadline.
@@ -202,6 +209,7 @@ impl Delivery {
     pub async fn deliver(&self, job: Job<'_>) -> Result<Finish, DeliveryError> {
         post::check_size(job.notification)?;
         let (notification, tally) = (job.notification, job.tally);
+        self.pace().trim();
         let mut run = Run::new(self, job);
         let finished = run.finish().await;
         tally.report(&run.report);
@@ -214,18 +222,18 @@ impl Delivery {
 
 impl Limits {
     /// Reads `PUSHES_PER_SECOND` (8,000 where it is not set: 80 % of an account's quota, which clients' own frames
-    /// share), which is divided by the sum of `FAN_OUT_CONCURRENCY` (1) and `NOTIFICATION_CONCURRENCY` (0), the
-    /// invocations that may work on the two queues at once, and `MAX_IN_FLIGHT` (256).
+    /// share), `FAN_OUT_CONCURRENCY` (1) and `NOTIFICATION_CONCURRENCY` (0), whose sum are the workers: the invocations
+    /// that may work on the two queues at once; and `MAX_IN_FLIGHT` (256).
     ///
     /// # Errors
     /// When one is set to something else than a number in its range.
     pub fn from_env() -> Result<Self, ConfigError> {
         let above_zero = "use a number above 0";
-        let pushes: f64 = config::parsed("PUSHES_PER_SECOND", 8_000.0, above_zero, |rate: &f64| *rate > 0.0)?;
+        let pushes_per_second = config::parsed("PUSHES_PER_SECOND", 8_000.0, above_zero, |rate: &f64| *rate > 0.0)?;
         let fan_out: u32 = config::parsed("FAN_OUT_CONCURRENCY", 1, above_zero, |count| *count > 0)?;
         let notification: u32 = config::parsed("NOTIFICATION_CONCURRENCY", 0, "use 0 or more", |_| true)?;
         let max_in_flight = config::parsed("MAX_IN_FLIGHT", 256, "use 1 to 300", |count| (1..=300).contains(count))?;
-        Ok(Self { pushes_per_second: pushes / (f64::from(fan_out) + f64::from(notification)), max_in_flight })
+        Ok(Self { pushes_per_second, workers: fan_out.saturating_add(notification), max_in_flight })
     }
 }
 

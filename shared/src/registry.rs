@@ -13,6 +13,7 @@ mod keys;
 mod listing;
 mod lookup;
 mod members;
+mod pace;
 mod retry;
 mod work;
 mod write;

@@ -11,13 +11,13 @@ use tidings::delivery::{Delivery, DeliveryError, Finish, Job, Limits, Progress, 
 use tidings::metrics::Metrics;
 use tidings::notification::{Carrier, Notification, Target};
 use tidings::protocol::Protocol;
-use tidings::registry::{Connection, Interval, Position, Registry};
+use tidings::registry::{Connection, Interval, Members, Position, Registry};
 use tokio::time::Instant;
 
 use crate::registry::{connection, registry};
 
 const HOUR_MS: i64 = 3_600_000;
-const LIMITS: Limits = Limits { pushes_per_second: 20_000.0, max_in_flight: 64 };
+const LIMITS: Limits = Limits { pushes_per_second: 20_000.0, workers: 1, max_in_flight: 64 };
 
 /// Milliseconds since the epoch, the same for every test of a run.
 fn now() -> i64 {
@@ -73,19 +73,8 @@ impl Setup {
         now: i64,
         time: Duration,
     ) -> Result<Finish, DeliveryError> {
-        let save = |_: Progress| -> Saved { Box::pin(std::future::ready(Ok(()))) };
-        let job = Job {
-            notification: text,
-            members: self.registry.members(&text.to, &Interval::whole(), now),
-            first: Vec::new(),
-            position: Position::default(),
-            resumable: false,
-            now,
-            deadline: Instant::now() + time,
-            save: &save,
-            tally: &Metrics::default().tally(),
-        };
-        self.delivery(limits).deliver(job).await
+        let members = self.registry.members(&text.to, &Interval::whole(), now);
+        deliver_to(members, &self.delivery(limits), text, now, time).await
     }
 
     async fn is_registered(&self, connected: &Connection) -> bool {
@@ -99,6 +88,29 @@ impl Setup {
 
 fn notification(text: &str) -> Notification {
     Notification::parse(text, &Carrier { id: NotificationId::parse("n").unwrap(), at: now() }).unwrap()
+}
+
+/// Delivers to these members, and saves nothing.
+async fn deliver_to(
+    members: Members,
+    delivery: &Delivery,
+    text: &Notification,
+    now: i64,
+    time: Duration,
+) -> Result<Finish, DeliveryError> {
+    let save = |_: Progress| -> Saved { Box::pin(std::future::ready(Ok(()))) };
+    let job = Job {
+        notification: text,
+        members,
+        first: Vec::new(),
+        position: Position::default(),
+        resumable: false,
+        now,
+        deadline: Instant::now() + time,
+        save: &save,
+        tally: &Metrics::default().tally(),
+    };
+    delivery.deliver(job).await
 }
 
 type Saved = Pin<Box<dyn Future<Output = Result<(), SaveError>> + Send>>;
@@ -232,7 +244,7 @@ async fn when_the_time_is_up_it_stops_and_says_where_to_go_on() {
     for index in 0..200 {
         setup.old(&format!("c{index}"), Behaviour::Takes).await;
     }
-    let slow = Limits { pushes_per_second: 50.0, max_in_flight: 64 };
+    let slow = Limits { pushes_per_second: 50.0, workers: 1, max_in_flight: 64 };
     let finish = setup.run(slow, &notification(TOPIC), now(), Duration::from_secs(1)).await.unwrap();
     let (report, rest) = (finish.report, finish.rest.unwrap());
     // Half a second's posts at once, and then a second's.
@@ -243,6 +255,54 @@ async fn when_the_time_is_up_it_stops_and_says_where_to_go_on() {
         let served = setup.messages(member.connection.as_str()) == 1;
         assert_ne!(served, rest.is_open(&member.sort_key), "{member:?} {rest:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_alone_has_the_whole_pace() {
+    let setup = Setup::new().await;
+    for index in 0..400 {
+        setup.old(&format!("c{index}"), Behaviour::Takes).await;
+    }
+    // Its share would take it most of a minute.
+    let one_of_many = Limits { pushes_per_second: 1_000.0, workers: 100, max_in_flight: 64 };
+    let begin = Instant::now();
+    let finish = setup.run(one_of_many, &notification(TOPIC), now(), Duration::from_secs(30)).await.unwrap();
+    assert_eq!((finish.report.delivered, finish.rest), (400, None));
+    // Four at once, a tenth of a second that nobody took, and the rest at the pace.
+    assert!(begin.elapsed() >= Duration::from_millis(296), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_together_are_no_faster_than_the_pace() {
+    let setup = Setup::new().await;
+    for index in 0..150 {
+        setup.old(&format!("c{index}"), Behaviour::Takes).await;
+    }
+    let one_of_four = Limits { pushes_per_second: 200.0, workers: 4, max_in_flight: 64 };
+    let (text, begin) = (notification(TOPIC), Instant::now());
+    let runs = (0..4).map(|_| setup.run(one_of_four, &text, now(), Duration::from_secs(60)));
+    for finish in futures_util::future::try_join_all(runs).await.unwrap() {
+        assert_eq!((finish.report.delivered, finish.rest), (150, None));
+    }
+    // Of 600 posts four times 24 may start at once, and a tenth of a second may be made up for.
+    assert!(begin.elapsed() >= Duration::from_millis(2_200), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_pace_cannot_be_asked_for_a_worker_keeps_to_its_share() {
+    let setup = Setup::new().await;
+    for index in 0..30 {
+        setup.old(&format!("c{index}"), Behaviour::Takes).await;
+    }
+    let one_of_ten = Limits { pushes_per_second: 200.0, workers: 10, max_in_flight: 64 };
+    let members = setup.registry.members(&notification(TOPIC).to, &Interval::whole(), now());
+    let elsewhere = Registry::new(setup.table.client(), "no-such-table");
+    let delivery = Delivery::new(setup.standin.sockets(Duration::from_millis(300)), elsewhere, one_of_ten);
+    let begin = Instant::now();
+    let finish = deliver_to(members, &delivery, &notification(TOPIC), now(), Duration::from_secs(60)).await.unwrap();
+    assert_eq!((finish.report.delivered, finish.rest), (30, None));
+    // Nine at once, the others 50 ms after each other.
+    assert!(begin.elapsed() >= Duration::from_millis(1_000), "{:?}", begin.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,7 +125,8 @@ pub(crate) async fn workshop(members: usize) -> Workshop {
         registry.connect(&member).await.unwrap();
         standin.add(member.id.as_str(), Behaviour::Takes);
     }
-    let limits = Limits { pushes_per_second: 2_000.0, max_in_flight: 64 };
+    // As in the template.
+    let limits = Limits { pushes_per_second: 8_000.0, workers: 20, max_in_flight: 64 };
     let delivery = Delivery::new(standin.sockets(Duration::from_secs(1)), registry, limits);
     let queues = Queues { fan_out: queues::nowhere(), dead_letters: queues::nowhere() };
     Workshop { standin, fan_out: FanOut::new(delivery, queues) }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -12,7 +12,7 @@ use super::track::Track;
 use super::window::Window;
 use super::{Delivery, DeliveryError, Failed, Job, Progress, Report, SaveError};
 use crate::notification::Notification;
-use crate::registry::{Member, Members, Position, RegistryError};
+use crate::registry::{Member, Members, Position, Registry, RegistryError};
 
 /// A connection this young, in milliseconds, may still be in its handshake when a push finds it gone.
 const YOUNG_MS: i64 = 60_000;
@@ -78,6 +78,8 @@ pub(super) struct Run<'a> {
     failed: Vec<Failed>,
     pending: Vec<String>,
     saving: Option<Later<Result<(), SaveError>>>,
+    /// The next turn of the pace.
+    asking: Option<Later<Option<Instant>>>,
 }
 
 /// What is left of the job once its parts are in their places.
@@ -105,6 +107,7 @@ impl<'a> Run<'a> {
             failed: Vec::new(),
             pending: Vec::new(),
             saving: None,
+            asking: None,
             ready: VecDeque::new(),
             posts: FuturesUnordered::new(),
             waiting: FuturesUnordered::new(),
@@ -121,6 +124,7 @@ impl<'a> Run<'a> {
         while !self.is_done() {
             self.read_on();
             let pace = self.start_posts();
+            self.ask_for_turn();
             self.start_removals();
             self.save_if_due();
             tokio::select! {
@@ -130,6 +134,7 @@ impl<'a> Run<'a> {
                 Some(number) = self.removals.next() => self.track.settle(number),
                 (members, page) = pending_or(&mut self.reading), if self.reading.is_some() => self.take(members, page)?,
                 saved = pending_or(&mut self.saving), if self.saving.is_some() => self.saved(saved)?,
+                begin = pending_or(&mut self.asking), if self.asking.is_some() => self.take_turn(begin),
                 () = sleep_until(pace.unwrap_or(self.deadline)), if pace.is_some() => {}
             }
         }
@@ -238,11 +243,8 @@ impl<'a> Run<'a> {
             if self.job.resumable && !self.track.may_start(self.posts.len()) {
                 return None;
             }
-            // Nobody panics while holding the lock; if somebody did, the pace would still be right.
-            let started =
-                self.delivery.pace.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).start(Instant::now());
-            if let Err(due) = started {
-                return Some(due);
+            if let Err(due) = self.delivery.pace().start(Instant::now()) {
+                return due;
             }
             if let Some(attempt) = self.ready.pop_front() {
                 self.track.start(attempt.number);
@@ -256,6 +258,24 @@ impl<'a> Run<'a> {
             }
         }
         None
+    }
+
+    fn ask_for_turn(&mut self) {
+        if self.asking.is_some() {
+            return;
+        }
+        let pace = self.delivery.pace();
+        if pace.wants(self.ready.len()) {
+            self.asking = Some(Box::pin(next_turn(self.delivery.registry.clone(), pace.turn(), pace.patience())));
+        }
+    }
+
+    fn take_turn(&mut self, begin: Option<Instant>) {
+        self.asking = None;
+        match begin {
+            Some(begin) => self.delivery.pace().add(begin),
+            None => self.delivery.pace().add_share(Instant::now()),
+        }
     }
 
     fn settle(&mut self, answer: Answer) -> Result<(), DeliveryError> {
@@ -369,6 +389,25 @@ impl<'a> Run<'a> {
                 }
                 number
             }));
+        }
+    }
+}
+
+/// When the next turn begins; `None` where there is none for a while, or nobody to ask.
+async fn next_turn(registry: Registry, turn: Duration, patience: Duration) -> Option<Instant> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_micros()).unwrap_or_default();
+    let asked = Instant::now();
+    match registry.take_turn(turn, now, patience).await {
+        Ok(begin) => {
+            let ahead = begin? - now;
+            let distance = Duration::from_micros(ahead.unsigned_abs());
+            if ahead >= 0 { Some(asked + distance) } else { asked.checked_sub(distance) }
+        }
+        Err(error) => {
+            let error = crate::describe(&error);
+            tracing::warn!(error, "no turn of the pace is to be had; keeping to the share");
+            None
         }
     }
 }

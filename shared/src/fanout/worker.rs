@@ -166,10 +166,10 @@ impl FanOut {
         Ok(Look { members, first })
     }
 
-    /// How many members this invocation can serve.
+    /// How many members this invocation can serve, even if all workers are at work.
     fn budget(&self, shift: &Shift) -> usize {
         let left = shift.deadline.saturating_duration_since(Instant::now());
-        (self.delivery.pushes_per_second() * left.as_secs_f64() * PLANNED_SHARE) as usize
+        (self.delivery.share() * left.as_secs_f64() * PLANNED_SHARE) as usize
     }
 
     async fn push(

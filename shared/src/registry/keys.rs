@@ -6,6 +6,7 @@
 //! | membership of a user | `user#<user id>` | `<slot>#<connection id>` |
 //! | segment of a fan-out | `work#<notification id>` | `<segment id>` |
 //! | durable topics of a user | `utop#<user id>` | `topics` |
+//! | the pace of pushes | `pace` | `pace` |
 //! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<slot>#<connection id>` |
 //!
 //! The slot is one byte of a hash of the connection id, as two hex digits. Every audience is so sorted by the same,
@@ -48,6 +49,8 @@ pub(super) const STRAGGLERS: &str = "stragglers";
 pub(super) const PLAN: &str = "plan";
 /// Whether a segment is done.
 pub(super) const DONE: &str = "done";
+/// Until when the pace of pushes is given away, in microseconds since the epoch.
+pub(super) const TAKEN_UNTIL: &str = "taken_until";
 
 /// Above every sort key of a member.
 pub(super) const ABOVE_ALL: &str = "g";
@@ -79,6 +82,10 @@ impl Key {
 
     pub(super) fn durable_topics(user: &UserId) -> Self {
         Self { pk: format!("utop#{user}"), sk: TOPICS.to_owned() }
+    }
+
+    pub(super) fn pace() -> Self {
+        Self { pk: "pace".to_owned(), sk: "pace".to_owned() }
     }
 
     pub(super) fn attributes(self) -> HashMap<String, AttributeValue> {

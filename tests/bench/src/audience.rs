@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
@@ -34,6 +34,8 @@ struct State {
     size: AtomicU64,
     /// Half read units that queries have cost.
     half_units: AtomicU64,
+    /// Until when the pace is given away, in microseconds since the epoch.
+    taken_until: AtomicI64,
     connected_at: u128,
 }
 
@@ -51,6 +53,8 @@ struct Read {
 struct Text {
     #[serde(rename = "S", default)]
     text: String,
+    #[serde(rename = "N", default)]
+    number: String,
 }
 
 impl Audience {
@@ -61,6 +65,7 @@ impl Audience {
         let state = Arc::new(State {
             size: AtomicU64::new(size),
             half_units: AtomicU64::new(0),
+            taken_until: AtomicI64::new(0),
             connected_at: now - 3_600_000,
         });
         let shared = Arc::clone(&state);
@@ -91,6 +96,7 @@ impl State {
             "BatchWriteItem" => Reply::json(r#"{"UnprocessedItems":{}}"#),
             "Query" => Reply::json(self.query(&read())),
             "Scan" => Reply::json(self.scan(&read())),
+            "UpdateItem" => Reply::json(self.take_turn(&read())),
             _ => Reply::json("{}"),
         }
     }
@@ -128,6 +134,18 @@ impl State {
             end - first,
             rest.unwrap_or_default()
         )
+    }
+
+    /// The next turn of the pace. Nobody else takes any, so there always is one.
+    fn take_turn(&self, read: &Read) -> String {
+        let number = |name: &str| read.expression_attribute_values.get(name)?.number.parse::<i64>().ok();
+        let (oldest, turn) = (number(":oldest").unwrap_or_default(), number(":turn").unwrap_or_default());
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since_epoch.as_micros()).unwrap_or_default();
+        let next = |until: i64| if until < oldest { now + turn } else { until + turn };
+        let until = self.taken_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| Some(next(until)));
+        let until = next(until.unwrap_or_default());
+        format!(r#"{{"Attributes":{{"taken_until":{{"N":"{until}"}}}}}}"#)
     }
 
     /// A page of a table that holds connection ids and nothing else, as in AWS's sample.
@@ -173,7 +191,12 @@ mod tests {
     use super::*;
 
     fn state(size: u64) -> State {
-        State { size: AtomicU64::new(size), half_units: AtomicU64::new(0), connected_at: 1_000_000 }
+        State {
+            size: AtomicU64::new(size),
+            half_units: AtomicU64::new(0),
+            taken_until: AtomicI64::new(0),
+            connected_at: 1_000_000,
+        }
     }
 
     #[test]
@@ -183,7 +206,8 @@ mod tests {
         loop {
             let mut read = Read { limit: Some(300), ..Read::default() };
             if let Some(after) = &after {
-                read.expression_attribute_values.insert(":after".to_owned(), Text { text: after.clone() });
+                read.expression_attribute_values
+                    .insert(":after".to_owned(), Text { text: after.clone(), ..Text::default() });
             }
             let page: serde_json::Value = serde_json::from_str(&state.query(&read)).unwrap();
             for item in page["Items"].as_array().unwrap() {
@@ -203,7 +227,7 @@ mod tests {
         let state = state(DEFAULT_PAGE + 1);
         let page: serde_json::Value = serde_json::from_str(&state.scan(&Read::default())).unwrap();
         let last = page["LastEvaluatedKey"]["connectionId"]["S"].as_str().unwrap().to_owned();
-        let key = BTreeMap::from([("connectionId".to_owned(), Text { text: last })]);
+        let key = BTreeMap::from([("connectionId".to_owned(), Text { text: last, ..Text::default() })]);
         let rest: serde_json::Value =
             serde_json::from_str(&state.scan(&Read { exclusive_start_key: key, ..Read::default() })).unwrap();
         assert_eq!(rest["Items"].as_array().unwrap().len(), 1);
