@@ -51,7 +51,6 @@ pub(super) async fn upgrade(shared: &Arc<Shared>, api: &Arc<Api>, stage: &Stage,
     let (shared, api) = (Arc::clone(shared), Arc::clone(api));
     // A task of its own, so that `$connect` and what belongs to it runs to its end even if the client leaves.
     tokio::spawn(async move {
-        let _presence = presence;
         match admit(&shared, &api, &origin, &handshake).await {
             Ok(Admission { authorized, subprotocols }) => {
                 info!(connection.id = origin.connection_id, route.key = CONNECT, status = 101, "connected");
@@ -62,7 +61,11 @@ pub(super) async fn upgrade(shared: &Arc<Shared>, api: &Arc<Api>, stage: &Stage,
                 shared.connections.insert(Arc::clone(&connection));
                 // If nobody takes the verdict, the upgrade fails and tells the same.
                 let _ = verdict.send(Ok(subprotocols));
-                socket::run(&shared, &api, connection, outgoing, upgraded.await).await;
+                // Another task, for this one is as large as all that a handshake needs, and most connections are idle.
+                tokio::spawn(async move {
+                    let _presence = presence;
+                    socket::run(&shared, &api, connection, outgoing, upgraded.await).await;
+                });
             }
             Err(refusal) => {
                 attempt.end(Some(&origin.connection_id), refusal.status, &[]);

@@ -128,7 +128,8 @@ pub(super) async fn run(
             Ending::lost()
         }
     };
-    disconnect(shared, api, &connection, &ending).await;
+    // In a box, so that an idle connection does not hold what only its end needs.
+    Box::pin(disconnect(shared, api, &connection, &ending)).await;
 }
 
 /// Carries frames both ways until one side ends it; the socket is as good as closed afterwards.
@@ -149,7 +150,7 @@ async fn converse(
     };
     close_table(shared, connection);
     if let Ok(socket) = sink.reunite(stream) {
-        say_farewell(socket, &ending).await;
+        Box::pin(say_farewell(socket, &ending)).await;
     }
     ending
 }

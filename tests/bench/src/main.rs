@@ -9,6 +9,7 @@ mod counted;
 mod gateway;
 mod host;
 mod notifier;
+mod peers;
 mod picture;
 mod process;
 mod rows;
@@ -64,18 +65,39 @@ struct Arguments {
     /// List the rows and end
     #[arg(long)]
     list: bool,
+    #[command(subcommand)]
+    peer: Option<Peer>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(arguments).await {
-        Ok(code) => code,
-        Err(error) => {
-            say(&format!("error: {error}"));
-            ExitCode::FAILURE
-        }
+/// What the bench runs itself as.
+#[derive(Debug, clap::Subcommand)]
+enum Peer {
+    /// Post messages as standard input says
+    #[command(hide = true)]
+    BareClient { endpoint: String },
+}
+
+fn main() -> ExitCode {
+    // Started by a gateway, it is the function that the row `polling` polls.
+    let is_function = std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some();
+    let outcome = if is_function { on_one_thread(peers::polled::run()) } else { start(Arguments::parse()) };
+    outcome.unwrap_or_else(|error| {
+        say(&format!("error: {error}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn start(arguments: Arguments) -> Result<ExitCode> {
+    match &arguments.peer {
+        Some(Peer::BareClient { endpoint }) => on_one_thread(peers::bare_client::run(endpoint)),
+        None => tokio::runtime::Runtime::new()?.block_on(run(arguments)),
     }
+}
+
+/// As functions run, and what they are compared with.
+fn on_one_thread(peer: impl Future<Output = Result<()>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(peer).map(|()| ExitCode::SUCCESS)
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {

@@ -17,9 +17,8 @@ const PEERS: [(&str, &str); 6] = [
     ("serverless.yml", include_str!("../peers/serverless.yml")),
 ];
 
-/// What is measured and what it needs: functions, the gateway, and peers in Rust. No more, for each takes half a minute to
-/// link.
-const PROGRAMS: [&str; 7] = ["authorizer", "connect", "notifier", "tidings", "bare-function", "bare-client", "polled"];
+/// What is measured and what it needs. No more, for each takes a minute to link.
+const PROGRAMS: [&str; 5] = ["authorizer", "connect", "notifier", "tidings", "bare-function"];
 
 /// The bench's surroundings.
 #[derive(Debug)]
@@ -83,6 +82,11 @@ impl Setup {
         Ok(vec![self.program(name)?.into()])
     }
 
+    /// How to start the bare client, which is this program in another role.
+    pub(crate) fn bare_client(&self) -> Result<Vec<OsString>> {
+        Ok(vec![std::env::current_exe()?.into(), "bare-client".into()])
+    }
+
     /// Where a program's output goes.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.scratch.join(format!("{name}.log"))
@@ -121,10 +125,11 @@ impl Node {
     }
 }
 
-/// Builds all programs at once, as `cargo build` in the workspace does, so that nothing is built twice.
+/// Builds all programs at once, with the features that the bench itself is built with, so that nothing is built twice. The
+/// gateway needs nothing of what looks at deployed stacks.
 async fn build_programs() -> Result<()> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--workspace", "--quiet"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--workspace", "--no-default-features", "--quiet"]);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }

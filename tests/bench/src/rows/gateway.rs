@@ -23,7 +23,7 @@ const CONNECTS: u64 = 400;
 /// Connections that talk at the same time, and what each says.
 const TALKING: usize = 10;
 const MESSAGES: u64 = 400;
-const IDLE: u64 = 2_000;
+const IDLE: u64 = 1_000;
 const CONNECTS_PER_SECOND: u32 = 400;
 const MESSAGE: &str = r#"{"action":"echo","text":"what is said comes back"}"#;
 

@@ -49,10 +49,8 @@ fn tool(log: &Path) -> Vec<String> {
     ["valgrind", "--tool=callgrind", &profile, &log].map(str::to_owned).into()
 }
 
-fn under_tool(setup: &Setup, name: &str, log: &Path) -> Result<Vec<OsString>> {
-    let mut command: Vec<OsString> = tool(log).into_iter().map(Into::into).collect();
-    command.extend(setup.command(name)?);
-    Ok(command)
+fn under_tool(command: Vec<OsString>, log: &Path) -> Vec<OsString> {
+    tool(log).into_iter().map(OsString::from).chain(command).collect()
 }
 
 fn collected(log: &Path) -> Result<f64> {
@@ -65,7 +63,7 @@ async fn pushing(setup: &Setup, members: u64) -> Result<f64> {
     let audience = Audience::start(members, None).await?;
     let sockets = Sockets::start(None, None).await?;
     let log = setup.log("callgrind-notifier");
-    let command = under_tool(setup, "notifier", &log)?;
+    let command = under_tool(setup.command("notifier")?, &log);
     let environment = environment(&audience, &sockets, 1_000_000, &[]);
     let mut function = Function::start(&command, &environment, &setup.log("notifier")).await?;
     function.initialised().await?;
@@ -77,7 +75,7 @@ async fn pushing(setup: &Setup, members: u64) -> Result<f64> {
 async fn posting(setup: &Setup, members: u64) -> Result<f64> {
     let sockets = Sockets::start(None, None).await?;
     let log = setup.log("callgrind-client");
-    let mut client = BareClient::start(&under_tool(setup, "bare-client", &log)?, &sockets.endpoint())?;
+    let mut client = BareClient::start(&under_tool(setup.bare_client()?, &log), &sockets.endpoint())?;
     client.post(members).await?;
     client.program.finish().await?;
     collected(&log)
@@ -97,7 +95,8 @@ async fn starting(setup: &Setup, name: &str) -> Result<f64> {
     let audience = Audience::start(0, None).await?;
     let log = setup.log(&format!("callgrind-start-{name}"));
     let environment = start::environment(audience.endpoint(), None);
-    let mut function = Function::start(&under_tool(setup, name, &log)?, &environment, &setup.log("start")).await?;
+    let command = under_tool(setup.command(name)?, &log);
+    let mut function = Function::start(&command, &environment, &setup.log("start")).await?;
     function.initialised().await?;
     function.invoke(EVENT, LONGEST).await?;
     function.program.finish().await?;

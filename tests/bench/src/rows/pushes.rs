@@ -53,7 +53,7 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
 async fn start_and_push(setup: &Setup, audience: &Audience, sockets: &Sockets, speeds: &mut Speeds) -> Result<()> {
     let count = setup.size(20_000);
     let mut ours = Notifier::start(setup, audience, sockets, 1_000_000, &[]).await?;
-    let mut bare = BareClient::start(&setup.command("bare-client")?, &sockets.endpoint())?;
+    let mut bare = BareClient::start(&setup.bare_client()?, &sockets.endpoint())?;
     let mut node = match &setup.node {
         Ok(node) => Some(NodeNotifier::start(setup, node.function("notify.mjs"), audience, sockets).await?),
         Err(_) => None,

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 use serde_json::{Value, json};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+/// Runs as a function.
+pub(crate) async fn run() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let client = tidings::aws::Aws::from_env()?.dynamodb();
-    run(service_fn(|event: LambdaEvent<Value>| poll(&client, event.payload))).await
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| poll(&client, event.payload))).await
 }
 
 async fn poll(client: &Client, request: Value) -> Result<Value, Error> {
