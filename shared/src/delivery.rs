@@ -182,7 +182,7 @@ impl Delivery {
     /// Pushes through `sockets` to those whom `registry` knows.
     #[must_use]
     pub fn new(sockets: Sockets, registry: Registry, limits: Limits) -> Self {
-        Self { sockets, registry, limits, pace: Mutex::new(Pace::new(&limits)) }
+        Self { sockets, registry, limits, pace: Mutex::new(Pace::new(&limits, Instant::now())) }
     }
 
     /// The registry that audiences are read from.

@@ -264,18 +264,17 @@ impl<'a> Run<'a> {
         if self.asking.is_some() {
             return;
         }
+        let goes_on = self.read.as_ref().is_some_and(|members| !members.is_at_end());
+        let posts = if goes_on { usize::MAX } else { self.ready.len() };
         let pace = self.delivery.pace();
-        if pace.wants(self.ready.len()) {
+        if pace.wants(posts) {
             self.asking = Some(Box::pin(next_turn(self.delivery.registry.clone(), pace.turn(), pace.patience())));
         }
     }
 
     fn take_turn(&mut self, begin: Option<Instant>) {
         self.asking = None;
-        match begin {
-            Some(begin) => self.delivery.pace().add(begin),
-            None => self.delivery.pace().add_share(Instant::now()),
-        }
+        self.delivery.pace().add(begin);
     }
 
     fn settle(&mut self, answer: Answer) -> Result<(), DeliveryError> {

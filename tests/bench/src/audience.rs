@@ -78,6 +78,11 @@ impl Audience {
         self.state.size.store(size, Ordering::Relaxed);
     }
 
+    /// Nobody has taken a turn of the pace.
+    pub(crate) fn rest(&self) {
+        self.state.taken_until.store(0, Ordering::Relaxed);
+    }
+
     /// Read units since the last call.
     pub(crate) fn take_units(&self) -> f64 {
         self.state.half_units.swap(0, Ordering::Relaxed) as f64 / 2.0

@@ -33,7 +33,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo measure                            everything, in about a quarter of an hour
+  cargo measure                            everything, in about eight minutes
   cargo measure --row pushes --row start   only these
   cargo measure --row size --json          for a script
 

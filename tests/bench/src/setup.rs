@@ -51,13 +51,15 @@ impl Setup {
         let programs = own.parent().ok_or("the bench has no folder")?.to_owned();
         let scratch = programs.parent().ok_or("the bench has no target folder")?.join("bench");
         std::fs::create_dir_all(&scratch)?;
-        if build {
-            build_programs().await?;
-        }
-        let node = match with_node {
-            true => Node::install(&scratch.join("peers")).await.map_err(|error| error.to_string()),
-            false => Err("Node.js was left out (--quick)".to_owned()),
+        let peers = scratch.join("peers");
+        let node = async {
+            match with_node {
+                true => Node::install(&peers).await.map_err(|error| error.to_string()),
+                false => Err("Node.js was left out (--quick)".to_owned()),
+            }
         };
+        let (built, node) = tokio::join!(build_programs(build), node);
+        built?;
         Ok(Self { quick, rounds, picture: None, programs, scratch, node })
     }
 
@@ -127,7 +129,10 @@ impl Node {
 
 /// Builds all programs at once, with the features that the bench itself is built with, so that nothing is built twice. The
 /// gateway needs nothing of what looks at deployed stacks.
-async fn build_programs() -> Result<()> {
+async fn build_programs(wanted: bool) -> Result<()> {
+    if !wanted {
+        return Ok(());
+    }
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--workspace", "--no-default-features", "--quiet"]);
     if !cfg!(debug_assertions) {

@@ -19,6 +19,7 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
         for _ in 0..if setup.quick { 1 } else { rounds } {
             let mut notifier = Notifier::start(setup, &audience, &sockets, rate as u64, &[]).await?;
             audience.resize(members);
+            audience.rest();
             sockets.reset();
             let (begin, _) = notifier.notify(members).await?;
             let seen = sockets.reset();
