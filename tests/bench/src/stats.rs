@@ -28,6 +28,11 @@ impl Samples {
         below + (above - below) * place.fract()
     }
 
+    /// These divided by those that were measured at the same time, one by one.
+    pub(crate) fn ratios(&self, others: &Self) -> Self {
+        self.0.iter().zip(&others.0).filter(|(_, other)| **other != 0.0).map(|(ours, theirs)| ours / theirs).collect()
+    }
+
     pub(crate) fn mean(&self) -> f64 {
         if self.0.is_empty() { 0.0 } else { self.0.iter().sum::<f64>() / self.0.len() as f64 }
     }
@@ -48,6 +53,12 @@ mod tests {
         assert_eq!(Samples::from_iter([3.0, 1.0, 100.0]).median(), 3.0);
         assert_eq!(Samples::from_iter([4.0, 1.0, 2.0, 100.0]).median(), 3.0);
         assert_eq!(Samples::default().median(), 0.0);
+    }
+
+    #[test]
+    fn ratios_are_of_what_was_measured_at_the_same_time() {
+        let (ours, theirs) = (Samples::from_iter([1.0, 20.0, 3.0]), Samples::from_iter([2.0, 40.0, 12.0]));
+        assert_eq!(ours.ratios(&theirs), Samples::from_iter([0.5, 0.5, 0.25]));
     }
 
     #[test]

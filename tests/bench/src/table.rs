@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::stats::Samples;
+
 /// One figure.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Line {
@@ -11,6 +13,8 @@ pub(crate) struct Line {
     pub(crate) ours: Option<Measure>,
     /// What it is compared with, and what that measured.
     pub(crate) peer: Option<(String, Measure)>,
+    /// The median of the ratios of all turns, where contenders took turns: a machine is not equally fast for minutes.
+    turns: Option<f64>,
     pub(crate) aim: Aim,
     /// Why something was not measured, or what a reader must know.
     pub(crate) note: Option<String>,
@@ -38,12 +42,12 @@ pub(crate) enum Aim {
 impl Line {
     pub(crate) fn new(figure: impl Into<String>, value: f64, unit: &'static str) -> Self {
         let ours = Some(Measure { value, unit });
-        Self { figure: figure.into(), ours, peer: None, aim: Aim::None, note: None }
+        Self { figure: figure.into(), ours, peer: None, turns: None, aim: Aim::None, note: None }
     }
 
     /// A figure that could not be measured.
     pub(crate) fn missing(figure: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { figure: figure.into(), ours: None, peer: None, aim: Aim::None, note: Some(reason.into()) }
+        Self { note: Some(reason.into()), ours: None, ..Self::new(figure, 0.0, "") }
     }
 
     /// Compares it with a peer's, in the same unit.
@@ -51,6 +55,19 @@ impl Line {
         let unit = self.ours.map_or("", |ours| ours.unit);
         self.peer = Some((peer.into(), Measure { value, unit }));
         self
+    }
+
+    /// What two contenders came to that took turns.
+    pub(crate) fn of_turns(
+        figure: impl Into<String>,
+        unit: &'static str,
+        ours: &Samples,
+        peer: impl Into<String>,
+        theirs: &Samples,
+    ) -> Self {
+        let line = Self::new(figure, ours.median(), unit).against(peer, theirs.median());
+        let ratios = ours.ratios(theirs);
+        Self { turns: (ratios.len() > 0).then(|| ratios.median()), ..line }
     }
 
     pub(crate) fn aim(self, aim: Aim) -> Self {
@@ -63,6 +80,9 @@ impl Line {
 
     /// Ours divided by the peer's.
     pub(crate) fn ratio(&self) -> Option<f64> {
+        if self.turns.is_some() {
+            return self.turns;
+        }
         let (ours, (_, peer)) = (self.ours?, self.peer.as_ref()?);
         (peer.value != 0.0).then(|| ours.value / peer.value)
     }

@@ -123,11 +123,11 @@ fn lines(ours: &Costs, theirs: &Costs, failure: Option<String>) -> Vec<Line> {
         ("gateway: memory per idle connection", |costs| &costs.memory, "KB", Aim::RatioAtMost(0.1)),
     ];
     let line = |(figure, what, unit, aim): (&str, Pick, &'static str, Aim)| {
-        let line = Line::new(figure, what(ours).median(), unit).aim(aim);
-        match &failure {
-            Some(reason) => line.note(reason.clone()),
-            None => line.against(peer, what(theirs).median()),
-        }
+        let line = match &failure {
+            Some(reason) => Line::new(figure, what(ours).median(), unit).note(reason.clone()),
+            None => Line::of_turns(figure, unit, what(ours), peer, what(theirs)),
+        };
+        line.aim(aim)
     };
     rows.into_iter().map(line).collect()
 }

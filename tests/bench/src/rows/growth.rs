@@ -12,7 +12,7 @@ use crate::table::{Aim, Line, number};
 const BASE: u64 = 1_000;
 const SIZES: [u64; 5] = [100, BASE, 10_000, 100_000, 1_000_000];
 /// Deliveries of one measurement at least, so that small audiences are measured as well as large ones.
-const DELIVERIES: u64 = 10_000;
+const DELIVERIES: u64 = 15_000;
 
 /// What one size costs.
 #[derive(Default)]
@@ -113,8 +113,8 @@ fn lines(costs: &[Cost]) -> Vec<Line> {
     let [_, base, ..] = costs else { return lines };
     for cost in costs {
         let members = number(cost.members as f64);
-        let line = Line::new(format!("processor time per delivery, {members} members"), cost.time.median(), "µs");
-        let line = line.against("1,000 members", cost.base.median());
+        let figure = format!("processor time per delivery, {members} members");
+        let line = Line::of_turns(figure, "µs", &cost.time, "1,000 members", &cost.base);
         lines.push(if cost.members == 1_000_000 { line.aim(Aim::RatioAtMost(1.1)) } else { line });
     }
     for cost in costs {

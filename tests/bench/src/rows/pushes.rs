@@ -39,14 +39,15 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     for _ in 0..if setup.quick { 1 } else { STARTS } {
         start_and_push(setup, &audience, &sockets, &mut speeds).await?;
     }
-    let line = || Line::new("pushes per second of processor time", speeds.ours.median(), "");
+    let figure = "pushes per second of processor time";
+    let line = |peer, theirs| Line::of_turns(figure, "", &speeds.ours, peer, theirs);
     let in_node = match &setup.node {
-        Ok(_) => line().against("Node.js, SDK v3, `Promise.all`", speeds.node.median()),
-        Err(reason) => Line::missing("pushes per second of processor time, Node.js", reason.clone()),
+        Ok(_) => line("Node.js, SDK v3, `Promise.all`", &speeds.node),
+        Err(reason) => Line::missing(format!("{figure}, Node.js"), reason.clone()),
     };
     Ok(vec![
         in_node.aim(Aim::RatioAtLeast(15.0)),
-        line().against("bare hyper client, unsigned", speeds.bare.median()).aim(Aim::RatioAtLeast(0.5)),
+        line("bare hyper client, unsigned", &speeds.bare).aim(Aim::RatioAtLeast(0.5)),
     ])
 }
 

@@ -79,7 +79,7 @@ fn contenders(
             name,
             command: node.function(file),
             environment: environment.clone(),
-            every: 16,
+            every: 10,
         };
         contenders.push(of("node http", "connect.mjs", &plain));
         contenders.push(of("node https", "connect.mjs", &secret));
