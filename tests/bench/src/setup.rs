@@ -127,16 +127,16 @@ impl Node {
     }
 }
 
-/// Builds all programs at once, with the features that the bench itself is built with, so that nothing is built twice. The
-/// gateway needs nothing of what looks at deployed stacks.
+/// Builds all programs at once, with the features that the bench itself is built with, so that nothing is built twice:
+/// those of `cargo measure`, whose gateway needs nothing of what looks at deployed stacks, or those of `cargo test`.
 async fn build_programs(wanted: bool) -> Result<()> {
     if !wanted {
         return Ok(());
     }
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--workspace", "--no-default-features", "--quiet"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--workspace", "--quiet"]);
     if !cfg!(debug_assertions) {
-        command.arg("--release");
+        command.args(["--release", "--no-default-features"]);
     }
     command.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
     for (name, _) in std::env::vars_os() {

@@ -19,7 +19,7 @@ use crate::table::{Aim, Line};
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Connections in one measurement. Ours takes 500 new ones a second, as API Gateway does.
-const CONNECTS: u64 = 400;
+const CONNECTS: u64 = 800;
 /// Connections that talk at the same time, and what each says.
 const TALKING: usize = 10;
 const MESSAGES: u64 = 400;
