@@ -19,7 +19,7 @@ use crate::table::{Aim, Line};
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Connections in one measurement. Ours takes 500 new ones a second, as API Gateway does.
-const CONNECTS: u64 = 800;
+const CONNECTS: u64 = 400;
 /// Connections that talk at the same time, and what each says.
 const TALKING: usize = 10;
 const MESSAGES: u64 = 400;
@@ -61,6 +61,13 @@ async fn once(setup: &Setup, mut gateway: Gateway, costs: &mut Costs) -> Result<
     // Code is loaded and functions are started.
     let mut warm = open_all(&gateway.websocket, TALKING as u64).await?;
     talk(&mut warm, 20).await?;
+    // First of all, for later connections take the place of earlier ones.
+    let count = setup.size(IDLE);
+    let before = gateway.program.memory()?;
+    let idle = open_all(&gateway.websocket, count).await?;
+    let after = gateway.program.memory()?;
+    costs.memory.push(after.saturating_sub(before) as f64 / 1e3 / count as f64);
+    drop(idle);
     let count = setup.size(CONNECTS);
     let before = gateway.cpu();
     let opened = open_all(&gateway.websocket, count).await?;
@@ -72,12 +79,6 @@ async fn once(setup: &Setup, mut gateway: Gateway, costs: &mut Costs) -> Result<
     let trips = (messages * TALKING as u64) as f64;
     costs.trips.push(trips / (gateway.cpu() - before).as_secs_f64());
     costs.trips_by_the_clock.push(trips / begin.elapsed().as_secs_f64());
-    let count = setup.size(IDLE);
-    let before = gateway.program.memory()?;
-    let idle = open_all(&gateway.websocket, count).await?;
-    let after = gateway.program.memory()?;
-    costs.memory.push(after.saturating_sub(before) as f64 / 1e3 / count as f64);
-    drop(idle);
     gateway.program.finish().await
 }
 

@@ -1,9 +1,5 @@
 //! What a delivery costs as its audience grows: processor time, memory, read units.
 
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep};
-
 use crate::Result;
 use crate::audience::Audience;
 use crate::notifier::Notifier;
@@ -16,9 +12,7 @@ use crate::table::{Aim, Line, number};
 const BASE: u64 = 1_000;
 const SIZES: [u64; 5] = [100, BASE, 10_000, 100_000, 1_000_000];
 /// Deliveries of one measurement at least, so that small audiences are measured as well as large ones.
-const DELIVERIES: u64 = 30_000;
-/// The base rests so many times as long as it has worked, for it is not to be in the way.
-const REST: u32 = 3;
+const DELIVERIES: u64 = 15_000;
 
 /// What one size costs.
 #[derive(Default)]
@@ -26,85 +20,91 @@ struct Cost {
     members: u64,
     /// Microseconds of processor time for each delivery.
     time: Samples,
-    /// The same of the base, by another process in the same seconds: a machine is not equally fast for a minute.
+    /// The same of the base, by the same process, measured just before and just after: a machine is not equally fast for
+    /// minutes.
     base: Samples,
-    /// In MB.
+    /// In MB, of a process that has had this size only.
     memory: Samples,
     /// For each 1,000 deliveries.
     read_units: Samples,
 }
 
-/// How many processes measure a size: a million members take a minute.
-fn processes(members: u64) -> usize {
-    if members < 1_000_000 { 3 } else { 1 }
+/// How many processes measure a size, and how often each of them: a million members take a minute.
+fn turns(members: u64) -> (usize, usize) {
+    match members {
+        0..100_000 => (3, 2),
+        100_000..1_000_000 => (3, 1),
+        _ => (1, 1),
+    }
 }
 
 pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
-    let (audience, crowd) = (Audience::start(0, None).await?, Audience::start(setup.size(BASE), None).await?);
+    let audience = Audience::start(0, None).await?;
     let sockets = Sockets::start(None, None).await?;
+    let start = async || Probe::start(setup, &audience, &sockets).await;
     let mut costs = SIZES.map(|size| Cost { members: setup.size(size), ..Cost::default() });
+    let base = setup.size(BASE);
+    let mut probe = start().await?;
+    let mut before = probe.time(base).await?;
     for process in 0..setup.rounds(3) {
-        for cost in costs.iter_mut().filter(|cost| process < processes(cost.members)) {
-            let mut probe = Probe::start(setup, &audience, &sockets, cost.members).await?;
-            let mut base = Probe::start(setup, &crowd, &sockets, setup.size(BASE)).await?;
-            audience.take_units();
-            let deliveries = setup.size(DELIVERIES).div_ceil(cost.members) * cost.members;
-            tokio::select! {
-                done = probe.notify(deliveries) => done?,
-                failed = base.notify_now_and_then() => failed?,
+        for cost in costs.iter_mut().filter(|cost| process < turns(cost.members).0) {
+            probe.stop().await?;
+            probe = start().await?;
+            for turn in 0..turns(cost.members).1 {
+                audience.take_units();
+                cost.time.push(probe.time(cost.members).await?);
+                if turn == 0 {
+                    cost.memory.push(probe.notifier.function.program.peak_memory()? as f64 / 1e6);
+                    cost.read_units.push(audience.take_units() * 1_000.0 / probe.deliveries(cost.members) as f64);
+                }
+                let after = probe.time(base).await?;
+                cost.base.push(f64::midpoint(before, after));
+                before = after;
             }
-            cost.time.push(probe.time());
-            cost.base.push(base.time());
-            cost.memory.push(probe.notifier.function.program.peak_memory()? as f64 / 1e6);
-            cost.read_units.push(audience.take_units() * 1_000.0 / deliveries as f64);
-            probe.notifier.function.program.stop().await?;
-            base.notifier.function.program.stop().await?;
         }
     }
+    probe.stop().await?;
     Ok(lines(&costs))
 }
 
 /// A notifier under measurement.
-struct Probe {
+struct Probe<'a> {
     notifier: Notifier,
-    members: u64,
-    deliveries: u64,
-    cpu: Duration,
+    audience: &'a Audience,
+    least: u64,
 }
 
-impl Probe {
+impl<'a> Probe<'a> {
     /// Starts it. Connections are open, and nothing is done for the first time.
-    async fn start(setup: &Setup, audience: &Audience, sockets: &Sockets, members: u64) -> Result<Self> {
-        let mut notifier = Notifier::start(setup, audience, sockets, 1_000_000, &[]).await?;
-        audience.resize(100);
-        for _ in 0..3 {
-            notifier.notify(100).await?;
-        }
-        audience.resize(members);
-        Ok(Self { notifier, members, deliveries: 0, cpu: Duration::ZERO })
+    async fn start(setup: &Setup, audience: &'a Audience, sockets: &Sockets) -> Result<Self> {
+        let notifier = Notifier::start(setup, audience, sockets, 1_000_000, &[]).await?;
+        let mut probe = Self { notifier, audience, least: setup.size(DELIVERIES) };
+        probe.notify(100, 3).await?;
+        Ok(probe)
     }
 
-    async fn notify(&mut self, deliveries: u64) -> Result<()> {
-        for _ in 0..deliveries / self.members {
-            let before = self.notifier.function.program.cpu();
-            self.notifier.notify(self.members).await?;
-            self.cpu += self.notifier.function.program.cpu() - before;
-            self.deliveries += self.members;
+    /// Microseconds of processor time for each delivery to an audience of this size.
+    async fn time(&mut self, members: u64) -> Result<f64> {
+        let deliveries = self.deliveries(members);
+        let before = self.notifier.function.program.cpu();
+        self.notify(members, deliveries / members).await?;
+        Ok((self.notifier.function.program.cpu() - before).as_secs_f64() * 1e6 / deliveries as f64)
+    }
+
+    fn deliveries(&self, members: u64) -> u64 {
+        self.least.div_ceil(members) * members
+    }
+
+    async fn notify(&mut self, members: u64, repetitions: u64) -> Result<()> {
+        self.audience.resize(members);
+        for _ in 0..repetitions {
+            self.notifier.notify(members).await?;
         }
         Ok(())
     }
 
-    async fn notify_now_and_then(&mut self) -> Result<()> {
-        loop {
-            let begin = Instant::now();
-            self.notify(self.members).await?;
-            sleep(begin.elapsed() * REST).await;
-        }
-    }
-
-    /// Microseconds of processor time for each delivery.
-    fn time(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / self.deliveries.max(1) as f64
+    async fn stop(self) -> Result<()> {
+        self.notifier.function.program.stop().await
     }
 }
 
