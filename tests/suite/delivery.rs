@@ -43,6 +43,13 @@ impl Setup {
         self.connect(id, now() - HOUR_MS, behaviour).await
     }
 
+    /// Connects so many clients `c0`, `c1` and so on that have been there for an hour.
+    async fn crowd(&self, count: usize, behaviour: Behaviour) {
+        for index in 0..count {
+            self.old(&format!("c{index}"), behaviour).await;
+        }
+    }
+
     /// Connects a client a second ago.
     async fn young(&self, id: &str, behaviour: Behaviour) -> Connection {
         self.connect(id, now() - 1_000, behaviour).await
@@ -195,9 +202,7 @@ async fn a_post_that_hangs_is_given_up_and_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_misconfiguration_fails_the_notification_at_once() {
     let setup = Setup::new().await;
-    for index in 0..500 {
-        setup.old(&format!("c{index}"), Behaviour::Answers(403, u32::MAX)).await;
-    }
+    setup.crowd(500, Behaviour::Answers(403, u32::MAX)).await;
     let error = setup.deliver(TOPIC).await.unwrap_err();
     assert!(matches!(&error, DeliveryError::Forbidden { reason } if reason == "status 403: injected"), "{error:?}");
     let posts: u32 = (0..500).map(|index| setup.standin.used(&format!("c{index}")).posts).sum();
@@ -241,9 +246,7 @@ async fn those_that_are_left_out_get_nothing_and_do_not_count() {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_time_is_up_it_stops_and_says_where_to_go_on() {
     let setup = Setup::new().await;
-    for index in 0..200 {
-        setup.old(&format!("c{index}"), Behaviour::Takes).await;
-    }
+    setup.crowd(200, Behaviour::Takes).await;
     let slow = Limits { pushes_per_second: 50.0, workers: 1, max_in_flight: 64 };
     let finish = setup.run(slow, &notification(TOPIC), now(), Duration::from_secs(1)).await.unwrap();
     let (report, rest) = (finish.report, finish.rest.unwrap());
@@ -260,9 +263,7 @@ async fn when_the_time_is_up_it_stops_and_says_where_to_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_alone_has_the_whole_pace() {
     let setup = Setup::new().await;
-    for index in 0..400 {
-        setup.old(&format!("c{index}"), Behaviour::Takes).await;
-    }
+    setup.crowd(400, Behaviour::Takes).await;
     // Its share would take it most of a minute.
     let one_of_many = Limits { pushes_per_second: 1_000.0, workers: 100, max_in_flight: 64 };
     let begin = Instant::now();
@@ -275,9 +276,7 @@ async fn a_worker_that_is_alone_has_the_whole_pace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_together_are_no_faster_than_the_pace() {
     let setup = Setup::new().await;
-    for index in 0..150 {
-        setup.old(&format!("c{index}"), Behaviour::Takes).await;
-    }
+    setup.crowd(150, Behaviour::Takes).await;
     let one_of_four = Limits { pushes_per_second: 200.0, workers: 4, max_in_flight: 64 };
     let (text, begin) = (notification(TOPIC), Instant::now());
     let runs = (0..4).map(|_| setup.run(one_of_four, &text, now(), Duration::from_secs(60)));
@@ -292,9 +291,7 @@ async fn workers_together_are_no_faster_than_the_pace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_the_pace_cannot_be_asked_for_a_worker_keeps_to_its_share() {
     let setup = Setup::new().await;
-    for index in 0..30 {
-        setup.old(&format!("c{index}"), Behaviour::Takes).await;
-    }
+    setup.crowd(30, Behaviour::Takes).await;
     let one_of_ten = Limits { pushes_per_second: 200.0, workers: 10, max_in_flight: 64 };
     let members = setup.registry.members(&notification(TOPIC).to, &Interval::whole(), now());
     let elsewhere = Registry::new(setup.table.client(), "no-such-table");
@@ -309,9 +306,7 @@ async fn where_the_pace_cannot_be_asked_for_a_worker_keeps_to_its_share() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_takes_nothing_fails_the_delivery_instead_of_counting_to_the_end() {
     let setup = Setup::new().await;
-    for index in 0..300 {
-        setup.old(&format!("c{index}"), Behaviour::Answers(500, u32::MAX)).await;
-    }
+    setup.crowd(300, Behaviour::Answers(500, u32::MAX)).await;
     let error = setup.deliver(TOPIC).await.unwrap_err();
     assert!(matches!(error, DeliveryError::Unreachable { .. }), "{error:?}");
 }
