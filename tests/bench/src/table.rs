@@ -13,11 +13,20 @@ pub(crate) struct Line {
     pub(crate) ours: Option<Measure>,
     /// What it is compared with, and what that measured.
     pub(crate) peer: Option<(String, Measure)>,
-    /// The median of the ratios of all turns, where contenders took turns: a machine is not equally fast for minutes.
-    turns: Option<f64>,
+    ratio: Ratio,
     pub(crate) aim: Aim,
     /// Why something was not measured, or what a reader must know.
     pub(crate) note: Option<String>,
+}
+
+/// How ours and the peer's compare.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Ratio {
+    OfValues,
+    /// The median of the ratios of all turns, where contenders took turns: a machine is not equally fast for minutes.
+    OfTurns(f64),
+    /// They do not.
+    None,
 }
 
 /// A value with its unit.
@@ -42,7 +51,7 @@ pub(crate) enum Aim {
 impl Line {
     pub(crate) fn new(figure: impl Into<String>, value: f64, unit: &'static str) -> Self {
         let ours = Some(Measure { value, unit });
-        Self { figure: figure.into(), ours, peer: None, turns: None, aim: Aim::None, note: None }
+        Self { figure: figure.into(), ours, peer: None, ratio: Ratio::OfValues, aim: Aim::None, note: None }
     }
 
     /// A figure that could not be measured.
@@ -67,7 +76,12 @@ impl Line {
     ) -> Self {
         let line = Self::new(figure, ours.median(), unit).against(peer, theirs.median());
         let ratios = ours.ratios(theirs);
-        Self { turns: (ratios.len() > 0).then(|| ratios.median()), ..line }
+        if ratios.len() == 0 { line } else { Self { ratio: Ratio::OfTurns(ratios.median()), ..line } }
+    }
+
+    /// The peer's value is of another kind, such as a timer's beside a processor's.
+    pub(crate) fn without_ratio(self) -> Self {
+        Self { ratio: Ratio::None, ..self }
     }
 
     pub(crate) fn aim(self, aim: Aim) -> Self {
@@ -80,11 +94,12 @@ impl Line {
 
     /// Ours divided by the peer's.
     pub(crate) fn ratio(&self) -> Option<f64> {
-        if self.turns.is_some() {
-            return self.turns;
-        }
         let (ours, (_, peer)) = (self.ours?, self.peer.as_ref()?);
-        (peer.value != 0.0).then(|| ours.value / peer.value)
+        match self.ratio {
+            Ratio::OfValues => (peer.value != 0.0).then(|| ours.value / peer.value),
+            Ratio::OfTurns(ratio) => Some(ratio),
+            Ratio::None => None,
+        }
     }
 
     /// Whether the aim is met; `None` where there is none, or something is missing.

@@ -18,11 +18,13 @@ use crate::table::{Aim, Line};
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Connections in one measurement. Ours takes 500 new ones a second, as API Gateway does.
-const CONNECTS: u64 = 400;
-/// Connections that talk at the same time, and what each says.
+/// The gateways take turns so often in a round.
+const TURNS: usize = 3;
+/// Connections in one turn. Ours takes 500 new ones a second, as API Gateway does.
+const CONNECTS: u64 = 200;
+/// Connections that talk at the same time, and what each says in one turn.
 const TALKING: usize = 10;
-const MESSAGES: u64 = 400;
+const MESSAGES: u64 = 100;
 const IDLE: u64 = 1_000;
 const CONNECTS_PER_SECOND: u32 = 400;
 const MESSAGE: &str = r#"{"action":"echo","text":"what is said comes back"}"#;
@@ -43,43 +45,76 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let (mut ours, mut theirs) = (Costs::default(), Costs::default());
     let mut failure = setup.node.as_ref().err().cloned();
     for _ in 0..setup.rounds(3) {
-        once(setup, Gateway::ours(setup, "gateway.yaml").await?, &mut ours).await?;
-        if let Ok(node) = &setup.node
-            && failure.is_none()
-        {
-            let measured = match Gateway::serverless_offline(setup, node).await {
-                Ok(gateway) => once(setup, gateway, &mut theirs).await,
-                Err(error) => Err(error),
-            };
-            failure = measured.err().map(|error| format!("serverless-offline: {error}"));
+        let one = async { Side::start(setup, Gateway::ours(setup, "gateway.yaml").await?, &mut ours).await };
+        let other = async {
+            match &setup.node {
+                Ok(node) if failure.is_none() => {
+                    let gateway = Gateway::serverless_offline(setup, node).await?;
+                    Side::start(setup, gateway, &mut theirs).await.map(Some)
+                }
+                _ => Ok(None),
+            }
+        };
+        let (one, other) = tokio::join!(one, other);
+        let mut sides = vec![one?];
+        match other {
+            Ok(side) => sides.extend(side),
+            Err(error) => failure = Some(format!("serverless-offline: {error}")),
+        }
+        for _ in 0..TURNS {
+            for side in &mut sides {
+                side.connect(setup.size(CONNECTS)).await?;
+            }
+            for side in &mut sides {
+                side.talk(setup.size(MESSAGES)).await?;
+            }
+        }
+        for side in sides {
+            side.gateway.program.finish().await?;
         }
     }
     Ok(lines(&ours, &theirs, failure))
 }
 
-async fn once(setup: &Setup, mut gateway: Gateway, costs: &mut Costs) -> Result<()> {
-    // Code is loaded and functions are started.
-    let mut warm = open_all(&gateway.websocket, TALKING as u64).await?;
-    talk(&mut warm, 20).await?;
-    // First of all, for later connections take the place of earlier ones.
-    let count = setup.size(IDLE);
-    let before = gateway.program.memory()?;
-    let idle = open_all(&gateway.websocket, count).await?;
-    let after = gateway.program.memory()?;
-    costs.memory.push(after.saturating_sub(before) as f64 / 1e3 / count as f64);
-    drop(idle);
-    let count = setup.size(CONNECTS);
-    let before = gateway.cpu();
-    let opened = open_all(&gateway.websocket, count).await?;
-    costs.connects.push(count as f64 / (gateway.cpu() - before).as_secs_f64());
-    drop(opened);
-    let messages = setup.size(MESSAGES);
-    let (before, begin) = (gateway.cpu(), Instant::now());
-    talk(&mut warm, messages).await?;
-    let trips = (messages * TALKING as u64) as f64;
-    costs.trips.push(trips / (gateway.cpu() - before).as_secs_f64());
-    costs.trips_by_the_clock.push(trips / begin.elapsed().as_secs_f64());
-    gateway.program.finish().await
+/// A gateway under measurement.
+struct Side<'a> {
+    gateway: Gateway,
+    /// Those that talk.
+    sockets: Vec<Socket>,
+    costs: &'a mut Costs,
+}
+
+impl<'a> Side<'a> {
+    /// Loads its code, starts its functions, and measures the memory first of all, for later connections take the place of
+    /// earlier ones.
+    async fn start(setup: &Setup, gateway: Gateway, costs: &'a mut Costs) -> Result<Self> {
+        let mut sockets = open_all(&gateway.websocket, TALKING as u64).await?;
+        talk(&mut sockets, 20).await?;
+        let count = setup.size(IDLE);
+        let before = gateway.program.memory()?;
+        let idle = open_all(&gateway.websocket, count).await?;
+        let after = gateway.program.memory()?;
+        costs.memory.push(after.saturating_sub(before) as f64 / 1e3 / count as f64);
+        drop(idle);
+        Ok(Self { gateway, sockets, costs })
+    }
+
+    async fn connect(&mut self, count: u64) -> Result<()> {
+        let before = self.gateway.cpu();
+        let opened = open_all(&self.gateway.websocket, count).await?;
+        self.costs.connects.push(count as f64 / (self.gateway.cpu() - before).as_secs_f64());
+        drop(opened);
+        Ok(())
+    }
+
+    async fn talk(&mut self, messages: u64) -> Result<()> {
+        let (before, begin) = (self.gateway.cpu(), Instant::now());
+        talk(&mut self.sockets, messages).await?;
+        let trips = (messages * TALKING as u64) as f64;
+        self.costs.trips.push(trips / (self.gateway.cpu() - before).as_secs_f64());
+        self.costs.trips_by_the_clock.push(trips / begin.elapsed().as_secs_f64());
+        Ok(())
+    }
 }
 
 /// Opens connections, not faster than API Gateway lets them in.

@@ -1,4 +1,10 @@
 //! What a delivery costs as its audience grows: processor time, memory, read units.
+//!
+//! A machine is not equally fast for minutes, and a million members take one. So two notifiers work at the same time, one with
+//! the size and one with the base.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::Result;
 use crate::audience::Audience;
@@ -12,7 +18,7 @@ use crate::table::{Aim, Line, number};
 const BASE: u64 = 1_000;
 const SIZES: [u64; 5] = [100, BASE, 10_000, 100_000, 1_000_000];
 /// Deliveries of one measurement at least, so that small audiences are measured as well as large ones.
-const DELIVERIES: u64 = 15_000;
+const DELIVERIES: u64 = 20_000;
 
 /// What one size costs.
 #[derive(Default)]
@@ -20,8 +26,7 @@ struct Cost {
     members: u64,
     /// Microseconds of processor time for each delivery.
     time: Samples,
-    /// The same of the base, by the same process, measured just before and just after: a machine is not equally fast for
-    /// minutes.
+    /// The same of the base, meanwhile.
     base: Samples,
     /// In MB, of a process that has had this size only.
     memory: Samples,
@@ -29,82 +34,87 @@ struct Cost {
     read_units: Samples,
 }
 
-/// How many processes measure a size, and how often each of them: a million members take a minute.
-fn turns(members: u64) -> (usize, usize) {
+/// How often a size is measured: a million members take a minute.
+fn turns(members: u64) -> usize {
     match members {
-        0..100_000 => (3, 2),
-        100_000..1_000_000 => (3, 1),
-        _ => (1, 1),
+        0..100_000 => 3,
+        _ => 1,
     }
 }
 
 pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
-    let audience = Audience::start(0, None).await?;
     let sockets = Sockets::start(None, None).await?;
-    let start = async || Probe::start(setup, &audience, &sockets).await;
     let mut costs = SIZES.map(|size| Cost { members: setup.size(size), ..Cost::default() });
-    let base = setup.size(BASE);
-    let mut probe = start().await?;
-    let mut before = probe.time(base).await?;
-    for process in 0..setup.rounds(3) {
-        for cost in costs.iter_mut().filter(|cost| process < turns(cost.members).0) {
-            probe.stop().await?;
-            probe = start().await?;
-            for turn in 0..turns(cost.members).1 {
-                audience.take_units();
-                cost.time.push(probe.time(cost.members).await?);
-                if turn == 0 {
-                    cost.memory.push(probe.notifier.function.program.peak_memory()? as f64 / 1e6);
-                    cost.read_units.push(audience.take_units() * 1_000.0 / probe.deliveries(cost.members) as f64);
-                }
-                let after = probe.time(base).await?;
-                cost.base.push(f64::midpoint(before, after));
-                before = after;
-            }
+    for turn in 0..setup.rounds(3) {
+        for cost in costs.iter_mut().filter(|cost| turn < turns(cost.members)) {
+            let mut size = Probe::start(setup, &sockets, cost.members).await?;
+            let mut base = Probe::start(setup, &sockets, setup.size(BASE)).await?;
+            size.beside(&mut base, setup.size(DELIVERIES)).await?;
+            cost.time.push(size.time());
+            cost.base.push(base.time());
+            cost.memory.push(size.notifier.function.program.peak_memory()? as f64 / 1e6);
+            cost.read_units.push(size.audience.take_units() * 1_000.0 / size.deliveries as f64);
+            size.notifier.function.program.stop().await?;
+            base.notifier.function.program.stop().await?;
         }
     }
-    probe.stop().await?;
     Ok(lines(&costs))
 }
 
-/// A notifier under measurement.
-struct Probe<'a> {
+/// A notifier under measurement, with an audience of its own.
+struct Probe {
     notifier: Notifier,
-    audience: &'a Audience,
-    least: u64,
+    audience: Audience,
+    members: u64,
+    deliveries: u64,
+    /// Processor time before the first of them.
+    before: Duration,
 }
 
-impl<'a> Probe<'a> {
+impl Probe {
     /// Starts it. Connections are open, and nothing is done for the first time.
-    async fn start(setup: &Setup, audience: &'a Audience, sockets: &Sockets) -> Result<Self> {
-        let notifier = Notifier::start(setup, audience, sockets, 1_000_000, &[]).await?;
-        let mut probe = Self { notifier, audience, least: setup.size(DELIVERIES) };
-        probe.notify(100, 3).await?;
-        Ok(probe)
-    }
-
-    /// Microseconds of processor time for each delivery to an audience of this size.
-    async fn time(&mut self, members: u64) -> Result<f64> {
-        let deliveries = self.deliveries(members);
-        let before = self.notifier.function.program.cpu();
-        self.notify(members, deliveries / members).await?;
-        Ok((self.notifier.function.program.cpu() - before).as_secs_f64() * 1e6 / deliveries as f64)
-    }
-
-    fn deliveries(&self, members: u64) -> u64 {
-        self.least.div_ceil(members) * members
-    }
-
-    async fn notify(&mut self, members: u64, repetitions: u64) -> Result<()> {
-        self.audience.resize(members);
-        for _ in 0..repetitions {
-            self.notifier.notify(members).await?;
+    async fn start(setup: &Setup, sockets: &Sockets, members: u64) -> Result<Self> {
+        let warm_up = 100.min(members);
+        let audience = Audience::start(warm_up, None).await?;
+        let mut notifier = Notifier::start(setup, &audience, sockets, 1_000_000, &[]).await?;
+        for _ in 0..3 {
+            notifier.notify(warm_up).await?;
         }
+        audience.resize(members);
+        audience.take_units();
+        let before = notifier.function.program.cpu();
+        Ok(Self { notifier, audience, members, deliveries: 0, before })
+    }
+
+    /// Makes so many deliveries at least, while `base` makes its own.
+    async fn beside(&mut self, base: &mut Self, deliveries: u64) -> Result<()> {
+        let done = AtomicBool::new(false);
+        let measured = async {
+            while self.deliveries < deliveries {
+                self.notify().await?;
+            }
+            done.store(true, Ordering::Relaxed);
+            Result::Ok(())
+        };
+        let compared = async {
+            while !done.load(Ordering::Relaxed) {
+                base.notify().await?;
+            }
+            Result::Ok(())
+        };
+        tokio::try_join!(measured, compared)?;
         Ok(())
     }
 
-    async fn stop(self) -> Result<()> {
-        self.notifier.function.program.stop().await
+    async fn notify(&mut self) -> Result<()> {
+        self.notifier.notify(self.members).await?;
+        self.deliveries += self.members;
+        Ok(())
+    }
+
+    /// Microseconds of processor time for each delivery.
+    fn time(&self) -> f64 {
+        (self.notifier.function.program.cpu() - self.before).as_secs_f64() * 1e6 / self.deliveries as f64
     }
 }
 
