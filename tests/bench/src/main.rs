@@ -109,7 +109,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     let rows = if arguments.rows.is_empty() { Row::value_variants().to_vec() } else { arguments.rows };
     let with_node = !arguments.quick && rows.iter().any(|row| row.needs_node());
-    say("building the programs and installing the peers");
+    say("preparing the programs and the peers");
     let mut setup =
         Setup::new(arguments.quick, arguments.rounds.map(usize::from), !arguments.no_build, with_node).await?;
     setup.picture = arguments.picture;

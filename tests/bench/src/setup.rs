@@ -17,9 +17,6 @@ const PEERS: [(&str, &str); 6] = [
     ("serverless.yml", include_str!("../peers/serverless.yml")),
 ];
 
-/// What is measured and what it needs. No more, for each takes a minute to link.
-const PROGRAMS: [&str; 5] = ["authorizer", "connect", "notifier", "tidings", "bare-function"];
-
 /// The bench's surroundings.
 #[derive(Debug)]
 pub(crate) struct Setup {
@@ -58,8 +55,9 @@ impl Setup {
                 false => Err("Node.js was left out (--quick)".to_owned()),
             }
         };
-        let (built, node) = tokio::join!(build_programs(build), node);
-        built?;
+        let programs_built = tokio::task::spawn_blocking(move || if build { measure::build(&[]) } else { Ok(()) });
+        let (built, node) = tokio::join!(programs_built, node);
+        built??;
         Ok(Self { quick, rounds, picture: None, programs, scratch, node })
     }
 
@@ -125,27 +123,6 @@ impl Node {
         let path = |name: &str| self.folder.join(name).into_os_string();
         vec![self.program.clone().into(), path("runtime.mjs"), path(file)]
     }
-}
-
-/// Builds all programs at once, with the features that the bench itself is built with, so that nothing is built twice:
-/// those of `cargo measure`, whose gateway needs nothing of what looks at deployed stacks, or those of `cargo test`.
-async fn build_programs(wanted: bool) -> Result<()> {
-    if !wanted {
-        return Ok(());
-    }
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--workspace", "--quiet"]);
-    if !cfg!(debug_assertions) {
-        command.args(["--release", "--no-default-features"]);
-    }
-    command.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
-    for (name, _) in std::env::vars_os() {
-        // What an outer `cargo run` has set would make build scripts run again.
-        if name.to_string_lossy().starts_with("CARGO_PKG_") || name.to_string_lossy().starts_with("CARGO_MANIFEST_") {
-            command.env_remove(&name);
-        }
-    }
-    if command.status().await?.success() { Ok(()) } else { Err("the programs do not build".into()) }
 }
 
 async fn output(program: &str, arguments: &[&str], folder: &Path) -> Result<String> {

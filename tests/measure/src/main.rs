@@ -1,0 +1,25 @@
+//! `cargo measure`: builds the bench and what it measures in one go, so that no processor waits for one of them to be linked,
+//! and starts it.
+
+use std::io::{Result, Write, stderr};
+use std::process::{Command, ExitCode};
+
+fn main() -> ExitCode {
+    start().unwrap_or_else(|error| {
+        say(&format!("error: {error}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn start() -> Result<ExitCode> {
+    say("building the bench and what it measures: some ten minutes from nothing");
+    measure::build(&["bench"])?;
+    let bench = std::env::current_exe()?.with_file_name("bench");
+    let status = Command::new(bench).arg("--no-build").args(std::env::args_os().skip(1)).status()?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+fn say(text: &str) {
+    // Who closes standard error does not want to know.
+    let _ = writeln!(stderr(), "{text}");
+}
