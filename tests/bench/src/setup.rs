@@ -7,16 +7,6 @@ use tokio::process::Command;
 
 use crate::Result;
 
-/// The peers' sources, copied to where their packages are installed.
-const PEERS: [(&str, &str); 6] = [
-    ("package.json", include_str!("../peers/package.json")),
-    ("runtime.mjs", include_str!("../peers/runtime.mjs")),
-    ("connect.mjs", include_str!("../peers/connect.mjs")),
-    ("notify.mjs", include_str!("../peers/notify.mjs")),
-    ("echo.mjs", include_str!("../peers/echo.mjs")),
-    ("serverless.yml", include_str!("../peers/serverless.yml")),
-];
-
 /// The bench's surroundings.
 #[derive(Debug)]
 pub(crate) struct Setup {
@@ -95,18 +85,8 @@ impl Setup {
 
 impl Node {
     async fn install(folder: &Path) -> Result<Self> {
-        output("node", &["--version"], Path::new(".")).await.map_err(|_| "Node.js is not installed")?;
-        std::fs::create_dir_all(folder)?;
-        let manifest = folder.join("package.json");
-        let installed = std::fs::read_to_string(folder.join("installed.json")).unwrap_or_default();
-        for (name, text) in PEERS {
-            std::fs::write(folder.join(name), text)?;
-        }
-        let wanted = std::fs::read_to_string(&manifest)?;
-        if installed != wanted {
-            output("npm", &["install", "--no-audit", "--no-fund", "--silent"], folder).await?;
-            std::fs::write(folder.join("installed.json"), wanted)?;
-        }
+        let target = folder.to_owned();
+        tokio::task::spawn_blocking(move || measure::install_peers(&target)).await??;
         let esbuild = folder.join("node_modules/.bin/esbuild");
         for name in ["connect", "notify"] {
             let out = format!("--outfile={name}.bundled.cjs");

@@ -1,11 +1,23 @@
-//! Builds what the bench measures. Without a dependency, so that it is there at once.
+//! Builds and installs what the bench measures. Without a dependency, so that it is there at once.
 
 use std::env::{var_os, vars_os};
+use std::fs::{create_dir_all, read_to_string, write};
 use std::io::{Error, IsTerminal, Result, stderr};
+use std::path::Path;
 use std::process::Command;
 
 /// What is measured and what it needs. No more, for each takes a minute to link.
 const PROGRAMS: [&str; 5] = ["authorizer", "connect", "notifier", "tidings", "bare-function"];
+
+/// The peers' sources, copied to where their packages are installed.
+const PEERS: [(&str, &str); 6] = [
+    ("package.json", include_str!("../../bench/peers/package.json")),
+    ("runtime.mjs", include_str!("../../bench/peers/runtime.mjs")),
+    ("connect.mjs", include_str!("../../bench/peers/connect.mjs")),
+    ("notify.mjs", include_str!("../../bench/peers/notify.mjs")),
+    ("echo.mjs", include_str!("../../bench/peers/echo.mjs")),
+    ("serverless.yml", include_str!("../../bench/peers/serverless.yml")),
+];
 
 /// Builds all programs and `more` at once, in the profile of the caller, with the features that the bench itself is built with,
 /// so that nothing is built twice: those of `cargo measure`, whose gateway needs nothing of what looks at deployed stacks, or
@@ -31,4 +43,31 @@ pub fn build(more: &[&str]) -> Result<()> {
         }
     }
     if command.status()?.success() { Ok(()) } else { Err(Error::other("the programs do not build")) }
+}
+
+/// Copies the peers to `folder` and installs their packages, unless they are there already.
+///
+/// # Errors
+///
+/// Where Node.js or npm is missing, or npm fails.
+pub fn install_peers(folder: &Path) -> Result<()> {
+    run(Command::new("node").arg("--version")).map_err(|_| Error::other("Node.js is not installed"))?;
+    create_dir_all(folder)?;
+    for (name, text) in PEERS {
+        write(folder.join(name), text)?;
+    }
+    let wanted = read_to_string(folder.join("package.json"))?;
+    let mark = folder.join("installed.json");
+    if read_to_string(&mark).unwrap_or_default() != wanted {
+        run(Command::new("npm").args(["install", "--no-audit", "--no-fund", "--silent"]).current_dir(folder))?;
+        write(mark, wanted)?;
+    }
+    Ok(())
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| Error::other(format!("{program} cannot be run: {error}")))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(Error::other(format!("{program} failed: {}", said.trim()))) }
 }
