@@ -3,8 +3,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use tokio::process::Command;
-
 use crate::Result;
 
 /// The bench's surroundings.
@@ -85,17 +83,9 @@ impl Setup {
 
 impl Node {
     async fn install(folder: &Path) -> Result<Self> {
-        let target = folder.to_owned();
-        tokio::task::spawn_blocking(move || measure::install_peers(&target)).await??;
-        let esbuild = folder.join("node_modules/.bin/esbuild");
-        for name in ["connect", "notify"] {
-            let out = format!("--outfile={name}.bundled.cjs");
-            let arguments =
-                [&format!("{name}.mjs"), "--bundle", "--platform=node", "--minify", "--log-level=error", &out];
-            output(&esbuild.to_string_lossy(), &arguments, folder).await?;
-        }
-        let program = output("node", &["-p", "process.execPath"], folder).await?;
-        Ok(Self { program: program.into(), folder: folder.to_owned() })
+        let peers = folder.to_owned();
+        let program = tokio::task::spawn_blocking(move || measure::install_peers(&peers)).await??;
+        Ok(Self { program, folder: folder.to_owned() })
     }
 
     /// How to run a function of the peers.
@@ -103,13 +93,4 @@ impl Node {
         let path = |name: &str| self.folder.join(name).into_os_string();
         vec![self.program.clone().into(), path("runtime.mjs"), path(file)]
     }
-}
-
-async fn output(program: &str, arguments: &[&str], folder: &Path) -> Result<String> {
-    let output = Command::new(program).args(arguments).current_dir(folder).output().await;
-    let output = output.map_err(|error| format!("{program} cannot be run: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
-    }
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

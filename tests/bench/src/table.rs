@@ -225,6 +225,13 @@ mod tests {
     }
 
     #[test]
+    fn values_of_different_kinds_stand_beside_each_other_without_a_ratio() {
+        let line = Line::new("delay", 5.0, "ms").against("polling", 500.0).without_ratio();
+        assert_eq!((line.ratio(), line.json()["ratio"].is_null()), (None, true));
+        assert!(markdown(&[line]).ends_with("| delay | 5 ms | polling | 500 ms |  |  |  |\n"));
+    }
+
+    #[test]
     fn the_table_is_markdown_and_tells_once_what_was_missing() {
         let lines = [
             Line::new("start", 12.345, "ms").against("bare", 10.0).aim(Aim::RatioAtMost(1.5)),

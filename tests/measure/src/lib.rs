@@ -3,7 +3,7 @@
 use std::env::{var_os, vars_os};
 use std::fs::{create_dir_all, read_to_string, write};
 use std::io::{Error, IsTerminal, Result, stderr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What is measured and what it needs. No more, for each takes a minute to link.
@@ -45,13 +45,15 @@ pub fn build(more: &[&str]) -> Result<()> {
     if command.status()?.success() { Ok(()) } else { Err(Error::other("the programs do not build")) }
 }
 
-/// Copies the peers to `folder` and installs their packages, unless they are there already.
+/// Copies the peers to `folder`, installs their packages unless they are there already, and bundles what is measured bundled
+/// too. Gives the path of Node.js.
 ///
 /// # Errors
 ///
-/// Where Node.js or npm is missing, or npm fails.
-pub fn install_peers(folder: &Path) -> Result<()> {
-    run(Command::new("node").arg("--version")).map_err(|_| Error::other("Node.js is not installed"))?;
+/// Where Node.js or npm is missing, or npm or the bundler fails.
+pub fn install_peers(folder: &Path) -> Result<PathBuf> {
+    let node = output("node", &["-p", "process.execPath"], Path::new("."));
+    let node = node.map_err(|_| Error::other("Node.js is not installed"))?;
     create_dir_all(folder)?;
     for (name, text) in PEERS {
         write(folder.join(name), text)?;
@@ -59,15 +61,23 @@ pub fn install_peers(folder: &Path) -> Result<()> {
     let wanted = read_to_string(folder.join("package.json"))?;
     let mark = folder.join("installed.json");
     if read_to_string(&mark).unwrap_or_default() != wanted {
-        run(Command::new("npm").args(["install", "--no-audit", "--no-fund", "--silent"]).current_dir(folder))?;
+        output("npm", &["install", "--no-audit", "--no-fund", "--silent"], folder)?;
         write(mark, wanted)?;
     }
-    Ok(())
+    let esbuild = folder.join("node_modules/.bin/esbuild");
+    let bundled = "--outfile=connect.bundled.cjs";
+    let arguments = ["connect.mjs", "--bundle", "--platform=node", "--minify", "--log-level=error", bundled];
+    output(&esbuild.to_string_lossy(), &arguments, folder)?;
+    Ok(node.into())
 }
 
-fn run(command: &mut Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| Error::other(format!("{program} cannot be run: {error}")))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(Error::other(format!("{program} failed: {}", said.trim()))) }
+/// What a program says on its standard output.
+fn output(program: &str, arguments: &[&str], folder: &Path) -> Result<String> {
+    let output = Command::new(program).args(arguments).current_dir(folder).output();
+    let output = output.map_err(|error| Error::other(format!("{program} cannot be run: {error}")))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::other(format!("{program} failed: {}", said.trim())));
+    }
+    String::from_utf8(output.stdout).map(|said| said.trim().to_owned()).map_err(Error::other)
 }

@@ -45,32 +45,30 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let (mut ours, mut theirs) = (Costs::default(), Costs::default());
     let mut failure = setup.node.as_ref().err().cloned();
     for _ in 0..setup.rounds(3) {
-        let one = async { Side::start(setup, Gateway::ours(setup, "gateway.yaml").await?, &mut ours).await };
+        let one = Side::start(setup, Gateway::ours(setup, "gateway.yaml"), &mut ours);
         let other = async {
             match &setup.node {
                 Ok(node) if failure.is_none() => {
-                    let gateway = Gateway::serverless_offline(setup, node).await?;
-                    Side::start(setup, gateway, &mut theirs).await.map(Some)
+                    Some(Side::start(setup, Gateway::serverless_offline(setup, node), &mut theirs).await)
                 }
-                _ => Ok(None),
+                _ => None,
             }
         };
-        let (one, other) = tokio::join!(one, other);
-        let mut sides = vec![one?];
-        match other {
-            Ok(side) => sides.extend(side),
-            Err(error) => failure = Some(format!("serverless-offline: {error}")),
-        }
+        let (one, mut other) = tokio::join!(one, other);
+        let mut one = one?;
         for _ in 0..TURNS {
-            for side in &mut sides {
-                side.connect(setup.size(CONNECTS)).await?;
-            }
-            for side in &mut sides {
-                side.talk(setup.size(MESSAGES)).await?;
+            one.turn(setup).await?;
+            if let Some(Ok(side)) = &mut other
+                && let Err(error) = side.turn(setup).await
+            {
+                other = Some(Err(error));
             }
         }
-        for side in sides {
-            side.gateway.program.finish().await?;
+        one.gateway.program.finish().await?;
+        match other {
+            Some(Ok(side)) => side.gateway.program.finish().await?,
+            Some(Err(error)) => failure = Some(format!("serverless-offline: {error}")),
+            None => {}
         }
     }
     Ok(lines(&ours, &theirs, failure))
@@ -85,9 +83,14 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// Loads its code, starts its functions, and measures the memory first of all, for later connections take the place of
-    /// earlier ones.
-    async fn start(setup: &Setup, gateway: Gateway, costs: &'a mut Costs) -> Result<Self> {
+    /// Starts it and its functions, and measures the memory first of all, for later connections take the place of earlier
+    /// ones.
+    async fn start(
+        setup: &Setup,
+        gateway: impl Future<Output = Result<Gateway>>,
+        costs: &'a mut Costs,
+    ) -> Result<Self> {
+        let gateway = gateway.await?;
         let mut sockets = open_all(&gateway.websocket, TALKING as u64).await?;
         talk(&mut sockets, 20).await?;
         let count = setup.size(IDLE);
@@ -99,15 +102,14 @@ impl<'a> Side<'a> {
         Ok(Self { gateway, sockets, costs })
     }
 
-    async fn connect(&mut self, count: u64) -> Result<()> {
+    /// Connects some, and lets those that are there talk.
+    async fn turn(&mut self, setup: &Setup) -> Result<()> {
+        let connects = setup.size(CONNECTS);
         let before = self.gateway.cpu();
-        let opened = open_all(&self.gateway.websocket, count).await?;
-        self.costs.connects.push(count as f64 / (self.gateway.cpu() - before).as_secs_f64());
+        let opened = open_all(&self.gateway.websocket, connects).await?;
+        self.costs.connects.push(connects as f64 / (self.gateway.cpu() - before).as_secs_f64());
         drop(opened);
-        Ok(())
-    }
-
-    async fn talk(&mut self, messages: u64) -> Result<()> {
+        let messages = setup.size(MESSAGES);
         let (before, begin) = (self.gateway.cpu(), Instant::now());
         talk(&mut self.sockets, messages).await?;
         let trips = (messages * TALKING as u64) as f64;

@@ -3,7 +3,7 @@
 //! A machine is not equally fast for minutes, and a million members take one. So two notifiers work at the same time, one with
 //! the size and one with the base.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::Result;
@@ -19,6 +19,8 @@ const BASE: u64 = 1_000;
 const SIZES: [u64; 5] = [100, BASE, 10_000, 100_000, 1_000_000];
 /// Deliveries of one measurement at least, so that small audiences are measured as well as large ones.
 const DELIVERIES: u64 = 20_000;
+/// Members of the notifications before the measurement.
+const WARM_UP: u64 = 100;
 
 /// What one size costs.
 #[derive(Default)]
@@ -74,11 +76,10 @@ struct Probe {
 impl Probe {
     /// Starts it. Connections are open, and nothing is done for the first time.
     async fn start(setup: &Setup, sockets: &Sockets, members: u64) -> Result<Self> {
-        let warm_up = 100.min(members);
-        let audience = Audience::start(warm_up, None).await?;
+        let audience = Audience::start(WARM_UP, None).await?;
         let mut notifier = Notifier::start(setup, &audience, sockets, 1_000_000, &[]).await?;
         for _ in 0..3 {
-            notifier.notify(warm_up).await?;
+            notifier.notify(WARM_UP).await?;
         }
         audience.resize(members);
         audience.take_units();
@@ -88,16 +89,16 @@ impl Probe {
 
     /// Makes so many deliveries at least, while `base` makes its own.
     async fn beside(&mut self, base: &mut Self, deliveries: u64) -> Result<()> {
-        let done = AtomicBool::new(false);
+        let done = Cell::new(false);
         let measured = async {
             while self.deliveries < deliveries {
                 self.notify().await?;
             }
-            done.store(true, Ordering::Relaxed);
+            done.set(true);
             Result::Ok(())
         };
         let compared = async {
-            while !done.load(Ordering::Relaxed) {
+            while !done.get() {
                 base.notify().await?;
             }
             Result::Ok(())

@@ -233,21 +233,20 @@ fn microseconds() -> Result<u64> {
 
 fn lines(all: &[Costs; 3], minutes: f64) -> Vec<Line> {
     let clients = CLIENTS as f64;
-    let mut lines = Vec::new();
-    let mut add = |figure: &str, unit, of: &dyn Fn(&Costs) -> f64, ratio: bool| {
+    let compare = |figure: &str, unit, of: &dyn Fn(&Costs) -> f64| {
         let [asked, waited, pushed] = all.each_ref().map(of);
-        for (peer, value) in [("1-second polling", asked), ("long polling", waited)] {
-            let line = Line::new(format!("updates: {figure}"), pushed, unit).against(peer, value);
-            lines.push(if ratio { line } else { line.without_ratio() });
-        }
+        [("1-second polling", asked), ("long polling", waited)]
+            .map(|(peer, value)| Line::new(format!("updates: {figure}"), pushed, unit).against(peer, value))
     };
-    add("requests per client and minute", "", &|costs| costs.requests as f64 / clients / minutes, true);
-    add("bytes per client and minute", "", &|costs| costs.bytes as f64 / clients / minutes, true);
     let cpu = |costs: &Costs| costs.cpu.as_secs_f64() * 1e3 / costs.delays.len().max(1) as f64;
-    add("processor time per update and client", "ms", &cpu, true);
-    // A poll is late by its timer, a push by what the machine has to do: their ratio would tell how fast the machine is.
-    add("mean delay", "ms", &|costs| costs.delays.mean(), false);
-    // Of a dozen updates the slowest is 8 %: what lies above 90 % would tell of one of them.
-    add("delay that 75 % stay below", "ms", &|costs| costs.delays.part(0.75), false);
-    lines
+    [
+        compare("requests per client and minute", "", &|costs| costs.requests as f64 / clients / minutes),
+        compare("bytes per client and minute", "", &|costs| costs.bytes as f64 / clients / minutes),
+        compare("processor time per update and client", "ms", &cpu),
+        // A poll is late by its timer, a push by what the machine has to do: their ratio would tell how fast the machine is.
+        compare("mean delay", "ms", &|costs| costs.delays.mean()).map(Line::without_ratio),
+        // Of a dozen updates the slowest is 8 %: what lies above 90 % would tell of one of them.
+        compare("delay that 75 % stay below", "ms", &|costs| costs.delays.part(0.75)).map(Line::without_ratio),
+    ]
+    .concat()
 }
