@@ -42,7 +42,8 @@ pub fn build(more: &[&str]) -> Result<()> {
             command.env_remove(&name);
         }
     }
-    if command.status()?.success() { Ok(()) } else { Err(Error::other("the programs do not build")) }
+    let status = command.status().map_err(|error| Error::other(format!("cargo cannot be run: {error}")))?;
+    if status.success() { Ok(()) } else { Err(Error::other("the programs do not build")) }
 }
 
 /// Copies the peers to `folder`, installs their packages unless they are there already, and bundles what is measured bundled

@@ -1,7 +1,7 @@
 //! `cargo measure`: builds the bench and what it measures in one go, so that no processor waits for one of them to be linked,
 //! installs the peers meanwhile, and starts it.
 
-use std::io::{Result, Write, stderr};
+use std::io::{Error, Result, Write, stderr};
 use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
@@ -21,7 +21,8 @@ fn start() -> Result<ExitCode> {
         measure::build(&["bench"])
     })?;
     let bench = own.with_file_name("bench");
-    let status = Command::new(bench).arg("--no-build").args(std::env::args_os().skip(1)).status()?;
+    let status = Command::new(&bench).arg("--no-build").args(std::env::args_os().skip(1)).status();
+    let status = status.map_err(|error| Error::other(format!("{} cannot be run: {error}", bench.display())))?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
