@@ -2,15 +2,23 @@
 //!
 //! Exit codes: 0 when it did what was asked, 1 when it could not, 2 when it was called wrongly.
 
+#[cfg(feature = "account")]
 mod account;
+#[cfg(feature = "account")]
 mod connections;
+#[cfg(feature = "account")]
 mod dead_letters;
 mod dev;
+#[cfg(feature = "account")]
 mod doctor;
 mod listen;
+#[cfg(feature = "account")]
 mod notify;
+#[cfg(feature = "account")]
 mod rest;
+#[cfg(feature = "account")]
 mod token;
+#[cfg(feature = "account")]
 mod topics;
 
 use std::ffi::OsString;
@@ -24,9 +32,6 @@ pub(crate) const LISTEN_URL: &str = "ws://127.0.0.1:3030/dev";
 
 /// Where `tidings dev` has the Lambda Invoke API, unless told otherwise.
 pub(crate) const NOTIFY_ENDPOINT: &str = "http://127.0.0.1:3030";
-
-/// Where `tidings dev` has the REST API of this project's template, unless told otherwise.
-const REST_ENDPOINT: &str = "http://127.0.0.1:3031";
 
 /// Real-time notifications on AWS: run the stack on this machine, listen to it, send to it.
 #[derive(Debug, Parser)]
@@ -51,11 +56,17 @@ Examples:
 enum Command {
     Dev(dev::Arguments),
     Listen(listen::Arguments),
+    #[cfg(feature = "account")]
     Notify(notify::Arguments),
+    #[cfg(feature = "account")]
     Connections(connections::Arguments),
+    #[cfg(feature = "account")]
     Topics(topics::Arguments),
+    #[cfg(feature = "account")]
     DeadLetters(dead_letters::Arguments),
+    #[cfg(feature = "account")]
     Doctor(doctor::Arguments),
+    #[cfg(feature = "account")]
     Token(token::Arguments),
 }
 
@@ -98,11 +109,17 @@ fn run(command: Command) -> Result<(), Failure> {
         match command {
             Command::Dev(arguments) => dev::run(arguments).await,
             Command::Listen(arguments) => listen::run(arguments).await,
+            #[cfg(feature = "account")]
             Command::Notify(arguments) => notify::run(arguments).await,
+            #[cfg(feature = "account")]
             Command::Connections(arguments) => connections::run(arguments).await,
+            #[cfg(feature = "account")]
             Command::Topics(arguments) => topics::run(arguments).await,
+            #[cfg(feature = "account")]
             Command::DeadLetters(arguments) => dead_letters::run(arguments).await,
+            #[cfg(feature = "account")]
             Command::Doctor(arguments) => doctor::run(arguments).await,
+            #[cfg(feature = "account")]
             Command::Token(arguments) => token::run(arguments).await,
         }
     })

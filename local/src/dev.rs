@@ -389,7 +389,7 @@ async fn start_functions(
         if !is_listening(endpoint).await {
             logs.warn(&format!("nothing listens at --lambda-endpoint {endpoint} yet, so no function can run"));
         }
-        return Ok((Invoker::Endpoint(Endpoint::new(endpoint).for_stack(stack)), None));
+        return Ok((Invoker::Endpoint(Endpoint::new(endpoint).for_stack(stack).into()), None));
     }
     let plan = Plan::new(stack).await?;
     let programs = if options.no_build {

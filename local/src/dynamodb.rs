@@ -162,13 +162,22 @@ pub async fn keys(endpoint: &str) -> Result<Keys, DynamoDbError> {
     if !crate::net::is_aws(endpoint) {
         return Ok(Keys::local());
     }
-    let no_credentials = |reason: String| DynamoDbError::NoCredentials { endpoint: endpoint.to_owned(), reason };
+    let keys = developers_keys().await;
+    keys.map_err(|reason| DynamoDbError::NoCredentials { endpoint: endpoint.to_owned(), reason })
+}
+
+#[cfg(not(feature = "account"))]
+async fn developers_keys() -> Result<Keys, String> {
+    Err("this build of tidings does not read them; build it with its default features".to_owned())
+}
+
+#[cfg(feature = "account")]
+async fn developers_keys() -> Result<Keys, String> {
     let config = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(crate::net::https_client());
     let config = config.load().await;
-    let provider = config.credentials_provider().ok_or_else(|| no_credentials("none are configured".to_owned()))?;
-    let credentials = aws_credential_types::provider::ProvideCredentials::provide_credentials(&provider)
-        .await
-        .map_err(|error| no_credentials(DisplayErrorContext(error).to_string()))?;
+    let provider = config.credentials_provider().ok_or_else(|| "none are configured".to_owned())?;
+    let credentials = aws_credential_types::provider::ProvideCredentials::provide_credentials(&provider).await;
+    let credentials = credentials.map_err(|error| DisplayErrorContext(error).to_string())?;
     Ok(Keys {
         access_key_id: credentials.access_key_id().to_owned(),
         secret_access_key: credentials.secret_access_key().to_owned(),

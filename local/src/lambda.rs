@@ -44,7 +44,7 @@ pub enum Invoker {
     /// As processes of this machine.
     Processes(Arc<Host>),
     /// Behind somebody's Lambda Invoke API (`sam local start-lambda`, `cargo lambda watch`).
-    Endpoint(Endpoint),
+    Endpoint(Arc<Endpoint>),
     /// At either, with every event written to a folder first.
     Recording(Arc<Recording>),
     /// One of the above, with its invocations recorded.

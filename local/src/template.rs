@@ -123,7 +123,8 @@ pub fn load(path: &Path, context: Context<'_>) -> Result<Stack, TemplateError> {
 }
 
 /// The default of a parameter, where the template at `path` can be read and has one.
-pub(crate) fn default_of(path: &Path, parameter: &str) -> Option<String> {
+#[must_use]
+pub fn default_of(path: &Path, parameter: &str) -> Option<String> {
     let root = node::parse(&std::fs::read_to_string(path).ok()?).ok()?;
     let parameters = root.as_map()?.get("Parameters")?.as_map()?;
     parameters.get(parameter)?.as_map()?.get("Default")?.as_text().map(str::to_owned)

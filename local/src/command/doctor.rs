@@ -1,6 +1,5 @@
 //! `tidings doctor`: what a machine or a deployed stack lacks, and how to get it, in one line each.
 
-#[cfg(feature = "deployed")]
 mod deployed;
 mod machine;
 
@@ -81,14 +80,7 @@ impl Finding {
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let account = arguments.identity.at(None);
     let findings = match &arguments.stack {
-        #[cfg(feature = "deployed")]
         Some(stack) => deployed::look(account, stack).await,
-        #[cfg(not(feature = "deployed"))]
-        Some(_) => vec![Finding::wrong(
-            "stack",
-            "this build of tidings cannot look at deployed stacks",
-            "build it with its default features",
-        )],
         None => machine::look(account, &arguments.template).await,
     };
     let written = if arguments.json { write_json(&findings) } else { write_lines(&findings) };

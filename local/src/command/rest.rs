@@ -15,8 +15,11 @@ use hyper_util::rt::TokioExecutor;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use super::Failure;
 use super::account::Identity;
-use super::{Failure, REST_ENDPOINT};
+
+/// Where `tidings dev` has the REST API of this project's template, unless told otherwise.
+const REST_ENDPOINT: &str = "http://127.0.0.1:3031";
 
 /// Longer than API Gateway takes.
 const PATIENCE: Duration = Duration::from_secs(35);

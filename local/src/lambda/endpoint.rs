@@ -1,32 +1,34 @@
 //! Functions behind a Lambda Invoke API: `sam local start-lambda`, `cargo lambda watch`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
-use aws_sdk_lambda::error::{DisplayErrorContext, SdkError};
-use aws_sdk_lambda::operation::RequestId;
-use aws_sdk_lambda::operation::invoke::{InvokeError as ServiceError, InvokeOutput};
-use aws_sdk_lambda::primitives::Blob;
 use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::stack::Stack;
 
-use super::names::{REGION, folder};
+use super::names::folder;
+use super::result::UNHANDLED;
 use super::{Invocation, InvokeError};
 
-/// A client of one Invoke API.
-#[derive(Debug, Clone)]
+/// A client of one Invoke API on this machine, which asks for no signature.
+#[derive(Debug)]
 pub struct Endpoint {
-    client: aws_sdk_lambda::Client,
+    client: Client<HttpConnector, Full<Bytes>>,
     url: String,
     /// Further names by logical id.
     names: IndexMap<String, Vec<String>>,
     /// The name that was right, by logical id.
-    known: Arc<Mutex<HashMap<String, String>>>,
+    known: Mutex<HashMap<String, String>>,
 }
 
 /// How the other side took an invocation.
@@ -40,16 +42,8 @@ impl Endpoint {
     /// A client for the API at `url`, for example `http://127.0.0.1:3001`.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        let config = aws_sdk_lambda::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(REGION))
-            .endpoint_url(url)
-            .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-            .retry_config(RetryConfig::disabled())
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .build();
-        let client = aws_sdk_lambda::Client::from_conf(config);
-        Self { client, url: url.to_owned(), names: IndexMap::new(), known: Arc::default() }
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { client, url: url.trim_end_matches('/').to_owned(), names: IndexMap::new(), known: Mutex::default() }
     }
 
     /// Also tries the other names that the functions of `stack` may have there: SAM knows logical ids and
@@ -86,39 +80,37 @@ impl Endpoint {
 
     async fn invoke_as(&self, name: &str, payload: Bytes) -> Result<Outcome, String> {
         let started = Instant::now();
-        match self.client.invoke().function_name(name).payload(Blob::new(payload)).send().await {
-            Ok(answer) => Ok(Outcome::Answered(invocation(answer, started))),
-            Err(SdkError::ServiceError(error)) if error.raw().status().as_u16() == 404 => Ok(Outcome::NotFound),
-            Err(error) => match function_error(&error) {
-                Some(payload) => Ok(Outcome::Answered(Invocation {
-                    request_id: String::new(),
-                    payload,
-                    function_error: Some("Unhandled".to_owned()),
-                    duration: started.elapsed(),
-                    log: String::new(),
-                })),
-                None if matches!(error, SdkError::DispatchFailure(_)) => {
-                    Err(format!("nothing answers at {}: is it running?", self.url))
-                }
-                None => Err(format!("{} answered: {}", self.url, DisplayErrorContext(error))),
-            },
+        let request = Request::post(format!("{}/2015-03-31/functions/{name}/invocations", self.url));
+        let request = request.header(header::CONTENT_TYPE, "application/json").body(Full::from(payload));
+        let request = request.map_err(|error| format!("{name:?} is no function's name for a URL: {error}"))?;
+        let response = self.client.request(request).await.map_err(|error| match error.is_connect() {
+            true => format!("nothing answers at {}: is it running? ({})", self.url, tidings::describe(&error)),
+            false => format!("{} broke off: {}", self.url, tidings::describe(&error)),
+        })?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(Outcome::NotFound);
         }
+        self.invocation(response, started).await.map(Outcome::Answered)
+    }
+
+    async fn invocation(&self, response: Response<Incoming>, started: Instant) -> Result<Invocation, String> {
+        let status = response.status();
+        let said = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let (request_id, function_error) = (said("x-amzn-requestid"), said("x-amz-function-error"));
+        let payload = response.into_body().collect().await;
+        let payload = payload.map_err(|error| format!("the answer of {} broke off: {error}", self.url))?.to_bytes();
+        let function_error = match status.is_success() {
+            true => function_error,
+            false if is_function_error(&payload) => Some(UNHANDLED.to_owned()),
+            false => return Err(format!("{} answered {status}: {}", self.url, String::from_utf8_lossy(&payload))),
+        };
+        let request_id = request_id.unwrap_or_default();
+        Ok(Invocation { request_id, payload, function_error, duration: started.elapsed(), log: String::new() })
     }
 }
 
-fn invocation(answer: InvokeOutput, started: Instant) -> Invocation {
-    Invocation {
-        request_id: answer.request_id().unwrap_or_default().to_owned(),
-        payload: answer.payload.map(|blob| Bytes::from(blob.into_inner())).unwrap_or_default(),
-        function_error: answer.function_error,
-        duration: started.elapsed(),
-        log: String::new(),
-    }
-}
-
-/// The error object of a function, which `cargo lambda watch` sends with status 500 instead of 200 and a header.
-fn function_error(error: &SdkError<ServiceError>) -> Option<Bytes> {
-    let body = error.raw_response()?.body().bytes()?;
-    let object: Value = serde_json::from_slice(body).ok()?;
-    (object.get("errorType").is_some() && object.get("errorMessage").is_some()).then(|| Bytes::copy_from_slice(body))
+/// Whether it is the error object of a function, which `cargo lambda watch` sends with status 500 instead of 200 and a header.
+fn is_function_error(payload: &[u8]) -> bool {
+    let object: Value = serde_json::from_slice(payload).unwrap_or_default();
+    object.get("errorType").is_some() && object.get("errorMessage").is_some()
 }

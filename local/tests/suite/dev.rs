@@ -12,7 +12,7 @@ use crate::project::{Program, Project, finish, tidings};
 use crate::support::{eventually, is_running};
 
 async fn answer(ready: &Value) -> Value {
-    let invoker = Invoker::Endpoint(Endpoint::new(ready["lambda"].as_str().unwrap()));
+    let invoker = Invoker::Endpoint(Endpoint::new(ready["lambda"].as_str().unwrap()).into());
     let invocation = invoker.invoke("answer", Bytes::from_static(b"{}")).await.unwrap();
     serde_json::from_slice(&invocation.payload).unwrap()
 }
@@ -236,7 +236,7 @@ async fn a_lambda_endpoint_takes_the_place_of_building() {
     assert_eq!(answer(&ready).await, answer(&functions).await);
     first.signal("TERM").await;
     first.end().await;
-    let error = Invoker::Endpoint(Endpoint::new(ready["lambda"].as_str().unwrap()));
+    let error = Invoker::Endpoint(Endpoint::new(ready["lambda"].as_str().unwrap()).into());
     let error = error.invoke("answer", Bytes::from_static(b"{}")).await.unwrap_err().to_string();
     assert!(error.contains(&format!("nothing answers at {endpoint}")), "{error}");
     assert_eq!(json!(second.stderr().contains("building")), json!(false));

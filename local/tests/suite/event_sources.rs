@@ -198,7 +198,7 @@ async fn the_address_of_a_queue_is_what_the_function_sees() {
     dev.invoke_later(json!({"do": "log", "line": "x"})).await;
     dev.program.says("and to standard error").await;
     let invoker = tidings_local::lambda::Endpoint::new(dev.ready["lambda"].as_str().unwrap());
-    let invoker = tidings_local::lambda::Invoker::Endpoint(invoker);
+    let invoker = tidings_local::lambda::Invoker::Endpoint(invoker.into());
     let answer = invoker.invoke("answer", r#"{"do":"environment"}"#.into()).await.unwrap();
     let environment: Value = serde_json::from_slice(&answer.payload).unwrap();
     assert_eq!(environment["QUEUE_URL"], dev.url("Queue"));

@@ -130,14 +130,14 @@ async fn refusals_are_lambdas_own() {
 #[tokio::test]
 async fn another_gateways_invoke_api_serves_as_an_endpoint() {
     let api = Api::start().await;
-    let endpoint = Invoker::Endpoint(Endpoint::new(&api.url).for_stack(&api.test.stack));
+    let endpoint = Invoker::Endpoint(Endpoint::new(&api.url).for_stack(&api.test.stack).into());
     let invocation = endpoint.invoke("Echo", r#"{"n":2}"#.into()).await.unwrap();
     assert_eq!(&invocation.payload[..], br#"{"n":2}"#);
     let invocation = endpoint.invoke("Echo", r#"{"do":"error"}"#.into()).await.unwrap();
     assert_eq!(invocation.function_error.as_deref(), Some("Unhandled"));
 
     let started = Instant::now();
-    let nobody = Invoker::Endpoint(Endpoint::new("http://127.0.0.1:1"));
+    let nobody = Invoker::Endpoint(Endpoint::new("http://127.0.0.1:1").into());
     let error = nobody.invoke("Echo", "{}".into()).await.unwrap_err().to_string();
     assert_eq!(error, "cannot invoke Echo: nothing answers at http://127.0.0.1:1: is it running?");
     assert!(started.elapsed() < Duration::from_secs(10));

@@ -20,51 +20,20 @@ mod stats;
 mod table;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use measure::{Arguments, Row};
 
-use rows::Row;
 use setup::Setup;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const EXAMPLES: &str = "\
-Examples:
-  cargo measure                            everything, in about eight minutes
-  cargo measure --row pushes --row start   only these
-  cargo measure --row size --json          for a script
-
-Needs Linux. Peers in Node.js are installed into the target folder if node and npm are there; what is missing is said in
-the table. Exit code 0: measured, whatever came out; 1: something could not be measured; 2: bad arguments.";
-
-/// Measure Tidings against what people would use instead, and print a table in Markdown
 #[derive(Debug, Parser)]
-#[command(name = "bench", after_help = EXAMPLES)]
-struct Arguments {
-    /// Measure only this; repeatable
-    #[arg(long = "row", value_name = "NAME")]
-    rows: Vec<Row>,
-    /// Few and small measurements without Node.js, to see that everything works
-    #[arg(long)]
-    quick: bool,
-    /// Measure each thing so often, instead of 1 to 101 times
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: Option<u16>,
-    /// Measure the programs as they are in the target folder
-    #[arg(long)]
-    no_build: bool,
-    /// Print JSON instead of Markdown
-    #[arg(long)]
-    json: bool,
-    /// Draw what `--row polling` compares into this file, as SVG
-    #[arg(long, value_name = "FILE")]
-    picture: Option<PathBuf>,
-    /// List the rows and end
-    #[arg(long)]
-    list: bool,
+struct Cli {
+    #[command(flatten)]
+    arguments: Arguments,
     #[command(subcommand)]
     peer: Option<Peer>,
 }
@@ -78,19 +47,21 @@ enum Peer {
 }
 
 fn main() -> ExitCode {
-    // Started by a gateway, it is the function that the row `polling` polls.
-    let is_function = std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some();
-    let outcome = if is_function { on_one_thread(peers::polled::run()) } else { start(Arguments::parse()) };
+    // Started by a gateway, it is one of the functions of the row `polling`.
+    let outcome = match std::env::var("_HANDLER") {
+        Ok(handler) => on_one_thread(peers::function(&handler)),
+        Err(_) => start(&Cli::parse()),
+    };
     outcome.unwrap_or_else(|error| {
         say(&format!("error: {error}"));
         ExitCode::FAILURE
     })
 }
 
-fn start(arguments: Arguments) -> Result<ExitCode> {
-    match &arguments.peer {
+fn start(cli: &Cli) -> Result<ExitCode> {
+    match &cli.peer {
         Some(Peer::BareClient { endpoint }) => on_one_thread(peers::bare_client::run(endpoint)),
-        None => tokio::runtime::Runtime::new()?.block_on(run(arguments)),
+        None => tokio::runtime::Runtime::new()?.block_on(run(&cli.arguments)),
     }
 }
 
@@ -100,25 +71,21 @@ fn on_one_thread(peer: impl Future<Output = Result<()>>) -> Result<ExitCode> {
     runtime.block_on(peer).map(|()| ExitCode::SUCCESS)
 }
 
-async fn run(arguments: Arguments) -> Result<ExitCode> {
+async fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.list {
-        return print(&list()).map(|()| ExitCode::SUCCESS);
+        return print(&Row::list()).map(|()| ExitCode::SUCCESS);
     }
     if cfg!(debug_assertions) && !arguments.quick {
         return Err("this is a debug build, whose figures mean nothing: use `cargo measure`, or --quick".into());
     }
-    let rows = if arguments.rows.is_empty() { Row::value_variants().to_vec() } else { arguments.rows };
-    let with_node = !arguments.quick && rows.iter().any(|row| row.needs_node());
     say("preparing the programs and the peers");
-    let mut setup =
-        Setup::new(arguments.quick, arguments.rounds.map(usize::from), !arguments.no_build, with_node).await?;
-    setup.picture = arguments.picture;
+    let setup = Setup::new(arguments).await?;
     let (mut lines, mut failed) = (Vec::new(), false);
-    for row in rows {
+    for &row in arguments.rows() {
         let begin = Instant::now();
-        let name = name(row);
+        let name = row.name();
         say(&format!("measuring {name}"));
-        match row.measure(&setup).await {
+        match rows::measure(row, &setup).await {
             Ok(measured) => lines.extend(measured),
             Err(error) => {
                 failed = true;
@@ -135,15 +102,6 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         false => print(&table::markdown(&lines))?,
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn list() -> String {
-    let rows = Row::value_variants().iter().filter_map(|row| row.to_possible_value());
-    rows.map(|row| format!("{:<12}{}\n", row.get_name(), row.get_help().unwrap_or_default())).collect()
-}
-
-fn name(row: Row) -> String {
-    row.to_possible_value().map(|row| row.get_name().to_owned()).unwrap_or_default()
 }
 
 fn print(text: &str) -> Result<()> {

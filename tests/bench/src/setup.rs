@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use measure::Arguments;
+
 use crate::Result;
 
 /// The bench's surroundings.
@@ -31,22 +33,25 @@ pub(crate) struct Node {
 
 impl Setup {
     /// Builds and installs what the bench needs beside itself.
-    pub(crate) async fn new(quick: bool, rounds: Option<usize>, build: bool, with_node: bool) -> Result<Self> {
+    pub(crate) async fn new(arguments: &Arguments) -> Result<Self> {
         let own = std::env::current_exe()?;
         let programs = own.parent().ok_or("the bench has no folder")?.to_owned();
         let scratch = programs.parent().ok_or("the bench has no target folder")?.join("bench");
         std::fs::create_dir_all(&scratch)?;
         let peers = scratch.join("peers");
         let node = async {
-            match with_node {
+            match arguments.needs_node() {
                 true => Node::install(&peers).await.map_err(|error| error.to_string()),
                 false => Err("Node.js was left out (--quick)".to_owned()),
             }
         };
-        let programs_built = tokio::task::spawn_blocking(move || if build { measure::build(&[]) } else { Ok(()) });
+        let (rows, build) = (arguments.rows().to_vec(), !arguments.no_build);
+        let programs_built =
+            tokio::task::spawn_blocking(move || if build { measure::build(&rows, &[]) } else { Ok(()) });
         let (built, node) = tokio::join!(programs_built, node);
         built??;
-        Ok(Self { quick, rounds, picture: None, programs, scratch, node })
+        let (quick, picture) = (arguments.quick, arguments.picture.clone());
+        Ok(Self { quick, rounds: arguments.rounds.map(usize::from), picture, programs, scratch, node })
     }
 
     /// How often to measure: what was asked for, or `usually`.

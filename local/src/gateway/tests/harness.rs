@@ -97,7 +97,7 @@ impl Functions {
         let path = "/2015-03-31/functions/{name}/invocations";
         let router = Router::new().route(path, axum::routing::post(invoke)).with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Invoker::Endpoint(Endpoint::new(&url))
+        Invoker::Endpoint(Endpoint::new(&url).into())
     }
 }
 

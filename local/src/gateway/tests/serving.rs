@@ -46,7 +46,7 @@ async fn garbage_does_not_disturb_anyone() {
 
 #[tokio::test]
 async fn other_routes_stand_beside_the_gateways_and_stopping_is_prompt() {
-    let invoker = Invoker::Endpoint(Endpoint::new("http://127.0.0.1:1"));
+    let invoker = Invoker::Endpoint(Endpoint::new("http://127.0.0.1:1").into());
     let gateway = Gateway::new([api(&[])], invoker, Settings::default());
     let router = Router::new().route("/", get(|| async { "console" })).merge(gateway.router());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

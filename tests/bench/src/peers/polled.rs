@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 
 /// Runs as a function.
-pub(crate) async fn run() -> Result<(), Error> {
-    tracing::init_default_subscriber();
+pub(super) async fn run() -> Result<(), Error> {
     let client = tidings::aws::Aws::from_env()?.dynamodb();
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| poll(&client, event.payload))).await
 }

@@ -7,7 +7,7 @@ use crate::table::{Aim, Line};
 pub(super) fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     let bare = size(setup, "bare-function")?;
-    for name in ["connect", "notifier", "authorizer"] {
+    for name in ["connect", "notifier"] {
         let line = Line::new(format!("binary of `{name}`"), size(setup, name)?, "MB");
         let line = line.against("bare `lambda_runtime` function", bare);
         lines.push(if name == "connect" { line.aim(Aim::AtMost(6.0)) } else { line });
