@@ -84,7 +84,7 @@ impl Endpoint {
         let request = request.header(header::CONTENT_TYPE, "application/json").body(Full::from(payload));
         let request = request.map_err(|error| format!("{name:?} is no function's name for a URL: {error}"))?;
         let response = self.client.request(request).await.map_err(|error| match error.is_connect() {
-            true => format!("nothing answers at {}: is it running? ({})", self.url, tidings::describe(&error)),
+            true => format!("nothing answers at {}: is it running?", self.url),
             false => format!("{} broke off: {}", self.url, tidings::describe(&error)),
         })?;
         if response.status() == StatusCode::NOT_FOUND {

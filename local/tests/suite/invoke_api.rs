@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{InvocationType, LogType};
 use axum::body::Body;
-use axum::http::Request;
+use axum::extract::Path;
+use axum::http::{Request, StatusCode};
+use axum::routing::post;
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -141,4 +143,32 @@ async fn another_gateways_invoke_api_serves_as_an_endpoint() {
     let error = nobody.invoke("Echo", "{}".into()).await.unwrap_err().to_string();
     assert_eq!(error, "cannot invoke Echo: nothing answers at http://127.0.0.1:1: is it running?");
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// `cargo lambda watch` tells that a function failed by status 500, and that it has none by 404.
+#[tokio::test]
+async fn what_cargo_lambda_answers_is_a_functions_error_or_no_answer_at_all() {
+    async fn answer(Path(name): Path<String>) -> (StatusCode, &'static str) {
+        match name.as_str() {
+            "failing" => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"errorType":"Broken","errorMessage":"as asked"}"#),
+            "broken" => (StatusCode::INTERNAL_SERVER_ERROR, "the compiler says no"),
+            _ => (StatusCode::NOT_FOUND, "{}"),
+        }
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().route("/2015-03-31/functions/{name}/invocations", post(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let endpoint = Invoker::Endpoint(Endpoint::new(&url).into());
+    let failed = endpoint.invoke("failing", "{}".into()).await.unwrap();
+    assert_eq!(
+        (failed.function_error.as_deref(), failed.error()),
+        (Some("Unhandled"), Some("Broken: as asked".into()))
+    );
+    let check = async |name: &str, expected: String| {
+        let error = endpoint.invoke(name, "{}".into()).await.unwrap_err().to_string();
+        assert_eq!(error, format!("cannot invoke {name}: {expected}"));
+    };
+    check("broken", format!("{url} answered 500 Internal Server Error: the compiler says no")).await;
+    check("unknown", format!("{url} knows no function of this name")).await;
 }

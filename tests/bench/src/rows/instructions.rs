@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use tokio::process::Command;
+use tokio::try_join;
 
 use crate::Result;
 use crate::audience::Audience;
@@ -25,19 +26,18 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     if Command::new("valgrind").arg("--version").output().await.is_err() {
         return Ok(vec![Line::missing(figure, "valgrind is not installed")]);
     }
-    let amounts = AMOUNTS.map(|amount| setup.size(amount));
-    let (mut pushes, mut posts, mut frames) = ([0.0; 2], [0.0; 2], [0.0; 2]);
-    for (index, amount) in amounts.into_iter().enumerate() {
-        pushes[index] = pushing(setup, amount).await?;
-        posts[index] = posting(setup, amount).await?;
-        frames[index] = talking(setup, amount).await?;
-    }
-    let each = |counts: [f64; 2]| (counts[1] - counts[0]) / (amounts[1] - amounts[0]) as f64;
+    let [few, many] = AMOUNTS.map(|amount| setup.size(amount));
+    let each = |(few_count, many_count): (f64, f64)| (many_count - few_count) / (many - few) as f64;
+    // A neighbour does not change what is counted.
+    let pushes = each(try_join!(pushing(setup, few), pushing(setup, many))?);
+    let posts = each(try_join!(posting(setup, few), posting(setup, many))?);
+    let frames = each(try_join!(talking(setup, few), talking(setup, many))?);
+    let (start, bare_start) = try_join!(starting(setup, "connect"), starting(setup, "bare-function"))?;
     Ok(vec![
-        Line::new(figure, each(pushes), "").against("bare hyper client, unsigned", each(posts)),
-        Line::new("instructions of the gateway per round trip", each(frames), ""),
-        Line::new("instructions of a start of `connect` with one event, HTTP", starting(setup, "connect").await?, "")
-            .against("bare `lambda_runtime` function", starting(setup, "bare-function").await?),
+        Line::new(figure, pushes, "").against("bare hyper client, unsigned", posts),
+        Line::new("instructions of the gateway per round trip", frames, ""),
+        Line::new("instructions of a start of `connect` with one event, HTTP", start, "")
+            .against("bare `lambda_runtime` function", bare_start),
     ])
 }
 
@@ -62,7 +62,7 @@ fn collected(log: &Path) -> Result<f64> {
 async fn pushing(setup: &Setup, members: u64) -> Result<f64> {
     let audience = Audience::start(members, None).await?;
     let sockets = Sockets::start(None, None).await?;
-    let log = setup.log("callgrind-notifier");
+    let log = setup.log(&format!("callgrind-notifier-{members}"));
     let command = under_tool(setup.command("notifier")?, &log);
     let environment = environment(&audience, &sockets, 1_000_000, &[]);
     let mut function = Function::start(&command, &environment, &setup.log("notifier")).await?;
@@ -74,7 +74,7 @@ async fn pushing(setup: &Setup, members: u64) -> Result<f64> {
 
 async fn posting(setup: &Setup, members: u64) -> Result<f64> {
     let sockets = Sockets::start(None, None).await?;
-    let log = setup.log("callgrind-client");
+    let log = setup.log(&format!("callgrind-client-{members}"));
     let mut client = BareClient::start(&under_tool(setup.bare_client()?, &log), &sockets.endpoint())?;
     client.post(members).await?;
     client.program.finish().await?;
@@ -82,7 +82,7 @@ async fn posting(setup: &Setup, members: u64) -> Result<f64> {
 }
 
 async fn talking(setup: &Setup, messages: u64) -> Result<f64> {
-    let log = setup.log("callgrind-gateway");
+    let log = setup.log(&format!("callgrind-gateway-{messages}"));
     let gateway = Gateway::ours_under(setup, "gateway.yaml", &tool(&log)).await?;
     let mut sockets = open_all(&gateway.websocket, 1).await?;
     talk(&mut sockets, messages).await?;

@@ -75,7 +75,7 @@ async fn start_and_push(setup: &Setup, audience: &Audience, sockets: &Sockets, s
         bare.post(count).await?;
         speeds.bare.push(per_second(count, bare.program.cpu() - before));
         if let Some(node) = &mut node {
-            let count = count / 5;
+            let count = count / 10;
             audience.resize(count);
             let before = node.function.program.cpu();
             node.notify(count).await?;
