@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::client::Waiters;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::TimeToLiveSpecification;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
@@ -51,7 +51,7 @@ pub enum DynamoDbError {
         reason: String,
     },
     /// DynamoDB in AWS needs credentials.
-    #[error("{endpoint} needs AWS credentials: {reason}")]
+    #[error("{endpoint} needs AWS credentials; set AWS_PROFILE, or run `aws configure` ({reason})")]
     NoCredentials {
         /// Where it is.
         endpoint: String,
@@ -177,7 +177,7 @@ async fn developers_keys() -> Result<Keys, String> {
     let config = config.load().await;
     let provider = config.credentials_provider().ok_or_else(|| "none are configured".to_owned())?;
     let credentials = aws_credential_types::provider::ProvideCredentials::provide_credentials(&provider).await;
-    let credentials = credentials.map_err(|error| DisplayErrorContext(error).to_string())?;
+    let credentials = credentials.map_err(|error| tidings::describe(&error))?;
     Ok(Keys {
         access_key_id: credentials.access_key_id().to_owned(),
         secret_access_key: credentials.secret_access_key().to_owned(),
@@ -217,7 +217,7 @@ async fn create(client: &Client, table: &Table) -> Result<(), DynamoDbError> {
         Err(error) => return Err(refused(said(&error))),
     }
     let ready = client.wait_until_table_exists().table_name(&table.name).wait(CREATION_LIMIT).await;
-    ready.map_err(|error| refused(DisplayErrorContext(error).to_string()))?;
+    ready.map_err(|error| refused(tidings::describe(&error)))?;
     set_ttl(client, table).await.map_err(refused)
 }
 
@@ -261,7 +261,7 @@ where
     E: aws_sdk_dynamodb::error::ProvideErrorMetadata + std::error::Error + 'static,
 {
     let message = error.as_service_error().and_then(|error| error.message());
-    message.map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned)
+    message.map_or_else(|| tidings::describe(error), str::to_owned)
 }
 
 #[cfg(test)]

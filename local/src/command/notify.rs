@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use aws_sdk_lambda::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
 use aws_sdk_lambda::primitives::Blob;
 use clap::ArgGroup;
@@ -202,9 +202,9 @@ impl Target {
             }
             (Self::Aws { .. }, SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_), _) => format!(
                 "cannot call Lambda in AWS ({}): are the credentials and the region set, see --profile and --region?",
-                DisplayErrorContext(error)
+                tidings::describe(error)
             ),
-            _ => DisplayErrorContext(error).to_string(),
+            _ => tidings::describe(error),
         };
         Failure(reason)
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -144,11 +144,11 @@ fn failure(error: &SdkError<GetSecretValueError>, id: &str, endpoint: Option<&st
         (SdkError::DispatchFailure(_), Some(url)) => format!("nothing listens at {url}: is `cargo dev` running?"),
         (SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_), None) => format!(
             "cannot call Secrets Manager in AWS ({}): are the credentials and the region set, see --profile and --region?",
-            DisplayErrorContext(error)
+            tidings::describe(error)
         ),
         _ => match error.as_service_error().and_then(|error| error.message()) {
             Some(message) => message.to_owned(),
-            None => DisplayErrorContext(error).to_string(),
+            None => tidings::describe(error),
         },
     })
 }

@@ -6,7 +6,7 @@ use aws_sdk_dynamodbstreams::Client;
 use aws_sdk_dynamodbstreams::config::retry::RetryConfig;
 use aws_sdk_dynamodbstreams::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodbstreams::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_dynamodbstreams::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodbstreams::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodbstreams::types::{Record, Shard, ShardIteratorType};
 
 use crate::lambda::Services;
@@ -122,7 +122,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let message = error.as_service_error().and_then(|error| error.message());
-    message.map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned)
+    message.map_or_else(|| tidings::describe(error), str::to_owned)
 }
 
 #[cfg(test)]

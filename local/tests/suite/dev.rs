@@ -209,6 +209,19 @@ async fn a_dynamodb_that_is_not_there_is_one_sentence() {
 }
 
 #[tokio::test]
+async fn dynamodb_in_aws_without_credentials_is_one_sentence_that_says_what_to_set() {
+    let project = Project::new();
+    let mut command = project.dev(&["--dynamodb-endpoint", "https://dynamodb.us-east-1.amazonaws.com"]);
+    command.env("HOME", project.path()).env("AWS_EC2_METADATA_DISABLED", "true");
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_CONFIG_FILE"] {
+        command.env_remove(name);
+    }
+    let stderr = failure(command, 1).await;
+    assert!(stderr.contains("needs AWS credentials; set AWS_PROFILE, or run `aws configure`"), "{stderr}");
+    assert!(!stderr.contains('{'), "it shows what is inside the SDK: {stderr}");
+}
+
+#[tokio::test]
 async fn a_missing_cargo_is_one_sentence() {
     let project = Project::new();
     let mut command = project.dev(&[]);
