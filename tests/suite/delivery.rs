@@ -274,7 +274,7 @@ async fn a_worker_that_is_alone_has_the_whole_pace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_together_are_no_faster_than_the_pace() {
+async fn workers_together_share_the_pace() {
     let setup = Setup::new().await;
     setup.crowd(150, Behaviour::Takes).await;
     let one_of_four = Limits { pushes_per_second: 200.0, workers: 4, max_in_flight: 64 };
@@ -284,8 +284,10 @@ async fn workers_together_are_no_faster_than_the_pace() {
         assert_eq!((finish.report.delivered, finish.rest), (150, None));
     }
     // Of 600 posts four times 24 may start at once; half a second's posts before it is their turn; and a tenth of a second
-    // may be made up for.
-    assert!(begin.elapsed() >= Duration::from_millis(1_800), "{:?}", begin.elapsed());
+    // may be made up for. Whoever would wait too long for a turn makes one at its share, beside the turns of the others: on a
+    // busy machine all of them may, and then the rest comes at twice the pace at most. Each at the whole pace, they would be
+    // done after 0.63 s.
+    assert!(begin.elapsed() >= Duration::from_millis(950), "{:?}", begin.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
