@@ -28,9 +28,10 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     }
     let [few, many] = AMOUNTS.map(|amount| setup.size(amount));
     let each = |(few_count, many_count): (f64, f64)| (many_count - few_count) / (many - few) as f64;
-    // A neighbour does not change what is counted.
-    let pushes = each(try_join!(pushing(setup, few), pushing(setup, many))?);
-    let posts = each(try_join!(posting(setup, few), posting(setup, many))?);
+    // With a neighbour more or fewer posts are under way at once, and each costs a few per cent more or less.
+    let pushes = each((pushing(setup, few).await?, pushing(setup, many).await?));
+    let posts = each((posting(setup, few).await?, posting(setup, many).await?));
+    // These do one thing after the other.
     let frames = each(try_join!(talking(setup, few), talking(setup, many))?);
     let (start, bare_start) = try_join!(starting(setup, "connect"), starting(setup, "bare-function"))?;
     Ok(vec![
