@@ -30,7 +30,7 @@ use pace::Pace;
 use run::Run;
 
 pub use dismiss::dismiss;
-pub use endpoint::{InvalidEndpoint, Sockets};
+pub use endpoint::{Exchange, InvalidEndpoint, Sockets, Transport, TransportError};
 pub use post::check_size;
 pub use socket::{SocketError, close, last_active};
 

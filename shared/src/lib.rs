@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod aws;
+pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod fanout;

@@ -20,8 +20,8 @@ mod line;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::clock::Clock;
 use crate::config::optional;
 use crate::delivery::Report;
 
@@ -346,8 +346,7 @@ fn level() -> &'static str {
 }
 
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    Clock::System.milliseconds()
 }
 
 #[cfg(test)]

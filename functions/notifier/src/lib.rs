@@ -6,11 +6,10 @@ mod shape;
 mod time;
 mod trigger;
 
-use std::time::SystemTime;
-
 use lambda_runtime::{Context, Diagnostic};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tidings::clock::Clock;
 use tidings::delivery::{DeliveryError, Report};
 use tidings::fanout::{FanOut, FanOutError, Shift};
 use tidings::ids::InvalidId;
@@ -33,6 +32,8 @@ pub struct Deps {
     pub notification_queue: Option<String>,
     /// What counts.
     pub metrics: Metrics,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// Why an event was not handled. Each kind has a stable `errorType`.
@@ -83,8 +84,8 @@ impl From<Error> for Diagnostic {
 /// When a notification that was invoked directly is not well formed or cannot be delivered, and when the event as a whole
 /// is to come again.
 pub async fn handle(deps: &Deps, event: &RawValue, context: &Context) -> Result<Box<RawValue>, Error> {
-    let left = time::left(context.deadline);
-    let now = time::milliseconds(SystemTime::now());
+    let left = time::left(context.deadline, deps.clock);
+    let now = deps.clock.milliseconds();
     let shift = Shift {
         owner: context.request_id.clone(),
         now,

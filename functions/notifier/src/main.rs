@@ -4,6 +4,7 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use notifier::{Deps, Rules, handle};
 use serde_json::value::RawValue;
 use tidings::aws::Aws;
+use tidings::clock::Clock;
 use tidings::config::{optional, required};
 use tidings::delivery::{Delivery, Limits, POST_DEADLINE};
 use tidings::fanout::{FanOut, Queues};
@@ -23,7 +24,12 @@ async fn main() -> Result<(), Error> {
     let notification_queue =
         optional("NOTIFICATION_QUEUE_URL").and_then(|url| Some(url.rsplit('/').next()?.to_owned()));
     let rules = Rules::parse(optional("RULES").as_deref().unwrap_or("[]"))?;
-    let deps =
-        &Deps { fan_out: FanOut::new(delivery, queues), rules, notification_queue, metrics: Metrics::from_env() };
+    let deps = &Deps {
+        fan_out: FanOut::new(delivery, queues),
+        rules,
+        notification_queue,
+        metrics: Metrics::from_env(),
+        clock: Clock::System,
+    };
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| handle(deps, &event.payload, &event.context).await)).await
 }

@@ -1,9 +1,10 @@
 //! Times as Lambda, notifications and AWS's services write them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
+use tidings::clock::Clock;
 use tokio::time::Instant;
 
 /// What is left of an invocation when delivery stops: a second for posts that are under way, and a second and a half to
@@ -12,16 +13,10 @@ const MARGIN: Duration = Duration::from_millis(2_500);
 /// What is left where Lambda gives no deadline: `cargo lambda watch` sends one that lies in 1970.
 const WITHOUT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Milliseconds since the epoch.
-pub(crate) fn milliseconds(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// How long the invocation may go on, from Lambda's deadline in milliseconds since the epoch.
-pub(crate) fn left(epoch_ms: u64) -> Duration {
+pub(crate) fn left(epoch_ms: u64, clock: Clock) -> Duration {
     let end = UNIX_EPOCH + Duration::from_millis(epoch_ms);
-    end.duration_since(SystemTime::now()).unwrap_or(WITHOUT_DEADLINE)
+    end.duration_since(clock.now()).unwrap_or(WITHOUT_DEADLINE)
 }
 
 /// When delivery is to stop.

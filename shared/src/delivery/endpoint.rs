@@ -4,15 +4,16 @@
 //! authentication scheme, asks each interceptor, and turns request and answer into its own types and back: several times
 //! what the post itself costs, and the same for every member of an audience. `docs/performance.md` has the profile.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::time::timeout;
 
@@ -31,7 +32,7 @@ pub struct Sockets(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    client: HttpClient,
+    transport: Box<dyn Transport>,
     signer: Signer,
     scheme: Scheme,
     /// Host and port.
@@ -43,6 +44,34 @@ struct Inner {
     /// The headers that every post has.
     headers: HeaderMap,
     deadline: Duration,
+}
+
+/// Carries one signed request to API Gateway, and its answer back. Apart from an HTTP client only a simulation is one: it
+/// can have no sockets, because time stands still in it.
+pub trait Transport: std::fmt::Debug + Send + Sync {
+    /// Sends a request, and reads the answer to its end.
+    fn send(&self, request: Request<Full<Bytes>>) -> Exchange<'_>;
+}
+
+/// A request on its way.
+pub type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, TransportError>> + Send + 'a>>;
+
+/// Why a request has no answer.
+pub type TransportError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Transport for HttpClient {
+    fn send(&self, request: Request<Full<Bytes>>) -> Exchange<'_> {
+        let answer = self.request(request);
+        Box::pin(async move {
+            let (head, body) = answer.await?.into_parts();
+            // To its end, or its connection could not be used again.
+            let body = match body.is_end_stream() {
+                true => Bytes::new(),
+                false => body.collect().await?.to_bytes(),
+            };
+            Ok(Response::from_parts(head, body))
+        })
+    }
 }
 
 /// An endpoint that is none.
@@ -66,7 +95,7 @@ impl Message {
     }
 }
 
-/// What a post was answered.
+/// What API Gateway answered.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -74,19 +103,20 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
-/// Why there is no answer. The operation is named as the SDKs name theirs: `tests/suite/roles.rs` reads in the programs
-/// what they can call.
+/// Why there is no answer. Operations are named as the SDKs name theirs: `tests/suite/roles.rs` reads in the programs what
+/// they can call.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PostError {
-    #[error("ApiGatewayManagementApi.PostToConnection had no answer within {0:?}")]
-    TimedOut(Duration),
-    #[error("ApiGatewayManagementApi.PostToConnection could not be sent")]
-    Client(#[from] hyper_util::client::legacy::Error),
-    #[error("the answer broke off")]
-    Body(#[from] hyper::Error),
-    #[error("the post cannot be written")]
+    #[error("{0} had no answer within {1:?}")]
+    TimedOut(&'static str, Duration),
+    #[error("{0} could not be sent")]
+    Transport(&'static str, #[source] TransportError),
+    #[error("the request cannot be written")]
     Request(#[from] http::Error),
 }
+
+const POST: &str = "ApiGatewayManagementApi.PostToConnection";
+const DELETE: &str = "ApiGatewayManagementApi.DeleteConnection";
 
 impl PostError {
     /// Whether another attempt would be the same.
@@ -96,7 +126,7 @@ impl PostError {
 }
 
 impl Sockets {
-    /// Posts to `endpoint` (`https://…/<stage>`) through `client`; each post has `deadline` to succeed.
+    /// Posts to `endpoint` (`https://…/<stage>`) through `transport`; each post has `deadline` to succeed.
     ///
     /// # Errors
     /// When the endpoint is not a URL.
@@ -104,7 +134,7 @@ impl Sockets {
         endpoint: &str,
         region: &str,
         credentials: Credentials,
-        client: HttpClient,
+        transport: impl Transport + 'static,
         deadline: Duration,
     ) -> Result<Self, InvalidEndpoint> {
         let invalid = || InvalidEndpoint { endpoint: endpoint.to_owned() };
@@ -131,7 +161,7 @@ impl Sockets {
             headers.insert("x-amz-security-token", token);
         }
         Ok(Self(Arc::new(Inner {
-            client,
+            transport: Box::new(transport),
             scheme,
             authority: host.parse().map_err(|_| invalid())?,
             path: format!("{stage}/@connections/"),
@@ -144,41 +174,47 @@ impl Sockets {
 
     /// Posts a message to a socket.
     pub(super) async fn post(&self, socket: &Socket, message: &Message) -> Result<Answer, PostError> {
-        let request = self.0.request(socket, message, SystemTime::now())?;
-        let exchange = async { read(self.0.client.request(request).await?).await };
-        timeout(self.0.deadline, exchange).await.unwrap_or(Err(PostError::TimedOut(self.0.deadline)))
+        let request = self.0.request(Method::POST, socket, message, SystemTime::now())?;
+        self.send(POST, request).await
+    }
+
+    /// Closes a socket.
+    pub(super) async fn delete(&self, socket: &Socket) -> Result<Answer, PostError> {
+        let request = self.0.request(Method::DELETE, socket, &Message::new(Bytes::new()), SystemTime::now())?;
+        self.send(DELETE, request).await
+    }
+
+    async fn send(&self, operation: &'static str, request: Request<Full<Bytes>>) -> Result<Answer, PostError> {
+        match timeout(self.0.deadline, self.0.transport.send(request)).await {
+            Ok(Ok(answer)) => Ok(Answer { status: answer.status().as_u16(), body: answer.into_body() }),
+            Ok(Err(error)) => Err(PostError::Transport(operation, error)),
+            Err(_) => Err(PostError::TimedOut(operation, self.0.deadline)),
+        }
     }
 }
 
 impl Inner {
     fn request(
         &self,
+        method: Method,
         socket: &Socket,
         message: &Message,
         now: SystemTime,
     ) -> Result<Request<Full<Bytes>>, http::Error> {
         let id = percent_encode(socket.as_str().as_bytes(), ENCODED).to_string();
         let signed_path = format!("{}{}", self.signed_path, percent_encode(id.as_bytes(), ENCODED));
-        let signature = self.signer.sign(&signed_path, &message.hash, now)?;
+        let signature = self.signer.sign(method.as_str(), &signed_path, &message.hash, now)?;
         let path = PathAndQuery::from_maybe_shared(Bytes::from([self.path.as_str(), &id].concat()))?;
         let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
-        let mut request = Request::post(uri.build()?).body(Full::new(message.bytes.clone()))?;
+        let mut request = Request::new(Full::new(message.bytes.clone()));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.build()?;
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         headers.insert("x-amz-date", signature.date);
         headers.insert(header::AUTHORIZATION, signature.authorization);
         Ok(request)
     }
-}
-
-/// Reads an answer to its end, or its connection could not be used again.
-async fn read(answer: Response<Incoming>) -> Result<Answer, PostError> {
-    let status = answer.status().as_u16();
-    let body = match answer.body().is_end_stream() {
-        true => Bytes::new(),
-        false => answer.into_body().collect().await?.to_bytes(),
-    };
-    Ok(Answer { status, body })
 }
 
 #[cfg(test)]
@@ -200,7 +236,8 @@ mod tests {
         ] {
             let sockets = sockets(endpoint).unwrap();
             let message = Message::new(Bytes::from_static(b"{}"));
-            let request = sockets.0.request(&Socket::parse("a=").unwrap(), &message, SystemTime::now()).unwrap();
+            let request =
+                sockets.0.request(Method::POST, &Socket::parse("a=").unwrap(), &message, SystemTime::now()).unwrap();
             assert_eq!((request.method().as_str(), request.uri().to_string().as_str()), ("POST", uri));
             assert_eq!(request.headers()["x-amz-security-token"], "token");
             let authorization = request.headers()["authorization"].to_str().unwrap();

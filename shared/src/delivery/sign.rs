@@ -64,14 +64,20 @@ impl Signer {
         Self { credentials, region, host, moment: Mutex::default() }
     }
 
-    /// Signs a post to `path`, encoded twice as the signature wants it, of a body with this hash.
+    /// Signs a request to `path`, encoded twice as the signature wants it, of a body with this hash.
     ///
     /// # Errors
     /// When the access key holds what a header cannot.
-    pub(super) fn sign(&self, path: &str, body: &Hex, now: SystemTime) -> Result<Signature, InvalidHeaderValue> {
+    pub(super) fn sign(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Hex,
+        now: SystemTime,
+    ) -> Result<Signature, InvalidHeaderValue> {
         let moment = self.moment(now)?;
         let mut request = digest::Context::new(&digest::SHA256);
-        for part in ["POST\n", path, "\n\n", &moment.headers, "\n"] {
+        for part in [method, "\n", path, "\n\n", &moment.headers, "\n"] {
             request.update(part.as_bytes());
         }
         request.update(body);
@@ -149,8 +155,10 @@ mod tests {
 
     use super::*;
 
+    const HOST: &str = "abcdef1234.execute-api.eu-west-1.amazonaws.com";
+
     /// What the SDK's signer says.
-    fn reference(credentials: &Credentials, url: &str, host: &str, body: &[u8], now: SystemTime) -> Signature {
+    fn reference(credentials: &Credentials, method: &str, url: &str, body: &[u8], now: SystemTime) -> Signature {
         let identity = credentials.clone().into();
         let params = SigningParams::builder()
             .identity(&identity)
@@ -161,8 +169,8 @@ mod tests {
             .build()
             .unwrap()
             .into();
-        let headers = [("content-type", CONTENT_TYPE), ("host", host)].into_iter();
-        let request = SignableRequest::new("POST", url, headers, SignableBody::Bytes(body)).unwrap();
+        let headers = [("content-type", CONTENT_TYPE), ("host", HOST)].into_iter();
+        let request = SignableRequest::new(method, url, headers, SignableBody::Bytes(body)).unwrap();
         let (instructions, _) = sign(request, &params).unwrap().into_parts();
         let header = |name: &str| {
             let found = instructions.headers().find(|(key, _)| key.eq_ignore_ascii_case(name));
@@ -173,20 +181,23 @@ mod tests {
 
     #[test]
     fn signatures_are_those_of_the_sdk() {
-        let host = "abcdef1234.execute-api.eu-west-1.amazonaws.com";
         let now = UNIX_EPOCH + std::time::Duration::from_millis(1_795_520_783_999);
         for token in [None, Some("token/with+signs==".to_owned())] {
             let credentials = Credentials::new("AKID", "secret", token, None, "test");
-            let signer = Signer::new(credentials.clone(), "eu-west-1".to_owned(), host.to_owned());
+            let signer = Signer::new(credentials.clone(), "eu-west-1".to_owned(), HOST.to_owned());
             for (wire, path) in [
                 ("/dev/@connections/BPATqkuNIAMCKkQ%3D", "/dev/%40connections/BPATqkuNIAMCKkQ%253D"),
                 ("/@connections/a%2Fb%2Bc~_.-", "/%40connections/a%252Fb%252Bc~_.-"),
             ] {
-                for later in [0, 1, 86_400] {
+                for (later, method) in [(0, "POST"), (1, "DELETE"), (86_400, "POST")] {
                     let now = now + std::time::Duration::from_secs(later);
-                    let url = format!("https://{host}{wire}");
-                    let expected = reference(&credentials, &url, host, b"{}", now);
-                    assert_eq!(signer.sign(path, &hash(b"{}"), now).unwrap(), expected, "{wire} after {later} s");
+                    let url = format!("https://{HOST}{wire}");
+                    let expected = reference(&credentials, method, &url, b"{}", now);
+                    assert_eq!(
+                        signer.sign(method, path, &hash(b"{}"), now).unwrap(),
+                        expected,
+                        "{method} {wire} after {later} s"
+                    );
                 }
             }
         }
