@@ -70,6 +70,7 @@ async fn one_by_one<'a>(deps: &Deps, records: &'a [Record], shift: &Shift) -> Ve
 /// Serves one record; whether it is to come again.
 async fn serve_one(deps: &Deps, record: &Record, shift: &Shift, index: usize) -> bool {
     let shift = Shift { owner: format!("{}/{index}", shift.owner), ..shift.clone() };
+    tracing::debug!(source = record.source, scope = record.scope, order = record.order, "takes up a record");
     match deliver(deps, record, &shift).await {
         Ok(()) => false,
         Err(again) => {
@@ -118,7 +119,7 @@ fn segment(deps: &Deps, record: &Record, shift: &Shift) -> Result<Segment, Strin
     } else {
         deps.rules.shape(record, &carrier).map_err(|error| error.to_string())
     };
-    let notification = read?;
+    let notification = record.lasting(read?);
     count(shift, record.trigger(), &notification);
     Ok(Segment::whole(notification, shift.now))
 }

@@ -94,7 +94,7 @@ pub async fn handle(deps: &Deps, event: &RawValue, context: &Context) -> Result<
         tally: deps.metrics.tally(),
     };
     let before = deps.fan_out.delivery().registry().consumed();
-    let answered = match trigger::read(event) {
+    let answered = match trigger::read(event, deps.notification_queue.as_deref()) {
         (Event::One(notification), _) => {
             let notification = parse(notification, &context.request_id, now)?;
             answer(&direct(deps, notification, &shift).await?)

@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_segment_comes_out_of_its_message_as_it_went_in() {
-        let carrier = Carrier { id: NotificationId::parse("n").unwrap(), at: 5 };
+        let carrier = Carrier { id: NotificationId::parse("n").unwrap(), at: 1_795_520_783_000 };
         let text = r#"{"to":[{"topic":"t"},"everyone"],"except":["c"],"data":{"n": 1.0}}"#;
         let mut segment = Segment::whole(Notification::parse(text, &carrier).unwrap(), 7);
         segment.interval = interval("40", "80");
