@@ -30,6 +30,8 @@ const ALLOWANCE: f64 = 1.0 / 800.0;
 const LEAST_ALLOWANCE: f64 = 2.0;
 /// Of a second's posts, what comes back of it in a second.
 const REFILL: f64 = 1.0 / 10_000.0;
+/// Posts of an environment that are under way at once. Each holds a socket, and a function has 1,024 file descriptors.
+const MAX_IN_FLIGHT: usize = 200;
 /// Whoever has fewer posts in stock than this, and more to make, reserves again.
 const STOCK: usize = 20;
 /// A reservation is lost so long after its time.
@@ -64,6 +66,8 @@ struct State {
     ask_again: Option<Instant>,
     is_blocked: bool,
     seen: Seen,
+    /// Posts under way.
+    in_flight: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,9 +80,11 @@ struct Reservation {
     epoch: i64,
 }
 
-/// The right to start one post: in which epoch of the rate, unless it is of the allowance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The right to one post. It is under way until this goes.
+#[derive(Debug)]
 pub(super) struct Permit {
+    limiter: Arc<Limiter>,
+    /// The epoch of the rate that it was reserved in; `None` where it is of the allowance.
     pub(super) epoch: Option<i64>,
 }
 
@@ -102,6 +108,7 @@ impl Limiter {
             ask_again: None,
             is_blocked: false,
             seen: Seen::default(),
+            in_flight: 0,
         };
         Self { registry, clock, configured, state: Mutex::new(state), changed: Notify::new() }
     }
@@ -112,8 +119,14 @@ impl Limiter {
     }
 
     /// Takes the right to start a post now; else says when it is worth looking again: `None` for after a reservation.
-    pub(super) fn start(&self, now: Instant) -> Result<Permit, Option<Instant>> {
-        self.state().start(self.configured, now)
+    pub(super) fn start(self: &Arc<Self>, now: Instant) -> Result<Permit, Option<Instant>> {
+        let mut state = self.state();
+        if state.in_flight >= MAX_IN_FLIGHT {
+            return Err(None);
+        }
+        let epoch = state.start(self.configured, now)?;
+        state.in_flight += 1;
+        Ok(Permit { limiter: Arc::clone(self), epoch })
     }
 
     /// Notes what a run has to post, and reserves if there is too little in stock. Says when it is worth calling again.
@@ -263,7 +276,18 @@ impl Share {
     pub(super) fn want(&self, posts: usize, is_small: bool, now: Instant) -> Option<Instant> {
         self.limiter.want(self.run, posts, is_small, now)
     }
+}
 
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.limiter.state();
+        state.in_flight -= 1;
+        let was_full = state.in_flight + 1 == MAX_IN_FLIGHT;
+        drop(state);
+        if was_full {
+            self.limiter.changed.notify_waiters();
+        }
+    }
 }
 
 impl Drop for Share {
@@ -273,7 +297,8 @@ impl Drop for Share {
 }
 
 impl State {
-    fn start(&mut self, configured: f64, now: Instant) -> Result<Permit, Option<Instant>> {
+    /// The epoch of the post that may start now.
+    fn start(&mut self, configured: f64, now: Instant) -> Result<Option<i64>, Option<Instant>> {
         self.refill(configured, now);
         self.drop_lost(now);
         if let Some(reservation) = self.reservations.front_mut() {
@@ -282,11 +307,11 @@ impl State {
             }
             reservation.next += reservation.interval;
             reservation.left -= 1;
-            return Ok(Permit { epoch: Some(reservation.epoch) });
+            return Ok(Some(reservation.epoch));
         }
         if self.allowance >= 1.0 {
             self.allowance -= 1.0;
-            return Ok(Permit { epoch: None });
+            return Ok(None);
         }
         Err(None)
     }
@@ -320,7 +345,8 @@ impl State {
         match granted {
             Granted::Posts { begin, count, interval } => {
                 let distance = Duration::from_micros((begin - epoch_us).unsigned_abs());
-                let next = if begin >= epoch_us { asked + distance } else { asked.checked_sub(distance).unwrap_or(asked) };
+                let next =
+                    if begin >= epoch_us { asked + distance } else { asked.checked_sub(distance).unwrap_or(asked) };
                 let lost_at = next + interval * count + LATEST;
                 self.reservations.push_back(Reservation { next, left: count, interval, lost_at, epoch });
             }

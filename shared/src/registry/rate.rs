@@ -11,9 +11,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::items::{self, Item};
-use super::keys::{
-    BASE_RATE, BLOCKED_SINCE, CHANGED_AT, EPOCH, GOOD_RATE, Key, OK_AT, PROBE_AT, RESERVED_UNTIL,
-};
+use super::keys::{BASE_RATE, BLOCKED_SINCE, CHANGED_AT, EPOCH, GOOD_RATE, Key, OK_AT, PROBE_AT, RESERVED_UNTIL};
 use super::{Registry, RegistryError};
 
 pub use learnt::LearntRate;
@@ -104,12 +102,7 @@ impl Registry {
     ///
     /// # Errors
     /// When DynamoDB fails. It is not asked again: whoever waits for a reservation asks anew anyway.
-    pub async fn reserve(
-        &self,
-        known: &mut RateLimit,
-        wanted: &Wanted,
-        now: i64,
-    ) -> Result<Granted, RegistryError> {
+    pub async fn reserve(&self, known: &mut RateLimit, wanted: &Wanted, now: i64) -> Result<Granted, RegistryError> {
         for _ in 0..ATTEMPTS {
             let reservation = Reservation::new(known, wanted, now);
             match self.update_rate(reservation.request(self, known, wanted)).await? {

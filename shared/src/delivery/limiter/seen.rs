@@ -122,7 +122,12 @@ mod tests {
     fn answers(seen: &mut Seen, learnt: &LearntRate, answers: &[(bool, bool)]) -> Vec<Lesson> {
         let taught = answers
             .iter()
-            .map(|(passed, first)| Answered { epoch: Some(learnt.epoch), passed: *passed, is_first: *first, counts: true })
+            .map(|(passed, first)| Answered {
+                epoch: Some(learnt.epoch),
+                passed: *passed,
+                is_first: *first,
+                counts: true,
+            })
             .filter_map(|answer| seen.answer(answer, learnt, CONFIGURED, 7));
         taught.collect()
     }

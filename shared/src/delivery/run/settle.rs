@@ -27,9 +27,9 @@ const HOPELESS: u64 = 100;
 
 impl Run<'_> {
     pub(super) fn settle(&mut self, answer: Answer) -> Result<(), DeliveryError> {
-        let Answer { attempt, permit, outcome } = answer;
+        let Answer { attempt, epoch, outcome } = answer;
         self.delivery.limiter.learn(Answered {
-            epoch: permit.epoch,
+            epoch,
             passed: !matches!(outcome, Outcome::Throttled),
             is_first: attempt.throttles == 0,
             counts: !matches!(self.retry, Retry::Throttled { .. }),
