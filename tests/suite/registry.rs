@@ -5,7 +5,7 @@ mod durable;
 mod interleavings;
 mod lifecycle;
 mod listing;
-mod pace;
+mod rate;
 mod reading;
 
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -189,13 +189,16 @@ impl Segment {
         serde_json::to_string(&Message { notification: &notification, scope: self.scope.clone(), segment })
     }
 
-    pub(super) fn key(&self) -> SegmentKey {
+    /// Its row's name.
+    #[must_use]
+    pub fn key(&self) -> SegmentKey {
         let notification = self.notification.id.clone();
         SegmentKey { scope: self.scope.clone(), notification, segment: self.id.clone() }
     }
 
     /// What the notification says to whom, whenever it is said: another one must not have its id.
-    pub(super) fn hash(&self) -> String {
+    #[must_use]
+    pub fn hash(&self) -> String {
         let Notification { to, except, event, payload, .. } = &self.notification;
         // A notification that was parsed can be written.
         let text = |value: serde_json::Result<String>| value.unwrap_or_default();
