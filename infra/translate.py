@@ -3,7 +3,7 @@
     python infra/translate.py [--template template.yaml] [--parameter NAME=VALUE]... [--region REGION] [--output FILE]
 
 SAM's shorthands are written out, and conditions are decided by the parameters' values and the region: what is left are the
-resources that CloudFormation creates, so that cfn-lint, `infra/check.py` and `infra/ministack.py` see the generated roles,
+resources that CloudFormation creates, so that cfn-lint, `infra/check.py` and `infra/on_ministack.py` see the generated roles,
 routes and permissions too. A parameter given here becomes the default of the result.
 """
 

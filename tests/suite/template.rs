@@ -14,7 +14,8 @@ fn load_with(parameters: &[(&str, &str)]) -> Result<Stack, TemplateError> {
 
 /// What is wrong with a value of a parameter, if anything is.
 fn refusal(name: &str, value: &str) -> Option<String> {
-    load_with(&[(name, value)]).err().map(|error| error.to_string())
+    // A domain needs a certificate too.
+    load_with(&[("CertificateArn", CERTIFICATE), (name, value)]).err().map(|error| error.to_string())
 }
 
 #[test]
