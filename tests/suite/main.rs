@@ -11,6 +11,7 @@ mod console;
 mod cost;
 mod delivery;
 mod end_to_end;
+mod environment;
 mod events;
 mod fanout;
 mod garbage;
