@@ -1,6 +1,7 @@
 //! The registry on every engine.
 
 mod capacity;
+mod contention;
 mod durable;
 mod interleavings;
 mod lifecycle;

@@ -168,6 +168,13 @@ impl Interval {
         Self { after: Some(sort_key(connection)), to: None }
     }
 
+    /// What is left behind a sort key of the interval; `None` when nothing can follow it. DynamoDB says that a page which
+    /// ends at the upper bound goes on, and refuses to read from there.
+    pub(super) fn behind(&self, sort_key: String) -> Option<Self> {
+        let rest = Self { after: Some(sort_key), to: self.to.clone() };
+        (!rest.is_empty()).then_some(rest)
+    }
+
     /// Whether the sort key lies in the interval.
     #[must_use]
     pub fn contains(&self, sort_key: &str) -> bool {
@@ -244,6 +251,14 @@ mod tests {
             assert_eq!(part.contains(key), inside, "{key}");
         }
         assert!(interval("ff", "").contains("ff#zzz"));
+    }
+
+    #[test]
+    fn nothing_is_left_behind_the_upper_bound() {
+        let part = interval("40", "7f#zz");
+        assert_eq!(part.behind("50#a".to_owned()), Some(interval("50#a", "7f#zz")));
+        assert_eq!(part.behind("7f#zz".to_owned()), None);
+        assert_eq!(interval("", "").behind("ff#a".to_owned()), Some(interval("ff#a", "")));
     }
 
     #[test]
