@@ -17,6 +17,7 @@ mod garbage;
 mod http_api;
 mod metrics;
 mod operations;
+mod queues;
 mod recording;
 mod registry;
 mod rest;
