@@ -18,6 +18,7 @@ mod garbage;
 mod http_api;
 mod metrics;
 mod operations;
+mod queues;
 mod recording;
 mod registry;
 mod rest;
