@@ -258,10 +258,8 @@ async fn an_id_that_comes_again_is_recognised_and_with_other_data_is_kept_with_t
     let attributes = letter.message_attributes.unwrap();
     let reason = attributes["reason"].string_value().unwrap();
     assert!(reason.starts_with("the id n is that of another notification"), "{reason}");
-    eventually("empty queues", PATIENCE, async || {
-        (crowd.stack.waiting("NotificationQueue").await == 0).then_some(())
-    })
-    .await;
+    eventually("empty queues", PATIENCE, async || (crowd.stack.waiting("NotificationQueue").await == 0).then_some(()))
+        .await;
     let outcome = crowd.outcome(Instant::now());
     assert_eq!((outcome.reached, outcome.duplicates), (5, 0), "{outcome:?}");
     crowd.stack.stop().await;

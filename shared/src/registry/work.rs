@@ -51,7 +51,7 @@ pub enum Claim {
     /// It is ours until the lease ends.
     Ours {
         /// The right to work on it.
-        lease: Lease,
+        lease: Box<Lease>,
         /// How far it is.
         position: Position,
         /// The parts that it was split into, if it was.
@@ -161,7 +161,7 @@ impl Registry {
                 self.counter.add_write(answer.consumed_capacity.as_ref());
                 let item = answer.attributes.unwrap_or_default();
                 let lease = Lease { registry: self.clone(), key: key.clone(), owner: owner.to_owned() };
-                Ok(Claim::Ours { lease, position: position(&item), plan: plan(&item)? })
+                Ok(Claim::Ours { lease: Box::new(lease), position: position(&item), plan: plan(&item)? })
             }
             Err(refused) => {
                 let item = refused.item.unwrap_or_default();

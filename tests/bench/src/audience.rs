@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 use tokio_rustls::TlsAcceptor;
@@ -145,7 +146,9 @@ impl State {
     fn update(&self, read: &Read) -> Reply {
         let number = |name: &str| read.expression_attribute_values.get(name)?.number.parse::<i64>().ok();
         let until = |until: i64| match (number(":length"), number(":oldest"), number(":latest"), number(":seen")) {
-            (Some(length), Some(oldest), Some(latest), _) => (oldest..=latest).contains(&until).then_some(until + length),
+            (Some(length), Some(oldest), Some(latest), _) => {
+                (oldest..=latest).contains(&until).then_some(until + length)
+            }
             (_, _, _, Some(seen)) => (seen == until).then(|| number(":until")).flatten(),
             _ => Some(until),
         };
@@ -159,7 +162,10 @@ impl State {
             Ok(before) => Reply::json(format!(r#"{{"Attributes":{}}}"#, row(until(before).unwrap_or(before)))),
             Err(now) => {
                 let kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
-                Reply { status: StatusCode::BAD_REQUEST, ..Reply::json(format!(r#"{{"__type":"{kind}","Item":{}}}"#, row(now))) }
+                Reply {
+                    status: StatusCode::BAD_REQUEST,
+                    ..Reply::json(format!(r#"{{"__type":"{kind}","Item":{}}}"#, row(now)))
+                }
             }
         }
     }
