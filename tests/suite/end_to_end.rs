@@ -177,3 +177,37 @@ async fn a_client_that_publishes_too_much_is_told_and_stays() {
     client.hears_nothing().await;
     stack.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_with_a_hyphen_and_a_table_that_is_kept_serve_clients() {
+    let stack = Stack::start(&[("StageName", "pre-prod"), ("RetainTable", "true")]).await;
+    assert!(stack.url().ends_with("/pre-prod"), "{}", stack.url());
+    let mut client = Client::connect(stack.url()).await;
+    client.subscribe("orders/42").await;
+    let report = notify(&stack, json!({"to": {"topic": "orders/42"}, "data": 1})).await;
+    assert_eq!((&report["audience"], &report["delivered"]), (&json!(1), &json!(1)), "{report}");
+    assert_eq!(client.json().await["data"], 1);
+    client.close().await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_pings_than_the_quota_of_a_region_has_room_for_are_refused_by_api_gateway() {
+    let stack = Stack::start(&[("AWS::Region", "mx-central-1")]).await;
+    let mut client = Client::connect(stack.url()).await;
+    let (mut pongs, mut refusals) = (0, 0);
+    // 125 at once and 125 a second: what comes after the first pongs has to wait.
+    for _ in 0..1_000 {
+        client.send(r#"{"action":"ping"}"#).await;
+        match client.json().await {
+            reply if reply["type"] == "pong" => pongs += 1,
+            reply if reply["message"] == "Too Many Requests" => refusals += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert!(pongs >= 125 && refusals > 0, "{pongs} pongs, {refusals} refusals");
+    let reply = client.ask(json!({"action": "ping", "id": 1})).await;
+    assert_eq!(reply, json!({"type": "pong", "id": 1}), "other frames have a limit of their own");
+    client.close().await;
+    stack.stop().await;
+}
