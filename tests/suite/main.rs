@@ -19,6 +19,7 @@ mod metrics;
 mod operations;
 mod queues;
 mod recording;
+mod redrive;
 mod registry;
 mod rest;
 mod roles;
