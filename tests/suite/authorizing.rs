@@ -137,7 +137,11 @@ async fn an_issuers_keys_are_found_and_followed_and_its_failure_is_no_denial() {
     let claims = issuer.claims("auth0|u1");
     assert_eq!(refused(&stack, &old.token(&claims), "").await, Some(500), "our failure, not the client's");
     issuer.publish(&[&old]);
-    let mut client = Client::connect(&with_token(&stack, &old.token(&claims), "&topic=users/auth0|u1/inbox")).await;
+    // The failure is remembered for ten seconds.
+    assert_eq!(refused(&stack, &old.token(&claims), "").await, Some(500));
+    let url = with_token(&stack, &old.token(&claims), "&topic=users/auth0|u1/inbox");
+    let connected = async || Client::offer(&url, &[]).await.ok();
+    let mut client = eventually("the issuer to be asked again", PATIENCE, connected).await;
     assert_eq!(client.ask(json!({"action": "whoami"})).await["user"], "auth0|u1");
     issuer.publish(&[&old, &new]);
     assert_eq!(refused(&stack, &new.token(&claims), "").await, None, "a key that appears");

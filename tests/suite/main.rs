@@ -20,6 +20,7 @@ mod metrics;
 mod operations;
 mod queues;
 mod recording;
+mod redrive;
 mod registry;
 mod rest;
 mod roles;

@@ -50,10 +50,10 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, publish: Publish) -> R
 
 #[cfg(test)]
 mod tests {
+    use ::tests::queues::{self, Served};
+    use ::tests::{engine, standin};
     use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
     use serde_json::{Value, json};
-    use tests::queues::{self, Served};
-    use tests::{engine, standin};
     use tidings::metrics::Metrics;
     use tidings::queue::{Queue, SCOPE_ATTRIBUTE};
     use tidings::registry::Registry;

@@ -55,6 +55,14 @@ pub(super) fn lasting(text: &str, until: Option<i64>, now: i64) -> Result<String
         let mut segment = value["segment"].clone();
         if let (Some(until), Some(at)) = (until, segment_at(&value)) {
             segment["ttl"] = json!(seconds(at, until, segment["ttl"].as_i64())?);
+            // Where the notification travels with its segment, it is what the notifier looks at first.
+            if let Some(notification) = fields.remove("notification") {
+                let notification = lasting(notification.get(), Some(until), now)?;
+                fields.insert(
+                    "notification".to_owned(),
+                    RawValue::from_string(notification).map_err(|error| Failure::new(&error))?,
+                );
+            }
             // Once `since` is new, nothing else in the message says when that time to live began.
             segment["at"] = json!(at);
         }
@@ -253,6 +261,13 @@ mod tests {
         let whole = r#"{"notification":{"to":"everyone","data":1.0,"at":1795520783000},"segment":{"since":1}}"#;
         let begun = lasting(whole, None, NOW).unwrap();
         assert_eq!(begun, whole.replace(r#""since":1}"#, r#""since":1795607183000}"#));
+        check(
+            whole,
+            concat!(
+                r#"{"notification":{"at":1795520783000,"data":1.0,"to":"everyone","ttl":172800},"#,
+                r#""segment":{"at":1795520783000,"since":1795607183000,"ttl":172800}}"#
+            ),
+        );
     }
 
     #[test]
