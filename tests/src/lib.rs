@@ -10,6 +10,7 @@ pub mod faults;
 pub mod issuer;
 pub mod queues;
 pub mod stack;
+pub mod simulation;
 pub mod standin;
 pub mod wire;
 
