@@ -44,20 +44,13 @@ def text_of(resource):
     return resource["Fn::Sub"]
 
 
-def policies(role):
-    """Each inline policy of a role, both ways of a condition included."""
-    for policy in role["Properties"].get("Policies", []):
-        branches = policy["Fn::If"][1:] if "Fn::If" in policy else [policy]
-        yield from (branch for branch in branches if branch != {"Ref": "AWS::NoValue"})
-
-
 def roles(template):
     """Each role allows single actions on single resources, and has no managed policy but those for logs and traces."""
     for name, role in of_type(template, "AWS::IAM::Role").items():
         for policy in role["Properties"].get("ManagedPolicyArns", []):
             if policy != LOGS and not XRAY.match(policy):
                 yield f"{name}: the managed policy {policy} allows more than single actions"
-        for policy in policies(role):
+        for policy in role["Properties"].get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
                 yield from (f"{name}: {finding}" for finding in statement_findings(statement))
 
@@ -79,7 +72,7 @@ def is_wildcard(action, resource):
 
 
 def routes(template):
-    """The four routes exist, $connect asks an authorizer, and those that answer can: SAM makes no route response of its own."""
+    """The four routes exist, $connect asks an authorizer, those that answer can, and the stage waits for all of them."""
     every = of_type(template, "AWS::ApiGatewayV2::Route")
     routes = {name: route for name, route in every.items() if route["Properties"]["ApiId"] == {"Ref": "WebSocketApi"}}
     by_key = {route["Properties"]["RouteKey"]: name for name, route in routes.items()}
@@ -102,12 +95,43 @@ def routes(template):
             yield f"{name}: RouteResponseSelectionExpression is not $default"
         if {"Ref": name} not in answering:
             yield f"{name}: no AWS::ApiGatewayV2::RouteResponse belongs to it"
+    yield from stage_findings(template, by_key)
+
+
+def stage_findings(template, routes):
+    """What clients send is throttled in API Gateway, by settings that name routes which are there before the stage."""
+    stage = template["Resources"]["WebSocketStage"]
+    settings = stage["Properties"].get("RouteSettings", {})
+    for key in ("$default", "ping/"):
+        if not {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= settings.get(key, {}).keys():
+            yield f"WebSocketStage: nothing throttles the route {key}"
+    resources = template["Resources"]
+    waits_for = {name for part in stage.get("DependsOn", []) for name in (part, *referred(resources[part]))}
+    for key in settings:
+        if routes.get(key) not in waits_for:
+            yield f"WebSocketStage: it does not wait for the route {key}, which its settings name"
+
+
+def referred(value):
+    """The names that a resource refers to with `Ref`."""
+    if isinstance(value, dict):
+        yield from ([value["Ref"]] if "Ref" in value else (name for one in value.values() for name in referred(one)))
+    if isinstance(value, list):
+        yield from (name for one in value for name in referred(one))
 
 
 def table(template):
-    """`infra/table.json`, which tests and laptops use, describes the table of the template."""
+    """There is one table, `infra/table.json`, which tests and laptops use, describes it, and who keeps it can go back."""
     local = json.loads((INFRA / "table.json").read_text(encoding="utf-8"))
-    properties = template["Resources"]["ConnectionsTable"]["Properties"]
+    (name, resource), = of_type(template, "AWS::DynamoDB::Table").items()
+    properties = resource["Properties"]
+    is_kept = resource["DeletionPolicy"] == "Retain"
+    if is_kept != (template["Parameters"]["RetainTable"]["Default"] == "true"):
+        yield f"{name}: RetainTable does not decide whether it is kept"
+    if is_kept != ("PointInTimeRecoverySpecification" in properties):
+        yield f"{name}: only a table that is kept needs point-in-time recovery, and that one does"
+    if properties["TimeToLiveSpecification"] != {"AttributeName": "expires_at", "Enabled": True}:
+        yield f"{name}: its time to live is not on for expires_at"
     for key in ("AttributeDefinitions", "BillingMode", "KeySchema"):
         if local.get(key) != properties.get(key):
             yield f"infra/table.json: {key} differs from the template"
@@ -116,11 +140,13 @@ def table(template):
         yield "infra/local-env.json: TABLE_NAME is not the table of infra/table.json"
 
 
-def local_variables(template):
+def local_variables(_):
     """`sam local` silently drops a variable that no function has."""
     environment = json.loads((INFRA / "local-env.json").read_text(encoding="utf-8"))["Parameters"]
-    functions = of_type(template, "AWS::Lambda::Function").values()
-    known = {name for function in functions for name in function["Properties"]["Environment"]["Variables"]}
+    # Only the source has those without a value.
+    source = yaml_parse((INFRA.parent / "template.yaml").read_text(encoding="utf-8"))
+    functions = [source["Globals"]["Function"], *(f["Properties"] for f in of_type(source, "AWS::Serverless::Function").values())]
+    known = {name for function in functions for name in function.get("Environment", {}).get("Variables", {})}
     for name in sorted(environment.keys() - known):
         yield f"infra/local-env.json: no function of the template has the variable {name}"
 
@@ -133,9 +159,9 @@ def parameters(template):
 
 
 def concurrency(template):
-    """The notifier shares its rate among what its two mappings really run at once."""
+    """The notifier is told what its two mappings really run at once."""
     variables = template["Resources"]["NotifierFunction"]["Properties"]["Environment"]["Variables"]
-    for variable, mapping in (("FAN_OUT_CONCURRENCY", "FanOutMapping"), ("NOTIFICATION_CONCURRENCY", "NotificationMapping")):
+    for variable, mapping in (("FAN_OUT_CONCURRENCY", "FanOutMapping"), ("NOTIFY_CONCURRENCY", "NotificationMapping")):
         runs = template["Resources"][mapping]["Properties"]["ScalingConfig"]["MaximumConcurrency"]
         told = variables.get(variable)
         if told != runs and told != str(runs):
@@ -144,6 +170,8 @@ def concurrency(template):
 
 def watched(template):
     """Every function has an alarm for its errors and one for its throttles, in the nested stack."""
+    if "OperationsStack" not in template["Resources"]:
+        return
     operations = yaml_parse((INFRA / "operations.yaml").read_text(encoding="utf-8"))
     alarms = [alarm["Properties"] for alarm in of_type(operations, "AWS::CloudWatch::Alarm").values()]
     watches = {

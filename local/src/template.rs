@@ -16,6 +16,7 @@ mod properties;
 mod queues;
 mod references;
 mod resources;
+mod rules;
 mod sam;
 mod secrets;
 mod tables;
@@ -137,7 +138,7 @@ pub fn default_of(path: &Path, parameter: &str) -> Option<String> {
 ///
 /// # Errors
 /// When the text is no template or has no API; when a parameter has no value, a value that it does not
-/// allow, or does not exist; when something that runs locally depends on what cannot be resolved.
+/// allow, or does not exist; when an assertion of `Rules` does not hold; when something that runs locally depends on what cannot be resolved.
 pub fn read(text: &str, folder: &Path, context: Context<'_>) -> Result<Stack, TemplateError> {
     let root = node::parse(text)?;
     Ok(stack(&root, folder, context)?)
@@ -148,6 +149,7 @@ fn stack(root: &Node, folder: &Path, context: Context<'_>) -> Result<Stack, Faul
     let parameters = parameters::resolve(root, context.parameters, &mut notes)?;
     let resources = resources::collect(root, &mut notes)?;
     let scope = Scope::new(root, parameters.values, resources, context.sqs);
+    rules::check(root, &scope)?;
     notes.extend(resources::notes(&scope));
     let mut functions = functions::read(&scope, folder, &mut notes)?;
     functions::read_asynchronous(&scope, &mut functions, &mut notes)?;

@@ -24,7 +24,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use crate::config::{ConfigError, optional, required};
+use crate::config::{ConfigError, optional};
 use crate::delivery::{InvalidEndpoint, Sockets};
 
 /// DynamoDB answers within milliseconds, so the SDK's first pause of a second would be most of a client's wait.
@@ -42,24 +42,30 @@ pub struct Aws {
 
 impl Aws {
     /// Reads `AWS_REGION`, the credentials that Lambda sets, and the SDKs' own endpoint variables
-    /// (`AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL`).
+    /// (`AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, `AWS_ENDPOINT_URL_SQS`). `AWS_ENDPOINT_URL`
+    /// stands for those that are not set, but never for API Gateway's: it has no stage, and the stack's own address does.
     ///
     /// # Errors
     /// When region or credentials are missing; the error names the variable.
     pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_variables(optional)
+    }
+
+    fn from_variables(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
         let purpose = "Lambda sets it; elsewhere export it";
-        let endpoint = |name| optional(name).or_else(|| optional("AWS_ENDPOINT_URL"));
+        let required = |name| variable(name).ok_or(ConfigError::Missing { name, purpose });
+        let endpoint = |name| variable(name).or_else(|| variable("AWS_ENDPOINT_URL"));
         Ok(Self {
-            region: Region::new(required("AWS_REGION", purpose)?),
+            region: Region::new(required("AWS_REGION")?),
             credentials: Credentials::new(
-                required("AWS_ACCESS_KEY_ID", purpose)?,
-                required("AWS_SECRET_ACCESS_KEY", purpose)?,
-                optional("AWS_SESSION_TOKEN"),
+                required("AWS_ACCESS_KEY_ID")?,
+                required("AWS_SECRET_ACCESS_KEY")?,
+                variable("AWS_SESSION_TOKEN"),
                 None,
                 "environment",
             ),
             dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
-            management_endpoint: endpoint("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"),
+            management_endpoint: variable("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"),
             sqs_endpoint: endpoint("AWS_ENDPOINT_URL_SQS"),
         })
     }
@@ -111,7 +117,7 @@ impl Aws {
     /// are off, so that delivery sees what happens; each post has `deadline` to succeed.
     #[must_use]
     pub fn management(&self, endpoint: &str, deadline: Duration) -> aws_sdk_apigatewaymanagement::Client {
-        let endpoint = self.management_endpoint.as_deref().unwrap_or(endpoint);
+        let endpoint = self.sockets_at(endpoint);
         let config = aws_sdk_apigatewaymanagement::Config::builder()
             .behavior_version(behavior_version())
             .region(self.region.clone())
@@ -124,12 +130,17 @@ impl Aws {
         aws_sdk_apigatewaymanagement::Client::from_conf(config)
     }
 
+    /// Where sockets are posted to, in a stack that says `endpoint`.
+    fn sockets_at<'a>(&'a self, endpoint: &'a str) -> &'a str {
+        self.management_endpoint.as_deref().unwrap_or(endpoint)
+    }
+
     /// The same API for delivery, which posts a lot: without what the SDK does anew for each call.
     ///
     /// # Errors
     /// When the endpoint is not a URL, or the system has no certificates to check it with.
     pub fn sockets(&self, endpoint: &str, deadline: Duration) -> Result<Sockets, SocketsError> {
-        let endpoint = self.management_endpoint.as_deref().unwrap_or(endpoint);
+        let endpoint = self.sockets_at(endpoint);
         let client = http_client_to(endpoint).map_err(SocketsError::Certificates)?;
         Ok(Sockets::new(endpoint, self.region.as_ref(), self.credentials.clone(), client, deadline)?)
     }
@@ -191,7 +202,8 @@ pub fn connector_to(endpoint: &str) -> SharedHttpConnector {
     })
 }
 
-/// A client for posts to the endpoint. As with [`connector_to`], plain HTTP reads no certificates.
+/// A client for posts to the endpoint, over HTTP/1.1: with HTTP/2 all posts of a worker would share one connection, and so
+/// wait for one another. As with [`connector_to`], plain HTTP reads no certificates.
 ///
 /// # Errors
 /// When the system has no certificates, and the endpoint needs them.
@@ -208,6 +220,64 @@ pub fn http_client_to(endpoint: &str) -> std::io::Result<HttpClient> {
         false => config.with_native_roots()?,
     };
     let https = HttpsConnectorBuilder::new().with_tls_config(config.with_no_client_auth());
-    let connector = https.https_or_http().enable_all_versions().wrap_connector(tcp);
+    let connector = https.https_or_http().enable_http1().wrap_connector(tcp);
     Ok(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use http::Request;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn aws(more: &[(&'static str, &str)]) -> Aws {
+        let keys = [("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+        let variables: HashMap<_, _> = keys.iter().chain(more).copied().collect();
+        Aws::from_variables(|name| variables.get(name).map(|value| (*value).to_owned())).unwrap()
+    }
+
+    const GLOBAL: (&str, &str) = ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566");
+    const STACK: &str = "https://api.execute-api.eu-west-1.amazonaws.com/dev";
+
+    #[test]
+    fn the_global_endpoint_stands_for_every_service_but_not_for_the_sockets_of_the_stack() {
+        let aws = aws(&[GLOBAL]);
+        assert_eq!(aws.dynamodb_endpoint.as_deref(), Some(GLOBAL.1));
+        assert_eq!(aws.sqs_endpoint.as_deref(), Some(GLOBAL.1));
+        assert_eq!(aws.sockets_at(STACK), STACK);
+    }
+
+    #[test]
+    fn the_own_variable_of_the_management_api_outranks_the_address_of_the_stack() {
+        let own = ("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI", "http://127.0.0.1:3030/dev");
+        assert_eq!(aws(&[GLOBAL, own]).sockets_at(STACK), own.1);
+    }
+
+    #[test]
+    fn a_missing_variable_is_named() {
+        let error = Aws::from_variables(|_| None).unwrap_err();
+        assert!(error.to_string().contains("AWS_REGION"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn posts_do_not_offer_http_2() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let client = http_client_to(&url).unwrap();
+        let post = tokio::spawn(client.request(Request::post(url).body(Full::default()).unwrap()));
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut header = [0; 5];
+        socket.read_exact(&mut header).await.unwrap();
+        let mut hello = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
+        socket.read_exact(&mut hello).await.unwrap();
+        post.abort();
+        // The extension "application layer protocol negotiation" with HTTP/2 first, or alone. Without it a server speaks 1.1.
+        for offer in [&b"\x02h2\x08http/1.1"[..], b"\x00\x10\x00\x05\x00\x03\x02h2"] {
+            assert!(!hello.windows(offer.len()).any(|window| window == offer), "{hello:?}");
+        }
+    }
 }

@@ -1,32 +1,33 @@
 //! Pushing one notification to everyone whom it is for. Nothing else knows the API Gateway Management API.
 //!
 //! Every member is pushed to or counted: one that fails never stops the others. What a push came to decides what
-//! happens next (`post`), how many run side by side is learnt from the answers (`window`), and how many start in a
-//! second is shared with all other workers (`pace`), since every API of the account shares one quota with us.
+//! happens next (`run`), and how many start in a second is shared with all other workers and learnt together with them
+//! (`limiter`), since every API of the account shares one quota with us. Overload is back-pressure: whoever is throttled
+//! stays a member, and waits in place for a short while, then in the queue.
 
 mod dismiss;
 mod endpoint;
-mod pace;
+mod limiter;
 mod post;
 mod run;
 mod sign;
 mod socket;
 mod track;
-mod window;
 
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::config::{self, ConfigError};
 use crate::ids::{ConnectionId, NotificationId};
 use crate::metrics::{Metric, Tally};
 use crate::notification::Notification;
 use crate::registry::{Member, Members, Position, Registry, RegistryError};
-use pace::Pace;
+use limiter::Limiter;
 use run::Run;
 
 pub use dismiss::dismiss;
@@ -40,37 +41,44 @@ pub const MAX_MESSAGE_BYTES: usize = 128 * 1_024;
 /// How long one post may take before it counts as hanging.
 pub const POST_DEADLINE: Duration = Duration::from_secs(3);
 
+/// Audiences above this part of a second's posts are large: they leave the notification queue at once.
+const LARGE: f64 = 1.0 / 40.0;
+
 /// How hard to push.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// Posts that may start in a second, those of all workers together.
     pub pushes_per_second: f64,
-    /// Workers that may push at the same time. Each has at least its share of the posts, and all that others leave.
+    /// Workers that may push at the same time: what an invocation plans to serve is its part of the rate.
     pub workers: u32,
-    /// Posts that may be under way at once. Each holds a socket, and a function has 1,024 file descriptors.
-    pub max_in_flight: usize,
 }
 
 /// What came of a notification, in connections, except where something else is said.
+///
+/// In the first report of a notification all but `throttled`, `segments` and a whole that `expired` add up to `audience`,
+/// and nobody is in two. Whoever is `delayed` is settled in a later report, whose `audience` does not count it again: over
+/// all reports everything but `delayed` adds up to `audience`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The notification.
     pub id: NotificationId,
-    /// Whom it was for: each once, without those that it leaves out.
+    /// Whom it was for: each once, without those that it leaves out, and without those that an earlier report counted.
     pub audience: u64,
     /// API Gateway took the message.
     pub delivered: u64,
+    /// Goes on through the queue: throttled, refused, in its handshake, or not reached before the time was up.
+    pub delayed: u64,
     /// The client is gone; it was removed from the registry.
     pub gone: u64,
-    /// Still in the handshake after 3 s of trying; it stays registered.
+    /// Still in the handshake when it was tried a second time, 15 s later; it stays registered.
     pub pending: u64,
-    /// The client does not read as fast as it is written to; skipped.
+    /// The client did not read for a minute while others were reached; it was closed. In the dead-letter queue by name.
     pub slow: u64,
-    /// API Gateway did not take the message in several attempts.
+    /// API Gateway did not take the message in several attempts, or forbade it for two minutes. In the dead-letter queue.
     pub failed: u64,
-    /// Answers that told us to slow down.
+    /// Posts that were answered with 429.
     pub throttled: u64,
-    /// 1 if the notification was past its time to live, and so dropped.
+    /// Dropped because the notification's time to live was over: members that were delayed, else 1 for all of it.
     pub expired: u64,
     /// Parts of the audience that were handed to other invocations, whose reports count for themselves.
     pub segments: u64,
@@ -89,14 +97,35 @@ pub struct Job<'a> {
     /// Whether another worker can go on where this one stops: the position is then saved, and no more is done than can
     /// be saved.
     pub resumable: bool,
-    /// Milliseconds since the epoch.
-    pub now: i64,
+    /// Why these members are tried again, if they are.
+    pub retry: Retry,
     /// When to stop, at the latest a second and a half before it is too late.
     pub deadline: Instant,
     /// Saves how far the work is.
     pub save: &'a Save,
     /// Counts what comes of it, also where it stops half way.
     pub tally: &'a Tally,
+}
+
+/// Why the members of a job are tried again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Retry {
+    /// They are not: this is the first time.
+    #[default]
+    No,
+    /// They were in their handshake.
+    Handshake,
+    /// They were throttled, since this time in milliseconds since the epoch: each gets one post.
+    Throttled {
+        /// Since when.
+        since: i64,
+    },
+    /// API Gateway forbade everything, since this time in milliseconds since the epoch.
+    Refused {
+        /// Since when.
+        since: i64,
+    },
 }
 
 /// Saves how far a delivery is. What it is told is settled once it succeeds, and not told again.
@@ -106,7 +135,7 @@ pub type Save = dyn Fn(Progress) -> Pin<Box<dyn Future<Output = Result<(), SaveE
 pub type SaveError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How far a delivery is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Progress {
     /// Where another worker would go on; `None` where nobody will.
     pub position: Option<Position>,
@@ -114,6 +143,8 @@ pub struct Progress {
     pub failed: Vec<Failed>,
     /// Sort keys of members that are still in their handshake, since the last saving.
     pub pending: Vec<String>,
+    /// Sort keys of members that are throttled while others are not, since the last saving.
+    pub delayed: Vec<String>,
 }
 
 /// A connection whose message was not taken.
@@ -130,13 +161,41 @@ pub struct Failed {
 pub struct Finish {
     /// What came of it.
     pub report: Report,
-    /// Where to go on, if the time was up before the audience was through.
-    pub rest: Option<Position>,
+    /// What is left, where the audience is not through.
+    pub rest: Option<Rest>,
+}
+
+/// What is left of an audience.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rest {
+    /// Where to go on.
+    pub position: Position,
+    /// Whether there may be members beyond the position's cursor.
+    pub goes_on: bool,
+    /// Why it is left.
+    pub why: Why,
+}
+
+/// Why a part of an audience is left to another invocation. Times are in milliseconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The time was up.
+    TimeUp,
+    /// Nothing has got through since.
+    Overload {
+        /// Since when.
+        since: i64,
+    },
+    /// Everything has been forbidden since.
+    Refused {
+        /// Since when.
+        since: i64,
+    },
 }
 
 impl Progress {
     fn is_empty(&self) -> bool {
-        self.position.is_none() && self.failed.is_empty() && self.pending.is_empty()
+        self.position.is_none() && self.failed.is_empty() && self.pending.is_empty() && self.delayed.is_empty()
     }
 }
 
@@ -175,14 +234,22 @@ pub struct Delivery {
     sockets: Sockets,
     registry: Registry,
     limits: Limits,
-    pace: Mutex<Pace>,
+    limiter: Arc<Limiter>,
+    clock: Clock,
 }
 
 impl Delivery {
     /// Pushes through `sockets` to those whom `registry` knows.
     #[must_use]
-    pub fn new(sockets: Sockets, registry: Registry, limits: Limits) -> Self {
-        Self { sockets, registry, limits, pace: Mutex::new(Pace::new(&limits, Instant::now())) }
+    pub fn new(sockets: Sockets, registry: Registry, limits: Limits, clock: Clock) -> Self {
+        let limiter = Arc::new(Limiter::new(registry.clone(), clock, limits.pushes_per_second, Instant::now()));
+        Self { sockets, registry, limits, limiter, clock }
+    }
+
+    /// What time it is.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// The registry that audiences are read from.
@@ -191,15 +258,39 @@ impl Delivery {
         &self.registry
     }
 
-    /// Posts a second that this worker can count on, whatever others do.
+    /// Posts a second that this worker can count on, if all are at work.
     #[must_use]
     pub fn share(&self) -> f64 {
         self.limits.pushes_per_second / f64::from(self.limits.workers)
     }
 
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        // Nobody panics while holding the lock; if somebody did, the pace would still be right.
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Most members of a small audience.
+    #[must_use]
+    pub fn small_audience(&self) -> usize {
+        (self.limits.pushes_per_second * LARGE).max(10.0) as usize
+    }
+
+    /// Posts that an environment may start without a reservation.
+    #[must_use]
+    pub fn allowance(&self) -> usize {
+        self.limiter.allowance()
+    }
+
+    /// Whether an overload is known that is not over.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.limiter.knows_of_overload()
+    }
+
+    /// Reserves for so many posts that come soon, each for a small audience, in one write.
+    pub fn expect(&self, posts: usize) {
+        self.limiter.expect(posts);
+    }
+
+    /// Asks whether anything gets through. Since when it does not, in milliseconds since the epoch.
+    pub async fn overload(&self, posts: usize) -> Option<i64> {
+        self.limiter.consult(posts).await;
+        self.limiter.overload()
     }
 
     /// Pushes the notification to the members of the job, until all are settled or its deadline.
@@ -209,21 +300,20 @@ impl Delivery {
     pub async fn deliver(&self, job: Job<'_>) -> Result<Finish, DeliveryError> {
         post::check_size(job.notification)?;
         let (notification, tally) = (job.notification, job.tally);
-        self.pace().trim();
         let mut run = Run::new(self, job);
-        let finished = run.finish().await;
-        tally.report(&run.report);
-        if run.report.delivered > 0 {
+        let finish = run.finish().await;
+        tally.report(run.report());
+        if run.report().delivered > 0 {
             tally.since(Metric::FanOutLag, notification.at);
         }
-        Ok(Finish { rest: finished?, report: run.report })
+        finish
     }
 }
 
 impl Limits {
     /// Reads `PUSHES_PER_SECOND` (8,000 where it is not set: 80 % of an account's quota, which clients' own frames
-    /// share), `FAN_OUT_CONCURRENCY` (1) and `NOTIFICATION_CONCURRENCY` (0), whose sum are the workers: the invocations
-    /// that may work on the two queues at once; and `MAX_IN_FLIGHT` (256).
+    /// share), `FAN_OUT_CONCURRENCY` (1) and `NOTIFY_CONCURRENCY` (0), whose sum are the workers: the invocations that may
+    /// work on the two queues at once.
     ///
     /// # Errors
     /// When one is set to something else than a number in its range.
@@ -231,9 +321,8 @@ impl Limits {
         let above_zero = "use a number above 0";
         let pushes_per_second = config::parsed("PUSHES_PER_SECOND", 8_000.0, above_zero, |rate: &f64| *rate > 0.0)?;
         let fan_out: u32 = config::parsed("FAN_OUT_CONCURRENCY", 1, above_zero, |count| *count > 0)?;
-        let notification: u32 = config::parsed("NOTIFICATION_CONCURRENCY", 0, "use 0 or more", |_| true)?;
-        let max_in_flight = config::parsed("MAX_IN_FLIGHT", 256, "use 1 to 300", |count| (1..=300).contains(count))?;
-        Ok(Self { pushes_per_second, workers: fan_out.saturating_add(notification), max_in_flight })
+        let notify: u32 = config::parsed("NOTIFY_CONCURRENCY", 0, "use 0 or more", |_| true)?;
+        Ok(Self { pushes_per_second, workers: fan_out.saturating_add(notify) })
     }
 }
 
@@ -241,14 +330,18 @@ impl Report {
     /// A report of nothing.
     #[must_use]
     pub fn new(id: &NotificationId) -> Self {
-        let id = id.clone();
-        let (audience, delivered, gone, pending, slow) = (0, 0, 0, 0, 0);
-        Self { id, audience, delivered, gone, pending, slow, failed: 0, throttled: 0, expired: 0, segments: 0 }
-    }
-
-    /// Members that nothing more will be done for in this invocation.
-    #[must_use]
-    pub fn settled(&self) -> u64 {
-        self.delivered + self.gone + self.pending + self.slow + self.failed
+        Self {
+            id: id.clone(),
+            audience: 0,
+            delivered: 0,
+            delayed: 0,
+            gone: 0,
+            pending: 0,
+            slow: 0,
+            failed: 0,
+            throttled: 0,
+            expired: 0,
+            segments: 0,
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! from a queue has a row in the registry, so that a message that comes twice, a worker that dies, or one whose time is
 //! up do no harm.
 
+mod handover;
 mod segment;
 mod worker;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::delivery::{Delivery, DeliveryError};
+use crate::ids::NotificationId;
 use crate::metrics::Tally;
 use crate::queue::{Queue, QueueError};
 use crate::registry::RegistryError;
@@ -22,6 +24,8 @@ pub use segment::{InvalidSegment, Segment, estimate, plan, split};
 /// Where a fan-out's messages go.
 #[derive(Debug, Clone)]
 pub struct Queues {
+    /// Notifications that are taken up by another invocation.
+    pub notifications: Queue,
     /// Segments for other invocations.
     pub fan_out: Queue,
     /// What can never succeed.
@@ -59,17 +63,29 @@ pub enum FanOutError {
         /// For how long at most.
         for_another: Duration,
     },
-    /// The time was up, and nobody was served in it.
-    #[error("nobody was served before the time was up")]
-    NoProgress,
     /// It went from worker to worker for too long.
-    #[error("the fan-out goes on for too long: {hops} hops in {minutes} minutes")]
+    #[error("the fan-out goes on for too long: it was handed on {hops} times")]
     Endless {
         /// How often it was handed on.
         hops: u32,
-        /// Since the first.
-        minutes: i64,
     },
+    /// The idempotency key is that of another notification.
+    #[error(
+        "the id {id} is that of another notification, with other `data`, `type`, `to` or `except`; use a new `id` for each"
+    )]
+    Reused {
+        /// The key.
+        id: NotificationId,
+    },
+    /// The notification that a segment refers to is gone.
+    #[error("the notification {id} is not stored any more: it is older than 19 days")]
+    NotStored {
+        /// Its id.
+        id: NotificationId,
+    },
+    /// A message of the fan-out queue is none.
+    #[error(transparent)]
+    Segment(#[from] InvalidSegment),
     /// It could not be delivered.
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
@@ -86,11 +102,11 @@ impl FanOutError {
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Endless { .. } => true,
+            Self::Endless { .. } | Self::Reused { .. } | Self::NotStored { .. } | Self::Segment(_) => true,
             Self::Delivery(error) => {
                 matches!(error, DeliveryError::PayloadTooLarge { .. } | DeliveryError::Forbidden { .. })
             }
-            Self::Held { .. } | Self::NoProgress | Self::Registry(_) | Self::Queue(_) => false,
+            Self::Held { .. } | Self::Registry(_) | Self::Queue(_) => false,
         }
     }
 }

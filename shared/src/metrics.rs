@@ -143,20 +143,26 @@ metrics! {
     Audience: Count of "notifier",
     /// Messages that API Gateway took.
     Delivered: Count of "notifier",
+    /// Connections whose message goes on through the queue: throttled, refused, in their handshake, or not reached before
+    /// the time was up. A later report settles them; the sum of all others is the audience.
+    Delayed: Count of "notifier",
     /// Connections that were found gone and removed.
     Gone: Count of "notifier",
-    /// Connections that were still in their handshake after 3 s of trying.
+    /// Connections that were still in their handshake when they were tried a second time, 15 s later.
     Pending: Count of "notifier",
-    /// Connections that were skipped because the client does not read as fast as it is written to.
+    /// Connections that were closed because their client did not read for a minute while others were reached.
     Slow: Count of "notifier",
-    /// Connections whose message API Gateway did not take in several attempts.
+    /// Connections whose message API Gateway did not take in several attempts, or forbade for two minutes.
     Failed: Count of "notifier",
     /// Posts that API Gateway answered with 429.
     Throttled: Count of "notifier",
-    /// Notifications, or parts of their audience, that were dropped because their time to live was over.
+    /// What was dropped because its time to live was over: delayed connections, or 1 for a notification or a part of its
+    /// audience.
     Expired: Count of "notifier",
     /// Parts of an audience that were handed to other invocations.
     Segments: Count of "notifier",
+    /// Notifications that came again and were recognised: nobody was pushed to.
+    Duplicates: Count of "notifier",
     /// Letters that the notifier put into the dead-letter queue.
     DeadLetters: Count of "notifier",
     /// From a notification's `at` until the notifier takes it up.
@@ -300,10 +306,12 @@ impl Tally {
     /// Adds what came of a notification.
     pub fn report(&self, report: &Report) {
         // Every field by name: a new one does not compile until it has its metric.
-        let Report { id: _, audience, delivered, gone, pending, slow, failed, throttled, expired, segments } = report;
+        let Report { id: _, audience, delivered, delayed, gone, pending, slow, failed, throttled, expired, segments } =
+            report;
         for (metric, count) in [
             (Metric::Audience, audience),
             (Metric::Delivered, delivered),
+            (Metric::Delayed, delayed),
             (Metric::Gone, gone),
             (Metric::Pending, pending),
             (Metric::Slow, slow),

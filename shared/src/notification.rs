@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
+use crate::metrics::Trigger;
 
 pub(crate) use parse::Fields;
 pub use parse::InvalidNotification;
@@ -18,6 +19,22 @@ pub const MAX_EXCEPTIONS: usize = 100;
 pub const DEFAULT_TTL_SECONDS: u32 = 3_600;
 /// Longest time to live a producer may ask for, in seconds: what a queue can retain at most, 14 days.
 pub const MAX_TTL_SECONDS: u32 = 14 * 24 * 3_600;
+
+/// What an idempotency key is unique in: keys of different callers, queues or sources name different notifications.
+///
+/// The trigger's name, a dash and 32 hexadecimal digits for what `within` says together: the ARN of a queue, a caller, a
+/// client, the name of a source.
+#[must_use]
+pub fn scope(trigger: Trigger, within: &[&str]) -> String {
+    format!("{}-{}", trigger.name(), crate::hash(within))
+}
+
+/// Whether a text may be a [`scope`]: 1 to 64 lower-case letters, digits and dashes.
+#[must_use]
+pub fn is_scope(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(fits)
+}
 
 /// One notification, checked. Made by [`Notification::parse`].
 #[derive(Debug, Clone, Serialize)]
@@ -93,5 +110,12 @@ impl Notification {
     #[must_use]
     pub fn is_expired(&self, now: i64) -> bool {
         now > self.at.saturating_add(i64::from(self.ttl) * 1_000)
+    }
+
+    /// Lets its life end no sooner than `until` (milliseconds since the epoch), as far as [`MAX_TTL_SECONDS`] allows.
+    pub fn last_until(&mut self, until: i64) {
+        let seconds = until.saturating_sub(self.at).saturating_add(999) / 1_000;
+        let seconds = u32::try_from(seconds.max(0)).unwrap_or(u32::MAX).min(MAX_TTL_SECONDS);
+        self.ttl = self.ttl.max(seconds);
     }
 }

@@ -4,13 +4,24 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::BuildError;
-use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
 
 use crate::metrics::Trigger;
 
 /// The attribute that says what brought a message of ours, for the metrics alone.
 pub const TRIGGER_ATTRIBUTE: &str = "trigger";
+/// The attribute that says what the idempotency key of a message of ours is unique in: a
+/// [`scope`](crate::notification::scope).
+pub const SCOPE_ATTRIBUTE: &str = "scope";
 
+/// Most messages that SQS takes at once.
+const BATCH_MESSAGES: usize = 10;
+/// Most bytes that SQS takes at once, in one message or in a batch of them, attributes included.
+const BATCH_BYTES: usize = 1_048_576;
+/// The type of our attributes, which counts to their size.
+const TEXT: &str = "String";
+
+const SEND_BATCH: &str = "SendMessageBatch";
 /// Longest delay of a message.
 const LONGEST_DELAY: Duration = Duration::from_secs(900);
 /// Longest reason that travels with a dead letter; SQS counts attributes to the message's size.
@@ -27,13 +38,23 @@ pub enum QueueError {
         /// What SQS said.
         source: Box<aws_sdk_sqs::Error>,
     },
-    /// SQS took some messages of a batch and not others.
-    #[error("SQS did not take {count} messages of a batch: {reason}")]
+    /// SQS took some messages and not others.
+    #[error("SQS did not take {count} of {total} messages: {reason}")]
     Partly {
-        /// How many it left.
+        /// How many it left, those that it was not asked to take any more included.
         count: usize,
+        /// Of how many.
+        total: usize,
         /// What it said of the first.
         reason: String,
+        /// The failure, where it could not be reached any more.
+        source: Option<Box<aws_sdk_sqs::Error>>,
+    },
+    /// A message is larger than SQS takes. None was sent.
+    #[error("a message would be {bytes} bytes, and SQS takes {BATCH_BYTES}; make it smaller")]
+    TooLarge {
+        /// Its size with its attributes.
+        bytes: usize,
     },
 }
 
@@ -56,19 +77,26 @@ pub struct Queue {
     client: Client,
     url: String,
     trigger: Option<Trigger>,
+    scope: Option<String>,
 }
 
 impl Queue {
     /// The queue at `url`.
     #[must_use]
     pub fn new(client: Client, url: impl Into<String>) -> Self {
-        Self { client, url: url.into(), trigger: None }
+        Self { client, url: url.into(), trigger: None, scope: None }
     }
 
     /// Marks what is sent, so that the notifier counts it under this trigger and not as a message of any producer.
     #[must_use]
     pub fn marked(self, trigger: Trigger) -> Self {
         Self { trigger: Some(trigger), ..self }
+    }
+
+    /// The same queue for notifications whose ids are unique in this [`scope`](crate::notification::scope).
+    #[must_use]
+    pub fn scoped(&self, scope: impl Into<String>) -> Self {
+        Self { scope: Some(scope.into()), ..self.clone() }
     }
 
     /// The queue's name.
@@ -81,36 +109,65 @@ impl Queue {
     #[must_use]
     pub fn sibling(&self, name: &str) -> Self {
         let base = self.url.rsplit_once('/').map_or("", |(base, _)| base);
-        Self { client: self.client.clone(), url: format!("{base}/{name}"), trigger: None }
+        Self::new(self.client.clone(), format!("{base}/{name}"))
     }
 
-    /// Sends messages, at most ten, all of one group: a fair queue lets no group hold up another.
+    /// Sends messages, all of one group: a fair queue lets no group hold up another. They go in as few requests as SQS
+    /// allows, and can be received after `delay` (at most 15 minutes).
     ///
     /// # Errors
     /// When SQS does not take all of them.
     pub async fn send(&self, bodies: Vec<String>, group: &str, delay: Duration) -> Result<(), QueueError> {
-        let operation = "SendMessageBatch";
-        let delay = i32::try_from(delay.min(LONGEST_DELAY).as_secs()).unwrap_or_default();
-        let group = group_id(group);
-        let entries = bodies.into_iter().enumerate().map(|(index, body)| {
-            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
-            let entry = match self.trigger {
-                Some(trigger) => entry.message_attributes(TRIGGER_ATTRIBUTE, text(trigger.name())?),
-                None => entry,
-            };
-            entry.message_group_id(&group).delay_seconds(delay).build()
-        });
-        let entries: Result<Vec<_>, _> = entries.collect();
-        let entries = entries.map_err(|error| failed(operation, error.into()))?;
-        let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
-        let answer = request.send().await.map_err(|error| failed(operation, error.into()))?;
-        match answer.failed.as_slice() {
-            [] => Ok(()),
-            [first, ..] => {
-                let reason = first.message().unwrap_or(first.code()).to_owned();
-                Err(QueueError::Partly { count: answer.failed.len(), reason })
+        let (total, marks) = (bodies.len(), self.marks());
+        let batches = batches(bodies, marks.iter().map(|(name, value)| name.len() + TEXT.len() + value.len()).sum())?;
+        let (mut sent, mut left, mut reason) = (0, 0, String::new());
+        for batch in batches {
+            let size = batch.len();
+            match self.send_batch(batch, &marks, &group_id(group), delay).await {
+                Ok(failed) => {
+                    reason = failed.first().map_or(reason, |first| first.message().unwrap_or(first.code()).to_owned());
+                    left += failed.len();
+                    sent += size - failed.len();
+                }
+                Err(error) if sent == 0 && left == 0 => return Err(failed(SEND_BATCH, error)),
+                Err(error) => {
+                    let (count, reason) = (total - sent, crate::describe(&error));
+                    return Err(QueueError::Partly { count, total, reason, source: Some(Box::new(error)) });
+                }
             }
         }
+        match left {
+            0 => Ok(()),
+            count => Err(QueueError::Partly { count, total, reason, source: None }),
+        }
+    }
+
+    /// What each message carries beside its body.
+    fn marks(&self) -> Vec<(&'static str, &str)> {
+        let trigger = self.trigger.map(|trigger| (TRIGGER_ATTRIBUTE, trigger.name()));
+        let scope = self.scope.as_deref().map(|scope| (SCOPE_ATTRIBUTE, scope));
+        trigger.into_iter().chain(scope).collect()
+    }
+
+    /// Sends what fits into one request; what SQS did not take of it.
+    async fn send_batch(
+        &self,
+        bodies: Vec<String>,
+        marks: &[(&'static str, &str)],
+        group: &str,
+        delay: Duration,
+    ) -> Result<Vec<BatchResultErrorEntry>, aws_sdk_sqs::Error> {
+        let delay = i32::try_from(delay.min(LONGEST_DELAY).as_secs()).unwrap_or_default();
+        let entries = bodies.into_iter().enumerate().map(|(index, body)| {
+            let mut entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
+            for (name, value) in marks {
+                entry = entry.message_attributes(*name, text(value)?);
+            }
+            entry.message_group_id(group).delay_seconds(delay).build()
+        });
+        let entries = entries.collect::<Result<Vec<_>, _>>()?;
+        let answer = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await?;
+        Ok(answer.failed)
     }
 
     /// Keeps a record that can never succeed.
@@ -147,8 +204,31 @@ impl Queue {
     }
 }
 
+/// Bodies in groups that SQS takes at once, in their order; each is sent with `beside` bytes of attributes.
+fn batches(bodies: Vec<String>, beside: usize) -> Result<Vec<Vec<String>>, QueueError> {
+    let mut batches: Vec<Vec<String>> = Vec::new();
+    let mut room = 0;
+    for body in bodies {
+        let bytes = body.len() + beside;
+        if bytes > BATCH_BYTES {
+            return Err(QueueError::TooLarge { bytes });
+        }
+        match batches.last_mut().filter(|batch| bytes <= room && batch.len() < BATCH_MESSAGES) {
+            Some(batch) => {
+                room -= bytes;
+                batch.push(body);
+            }
+            None => {
+                room = BATCH_BYTES - bytes;
+                batches.push(vec![body]);
+            }
+        }
+    }
+    Ok(batches)
+}
+
 fn text(value: &str) -> Result<MessageAttributeValue, BuildError> {
-    MessageAttributeValue::builder().data_type("String").string_value(value).build()
+    MessageAttributeValue::builder().data_type(TEXT).string_value(value).build()
 }
 
 fn failed(operation: &'static str, error: aws_sdk_sqs::Error) -> QueueError {
@@ -164,4 +244,30 @@ fn group_id(name: &str) -> String {
 fn shortened(text: &str) -> String {
     let allowed = |character: &char| !character.is_control();
     text.chars().filter(allowed).take(LONGEST_REASON / 4).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(bodies: &[usize], beside: usize) -> Vec<Vec<usize>> {
+        let bodies = bodies.iter().map(|length| "x".repeat(*length)).collect();
+        batches(bodies, beside).unwrap().iter().map(|batch| batch.iter().map(String::len).collect()).collect()
+    }
+
+    #[test]
+    fn a_batch_has_ten_messages_and_one_mebibyte_with_attributes_at_most() {
+        assert_eq!(sizes(&[], 0), Vec::<Vec<usize>>::new());
+        assert_eq!(sizes(&[1; 21], 0), [vec![1; 10], vec![1; 10], vec![1]]);
+        let half = BATCH_BYTES / 2;
+        assert_eq!(sizes(&[half, half, 1], 0), [vec![half, half], vec![1]]);
+        assert_eq!(sizes(&[half, half, 1], 1), [vec![half], vec![half, 1]]);
+        assert_eq!(sizes(&[1, BATCH_BYTES, 1], 0), [vec![1], vec![BATCH_BYTES], vec![1]]);
+    }
+
+    #[test]
+    fn a_message_that_sqs_never_takes_is_refused_with_its_size() {
+        let error = batches(vec!["x".repeat(BATCH_BYTES - 9)], 10).unwrap_err();
+        assert_eq!(error.to_string(), "a message would be 1048577 bytes, and SQS takes 1048576; make it smaller");
+    }
 }

@@ -13,7 +13,7 @@ mod keys;
 mod listing;
 mod lookup;
 mod members;
-mod pace;
+mod rate;
 mod retry;
 mod work;
 mod write;
@@ -29,9 +29,10 @@ use keys::Key;
 
 pub use capacity::Consumed;
 pub use items::Connection;
-pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER};
+pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER, connection_of};
 pub use listing::{Audience, Page};
 pub use members::{Member, Members};
+pub use rate::{Granted, LearntRate, RateLimit, Wanted};
 pub use work::{Claim, Lease, Position, SegmentKey};
 
 /// Most topics that one connection may subscribe to. Durable topics of its user count, but are never refused for it: a

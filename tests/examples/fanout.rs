@@ -43,7 +43,7 @@ async fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let faults = Faults { gone: 50, throttled: 50, failing: 10, hanging: 5 };
-    let parameters = [("PushesPerSecond", options.rate.as_str()), ("Workers", options.workers.as_str())];
+    let parameters = [("PushesPerSecond", options.rate.as_str()), ("FanOutWorkers", options.workers.as_str())];
     let crowd = Crowd::gather_with(options.members, faults, &parameters, &options.flags).await;
     let begin = Instant::now();
     let answer =

@@ -153,7 +153,8 @@ impl Crowd {
     /// The rows of segments, by segment.
     pub async fn segments(&self) -> HashMap<String, Row> {
         let rows = self.stack.rows().await.into_iter();
-        let segments = rows.filter(|row| row["pk"].as_s().is_ok_and(|pk| pk.starts_with("work#")));
+        let is_segment = |row: &Row| row["pk"].as_s().is_ok_and(|pk| pk.starts_with("work#")) && row["sk"].as_s().is_ok_and(|sk| sk != "payload");
+        let segments = rows.filter(is_segment);
         segments.map(|row| (row["sk"].as_s().unwrap().clone(), row)).collect()
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod client;
+pub mod conflicts;
 pub mod crowd;
 pub mod engine;
 pub mod faults;

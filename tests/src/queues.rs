@@ -1,6 +1,7 @@
 //! Queues to test with.
 
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+use aws_sdk_sqs::types::{Message, QueueAttributeName};
 use tidings::queue::Queue;
 use tidings_local::sqs::{Place, Sqs, router};
 use tidings_local::stack;
@@ -48,14 +49,43 @@ impl Served {
         Queue::new(self.client.clone(), &self.url)
     }
 
+    /// Takes no message larger than this from now on, in bytes.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn limit(&self, bytes: usize) {
+        let name = QueueAttributeName::MaximumMessageSize;
+        let request = self.client.set_queue_attributes().queue_url(&self.url).attributes(name, bytes.to_string());
+        request.send().await.unwrap();
+    }
+
     /// The bodies of what is in it now, at most ten messages.
     ///
     /// # Panics
     /// When it does not answer.
     pub async fn bodies(&self) -> Vec<String> {
+        self.receive(0).await.into_iter().filter_map(|message| message.body).collect()
+    }
+
+    /// Takes out all messages that are in it now.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn take(&self) -> Vec<Message> {
+        let mut all = Vec::new();
+        loop {
+            let messages = self.receive(600).await;
+            if messages.is_empty() {
+                return all;
+            }
+            all.extend(messages);
+        }
+    }
+
+    async fn receive(&self, hidden: i32) -> Vec<Message> {
         let request = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
-        let messages = request.visibility_timeout(0).send().await.unwrap().messages.unwrap_or_default();
-        messages.into_iter().filter_map(|message| message.body).collect()
+        let request = request.visibility_timeout(hidden).message_attribute_names("All");
+        request.send().await.unwrap().messages.unwrap_or_default()
     }
 }
 

@@ -263,13 +263,16 @@ fn environment(
         let credentials = Credentials::new("local", "local", None, None, "tests");
         let endpoint = "http://gateway.test/dev";
         let sockets = Sockets::new(endpoint, "us-east-1", credentials, gateway.transport(), POST_DEADLINE).unwrap();
-        let limits = Limits { pushes_per_second: f64::from(pace), workers: 2 * CONCURRENCY as u32, max_in_flight: 256 };
+        let limits = Limits { pushes_per_second: f64::from(pace), workers: 2 * CONCURRENCY as u32 };
         let queue = |name| Queue::new(sqs.clone(), Queues::url(name));
-        let queues = FanOutQueues { fan_out: queue(FAN_OUT), dead_letters: queue(queues::DEAD_LETTERS) };
+        let queues = FanOutQueues {
+            notifications: queue(NOTIFICATIONS),
+            fan_out: queue(FAN_OUT),
+            dead_letters: queue(queues::DEAD_LETTERS),
+        };
         Deps {
-            fan_out: FanOut::new(Delivery::new(sockets, registry.clone(), limits), queues),
+            fan_out: FanOut::new(Delivery::new(sockets, registry.clone(), limits, time.clock), queues),
             rules: Rules::parse(RULES).unwrap(),
-            notification_queue: Some(NOTIFICATIONS.to_owned()),
             metrics: Metrics::default(),
             clock: time.clock,
         }

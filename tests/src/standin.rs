@@ -45,6 +45,8 @@ pub struct Used {
     pub messages: Vec<Bytes>,
     /// All posts, taken or not.
     pub posts: u32,
+    /// Whether somebody closed it.
+    pub is_closed: bool,
     first_post: Option<Instant>,
 }
 
@@ -64,14 +66,14 @@ impl Standin {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/dev", listener.local_addr().unwrap());
         let standin = Self { sockets: Arc::default(), endpoint };
-        let router = Router::new().route("/dev/{at}/{id}", post(take)).with_state(standin.clone());
+        let router = Router::new().route("/dev/{at}/{id}", post(take).delete(close)).with_state(standin.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         standin
     }
 
     /// Adds a socket; one that was not added answers 410.
     pub fn add(&self, id: &str, behaviour: Behaviour) {
-        let used = Used { behaviour, messages: Vec::new(), posts: 0, first_post: None };
+        let used = Used { behaviour, messages: Vec::new(), posts: 0, is_closed: false, first_post: None };
         self.sockets.lock().unwrap().insert(id.to_owned(), used);
     }
 
@@ -121,6 +123,9 @@ impl Standin {
     fn decide(&self, id: &str, message: &Bytes) -> Option<Response> {
         let mut sockets = self.sockets.lock().unwrap();
         let Some(used) = sockets.get_mut(id) else { return Some(gone()) };
+        if used.is_closed {
+            return Some(gone());
+        }
         used.posts += 1;
         let first = *used.first_post.get_or_insert_with(Instant::now);
         match used.behaviour {
@@ -159,6 +164,16 @@ pub fn management(endpoint: &str, deadline: Duration) -> aws_sdk_apigatewaymanag
 
 fn gone() -> Response {
     (StatusCode::GONE, [("x-amzn-ErrorType", "GoneException")]).into_response()
+}
+
+async fn close(State(standin): State<Standin>, Path((_, id)): Path<(String, String)>) -> Response {
+    match standin.sockets.lock().unwrap().get_mut(&id) {
+        Some(used) if !used.is_closed => {
+            used.is_closed = true;
+            StatusCode::NO_CONTENT.into_response()
+        }
+        _ => gone(),
+    }
 }
 
 async fn take(State(standin): State<Standin>, Path((_, id)): Path<(String, String)>, message: Bytes) -> Response {

@@ -90,6 +90,10 @@ async fn a_bad_notification_fails_with_a_stable_error_type_and_a_message_that_na
         (json!({"to": {"topic": "a", "user": "b"}, "data": 1}), "`to` has 2 shapes at once (topic, user)"),
         (json!({"to": {"topic": ""}, "data": 1}), "`to.topic` is not valid; a topic is empty"),
         (json!({"to": "everyone", "data": 1, "at": "now"}), "`at` is not a whole number"),
+        (
+            json!({"to": "everyone", "data": 1, "at": 1_795_520_783}),
+            "`at` is in milliseconds since the epoch; 1795520783 looks like seconds, multiply by 1,000",
+        ),
         (json!("hello"), "`notification` is not a JSON object"),
     ] {
         let answer = stack.invoke("notifier", &notification.to_string()).await;

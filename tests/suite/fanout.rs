@@ -10,11 +10,12 @@ use tests::stack::Stack;
 use tests::standin::{Behaviour, Standin};
 use tests::{eventually, now};
 use tidings::NotificationId;
+use tidings::clock::Clock;
 use tidings::delivery::{Delivery, Limits};
 use tidings::fanout::{FanOut, FanOutError, Queues, Segment, Shift};
-use tidings::metrics::Metrics;
-use tidings::notification::{Carrier, Notification};
-use tidings::registry::{Claim, Connection, SegmentKey};
+use tidings::metrics::{Metrics, Trigger};
+use tidings::notification::{Carrier, Notification, scope};
+use tidings::registry::{Claim, Connection};
 
 use crate::registry::{connection, registry};
 
@@ -27,7 +28,7 @@ fn to_crowd() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_direct_invoke_with_a_large_audience_grows_a_tree_and_reaches_everyone_alive() {
     let faults = Faults { gone: 50, throttled: 50, failing: 10, hanging: 5 };
-    // 4 workers with 500 pushes a second each: a budget of about 9,600 for one that has the whole 30 s.
+    // 8 workers with 250 pushes a second each: a budget of about 4,800 for one that has the whole 30 s.
     let crowd = Crowd::gather(12_000, faults, &[]).await;
     let begin = Instant::now();
     let answer = crowd.stack.invoke("NotifierFunction", &to_crowd()).await;
@@ -64,7 +65,8 @@ async fn a_connection_still_in_its_handshake_is_handed_once_and_later_to_the_fan
     }
     let begin = Instant::now();
     let answer = crowd.stack.invoke("NotifierFunction", &to_crowd()).await;
-    assert_eq!((&answer.payload["delivered"], &answer.payload["pending"]), (&json!(20), &json!(2)), "{answer:?}");
+    let counts = ["audience", "delivered", "delayed", "pending"].map(|name| answer.payload[name].as_u64().unwrap());
+    assert_eq!(counts, [22, 20, 2, 0], "{answer:?}");
     assert_eq!(crowd.stack.waiting("FanOutQueue").await, 1);
     let outcome = crowd.settle(begin, PATIENCE).await;
     assert_eq!((outcome.live, outcome.reached, outcome.duplicates), (21, 21, 0), "{outcome:?}");
@@ -78,7 +80,7 @@ async fn a_connection_still_in_its_handshake_is_handed_once_and_later_to_the_fan
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_killed_leave_nobody_out_and_few_twice() {
     let parameters =
-        [("PushesPerSecond", "1200"), ("Workers", "3"), ("TimeoutSeconds", "6"), ("VisibilitySeconds", "7")];
+        [("PushesPerSecond", "1200"), ("FanOutWorkers", "3"), ("TimeoutSeconds", "6"), ("VisibilitySeconds", "7")];
     let crowd = Crowd::gather(12_000, Faults { hanging: 2, ..Faults::default() }, &parameters).await;
     let begin = Instant::now();
     crowd.stack.send("NotificationQueue", &to_crowd()).await;
@@ -126,15 +128,16 @@ pub(crate) async fn workshop(members: usize) -> Workshop {
         standin.add(member.id.as_str(), Behaviour::Takes);
     }
     // As in the template.
-    let limits = Limits { pushes_per_second: 8_000.0, workers: 20, max_in_flight: 64 };
-    let delivery = Delivery::new(standin.sockets(Duration::from_secs(1)), registry, limits);
-    let queues = Queues { fan_out: queues::nowhere(), dead_letters: queues::nowhere() };
+    let limits = Limits { pushes_per_second: 8_000.0, workers: 8 };
+    let delivery = Delivery::new(standin.sockets(Duration::from_secs(1)), registry, limits, Clock::System);
+    let nowhere = queues::nowhere;
+    let queues = Queues { notifications: nowhere(), fan_out: nowhere(), dead_letters: nowhere() };
     Workshop { standin, fan_out: FanOut::new(delivery, queues) }
 }
 
 pub(crate) fn segment(id: &str) -> Segment {
     let carrier = Carrier { id: NotificationId::parse(id).unwrap(), at: now() };
-    Segment::whole(Notification::parse(r#"{"to":{"topic":"t"},"data":1}"#, &carrier).unwrap(), now())
+    Segment::whole(Notification::parse(r#"{"to":{"topic":"t"},"data":1}"#, &carrier).unwrap(), "sqs-1")
 }
 
 pub(crate) fn shift(owner: &str, time: Duration) -> Shift {
@@ -161,18 +164,16 @@ async fn two_workers_with_the_same_message_serve_each_member_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_dies_between_its_plan_and_its_parts_is_followed_by_one_that_sends_the_same_parts() {
     let Workshop { standin, fan_out } = workshop(400).await;
-    // A tenth of a second at 2,000 a second is a budget of about 140: the audience must be split.
+    // A tenth of a second at a thousand a second is a budget of about 70: the audience must be split.
     let error = fan_out.work(&segment("n"), &shift("dies", Duration::from_millis(100))).await.unwrap_err();
     assert!(matches!(error, FanOutError::Queue(_)), "{error:?}");
-    let key = SegmentKey { notification: NotificationId::parse("n").unwrap(), segment: "0".to_owned() };
-    let registry = fan_out.delivery().registry();
-    let Claim::Ours { lease, plan, .. } = registry.claim(&key, "next", now(), now() + 1_000).await.unwrap() else {
-        panic!("the lease should be free")
-    };
+    let (segment, registry) = (segment("n"), fan_out.delivery().registry());
+    let claim = registry.claim(&segment.key(), &segment.hash(), "next", now(), now() + 1_000).await.unwrap();
+    let Claim::Ours { lease, plan, .. } = claim else { panic!("the lease should be free") };
     assert!(plan.len() > 1 && plan.windows(2).all(|pair| pair[0].to == pair[1].after), "{plan:?}");
     lease.release().await.unwrap();
     // Plenty of time now, and still the plan that was written down counts.
-    let error = fan_out.work(&segment("n"), &shift("next", Duration::from_secs(60))).await.unwrap_err();
+    let error = fan_out.work(&segment, &shift("next", Duration::from_secs(60))).await.unwrap_err();
     assert!(matches!(error, FanOutError::Queue(_)), "{error:?}");
     assert!(standin.counts().values().all(|count| *count == 0));
 }
@@ -182,9 +183,12 @@ async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
     let stack = Stack::start(&[]).await;
     let mut client = tests::client::Client::connect(&format!("{}?topic=t", stack.url())).await;
     for number in [1, 4, 8] {
-        let notification = NotificationId::parse(format!("m{number}")).unwrap();
-        let key = SegmentKey { notification, segment: "0".to_owned() };
-        stack.registry().claim(&key, "somebody else", now(), now() + 60_000).await.unwrap();
+        let carrier = Carrier { id: NotificationId::parse(format!("m{number}")).unwrap(), at: now() };
+        let text = json!({"to": {"topic": "t"}, "data": number}).to_string();
+        let queue = "arn:aws:sqs:us-east-1:123456789012:NotificationQueue";
+        let taken = Segment::whole(Notification::parse(&text, &carrier).unwrap(), scope(Trigger::Sqs, &[queue]));
+        let claim = stack.registry().claim(&taken.key(), &taken.hash(), "another", now(), now() + 60_000).await;
+        assert!(matches!(claim, Ok(Claim::Ours { .. })), "{claim:?}");
     }
     let record = |number: u32| {
         json!({"messageId": format!("m{number}"), "receiptHandle": "r", "attributes": {"SentTimestamp": now().to_string()},
@@ -207,6 +211,7 @@ async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
         let mut record = record(number);
         record["eventSourceARN"] = json!("arn:aws:sqs:us-east-1:123456789012:orders.fifo");
         record["messageId"] = json!(format!("m{}", number + 4));
+        record["attributes"]["MessageGroupId"] = json!("a");
         record
     };
     let event = json!({"Records": (0..4).map(ordered).collect::<Vec<_>>()});
@@ -217,20 +222,48 @@ async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_endpoint_ends_in_the_dead_letter_queue() {
-    let parameters = [("TimeoutSeconds", "8"), ("VisibilitySeconds", "1")];
-    let crowd = Crowd::gather(20, Faults::default(), &parameters).await;
+async fn an_endpoint_that_forbids_everything_for_two_minutes_ends_in_the_dead_letter_queue() {
+    let crowd = Crowd::gather(20, Faults::default(), &[]).await;
     for number in 0..20 {
         crowd.standin.add(&format!("member{number:09}="), Behaviour::Answers(403, u32::MAX));
     }
-    crowd.stack.send("NotificationQueue", &to_crowd()).await;
+    // As a segment that has been refused for two minutes: the simulation waits for them.
+    let refused = json!({
+        "notification": {"id": "n", "at": now(), "to": {"topic": TOPIC}, "data": "now"}, "scope": "sqs-1",
+        "segment": {"id": "0", "retry": {"refused": {"since": now() - 121_000}}},
+    });
+    crowd.stack.send("FanOutQueue", &refused.to_string()).await;
     let letter = eventually("a dead letter", Duration::from_secs(60), async || {
         crowd.stack.receive("DeadLetterQueue").await.into_iter().next()
     })
     .await;
     let attributes = letter.message_attributes.unwrap();
     assert!(attributes["reason"].string_value().unwrap().contains("forbids pushing"), "{attributes:?}");
-    assert_eq!(crowd.stack.waiting("NotificationQueue").await, 0);
+    assert_eq!(crowd.stack.waiting("FanOutQueue").await, 0);
+    crowd.stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_comes_again_is_recognised_and_with_other_data_is_kept_with_the_reason() {
+    let crowd = Crowd::gather(5, Faults::default(), &[]).await;
+    let note = |data: u32| json!({"id": "n", "to": {"topic": TOPIC}, "data": data}).to_string();
+    crowd.stack.send("NotificationQueue", &note(1)).await;
+    crowd.settle(Instant::now(), PATIENCE).await;
+    crowd.stack.send("NotificationQueue", &note(1)).await;
+    crowd.stack.send("NotificationQueue", &note(2)).await;
+    let letter = eventually("a dead letter", Duration::from_secs(60), async || {
+        crowd.stack.receive("DeadLetterQueue").await.into_iter().next()
+    })
+    .await;
+    let attributes = letter.message_attributes.unwrap();
+    let reason = attributes["reason"].string_value().unwrap();
+    assert!(reason.starts_with("the id n is that of another notification"), "{reason}");
+    eventually("empty queues", PATIENCE, async || {
+        (crowd.stack.waiting("NotificationQueue").await == 0).then_some(())
+    })
+    .await;
+    let outcome = crowd.outcome(Instant::now());
+    assert_eq!((outcome.reached, outcome.duplicates), (5, 0), "{outcome:?}");
     crowd.stack.stop().await;
 }
 

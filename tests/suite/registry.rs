@@ -1,11 +1,12 @@
 //! The registry on every engine.
 
 mod capacity;
+mod contention;
 mod durable;
 mod interleavings;
 mod lifecycle;
 mod listing;
-mod pace;
+mod rate;
 mod reading;
 
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use tidings::ids::InvalidId;
+use tidings::metrics::Trigger;
 
 use crate::problem::Problem;
 use crate::query::Query;
@@ -82,6 +83,20 @@ impl Event {
         role.or(subject).unwrap_or("rest")
     }
 
+    /// What the ids of the caller's notifications are unique in: the caller's ARN, or the token's issuer and subject. All
+    /// share one where nobody says who calls, as with unsigned calls of `tidings dev`.
+    pub(crate) fn scope(&self) -> String {
+        let authorizer = &self.request_context.authorizer;
+        let role = authorizer.iam.as_ref().and_then(|iam| iam.user_arn.as_deref());
+        let claim = |name: &str| authorizer.jwt.as_ref()?.claims.get(name)?.as_str();
+        let caller = match (role, claim("iss"), claim("sub")) {
+            (Some(role), ..) => vec!["iam", role],
+            (None, None, None) => vec![],
+            (None, issuer, subject) => vec!["jwt", issuer.unwrap_or_default(), subject.unwrap_or_default()],
+        };
+        tidings::notification::scope(Trigger::Rest, &caller)
+    }
+
     /// The query's parameters, to be taken one by one.
     pub(crate) fn query(&self) -> Result<Query, Problem> {
         Query::parse(self.raw_query_string.as_deref().unwrap_or_default())
@@ -114,7 +129,8 @@ impl Event {
             false => body.as_bytes().to_vec(),
         };
         if bytes.len() > most {
-            return Err(Problem::TooLarge { what: "the body".to_owned(), bytes: bytes.len(), most });
+            let fix = "send fewer notifications at once, or less `data`";
+            return Err(Problem::TooLarge { field: "body".to_owned(), bytes: bytes.len(), most, fix });
         }
         match String::from_utf8(bytes) {
             Ok(text) if text.trim().is_empty() => Err(Problem::invalid("body", "it is missing; give JSON")),
@@ -143,7 +159,10 @@ fn is_json(content_type: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
+    use tidings::notification::is_scope;
 
     use super::*;
 
@@ -194,5 +213,27 @@ mod tests {
         let arn = "arn:aws:sts::123456789012:assumed-role/shop/1";
         assert_eq!(context(json!({"iam": {"userArn": arn, "accessKey": "A"}})).caller(), arn);
         assert_eq!(context(json!({"jwt": {"claims": {"sub": "shop", "n": 1}, "scopes": null}})).caller(), "shop");
+    }
+
+    #[test]
+    fn each_caller_has_a_scope_of_its_own_and_keeps_it() {
+        let scope = |authorizer| event(json!({"requestContext": {"authorizer": authorizer}})).scope();
+        let role = |name: &str| json!({"iam": {"userArn": format!("arn:aws:iam::1:user/{name}"), "accessKey": "A"}});
+        let token =
+            |issuer: &str, subject: &str| json!({"jwt": {"claims": {"iss": issuer, "sub": subject, "exp": "1"}}});
+        let callers = [
+            role("a"),
+            role("b"),
+            token("https://i", "a"),
+            token("https://i", "b"),
+            token("https://j", "a"),
+            token("arn:aws:iam::1:user/a", ""),
+            json!({"jwt": {"claims": {}}}),
+        ];
+        let scopes: BTreeSet<_> = callers.iter().cloned().map(scope).collect();
+        assert_eq!(scopes.len(), callers.len(), "{scopes:?}");
+        assert!(scopes.iter().all(|scope| scope.starts_with("rest-") && is_scope(scope)), "{scopes:?}");
+        assert_eq!(scope(token("https://i", "a")), scope(json!({"jwt": {"claims": {"sub": "a", "iss": "https://i"}}})));
+        assert_eq!(scope(json!({})), event(json!({})).scope());
     }
 }

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::problem::Problem;
 use crate::response::Response;
 
-/// Most notifications of one request: SQS takes no more at once.
+/// Most notifications of one request: SQS takes no more at once, so that they are one request to the queue.
 const MAX_NOTIFICATIONS: usize = 10;
 /// Longest body, in bytes: what SQS took in one batch before it took more.
 const MAX_BODY: usize = 256 * 1_024;
@@ -27,7 +27,8 @@ pub(crate) async fn notify(deps: &Deps, event: &Event) -> Result<Response, Probl
     let ids: Vec<_> = notifications.iter().map(|notification| notification.id.clone()).collect();
     // A notification that was parsed can be written.
     let messages = notifications.iter().map(|notification| serde_json::to_string(notification).unwrap_or_default());
-    let sent = deps.notifications.send(messages.collect(), event.caller(), Duration::ZERO).await;
+    let queue = deps.notifications.scoped(event.scope());
+    let sent = queue.send(messages.collect(), event.caller(), Duration::ZERO).await;
     sent.map_err(|error| Problem::internal(&error))?;
     for notification in &notifications {
         tracing::info!(notification.id = %notification.id, "queued");
@@ -102,8 +103,8 @@ fn notification(text: &str, id: &NotificationId, event: &Event, place: &str) -> 
     })?;
     match check_size(&notification) {
         Err(DeliveryError::PayloadTooLarge { bytes }) => {
-            let what = format!("{}the message", place.replace('.', ": "));
-            Err(Problem::TooLarge { what, bytes, most: MAX_MESSAGE_BYTES })
+            let (field, fix) = (format!("{place}data"), "make `data` smaller, or send a reference to it");
+            Err(Problem::TooLarge { field, bytes, most: MAX_MESSAGE_BYTES, fix })
         }
         _ => Ok(notification),
     }
@@ -151,7 +152,16 @@ mod tests {
             (Some(""), plain.clone(), "`Idempotency-Key`: a notification id is empty"),
             (Some("k\u{fffd}"), plain.clone(), "`Idempotency-Key`: it has other characters than those of ASCII"),
             (Some(&"k".repeat(255)), json!([plain]), "`Idempotency-Key`: a notification id is too long"),
-            (None, json!({"to": "everyone", "data": "x".repeat(MAX_MESSAGE_BYTES)}), "the message has 131"),
+            (
+                None,
+                json!({"to": "everyone", "data": "x".repeat(MAX_MESSAGE_BYTES)}),
+                "`data`: the message would have 131",
+            ),
+            (
+                None,
+                json!([plain, {"to": "everyone", "data": "x".repeat(MAX_MESSAGE_BYTES)}]),
+                "`[1].data`: the message would have 131",
+            ),
         ] {
             let detail = ids(key, &body).unwrap_err();
             assert!(detail.starts_with(start), "{detail}");

@@ -30,7 +30,14 @@ pub(crate) enum Problem {
     /// 409: the user has as many durable topics as are allowed.
     TooManyTopics,
     /// 413: something is too long.
-    TooLarge { what: String, bytes: usize, most: usize },
+    TooLarge {
+        /// `body`, or a path into it.
+        field: String,
+        bytes: usize,
+        most: usize,
+        /// What to do.
+        fix: &'static str,
+    },
     /// 415: the body is no JSON by its content type.
     UnsupportedMediaType,
     /// 500: our failure; the log has the cause.
@@ -89,7 +96,10 @@ impl Problem {
             Self::TooManyTopics => {
                 format!("a user may have {MAX_DURABLE_TOPICS_PER_USER} durable topics; remove one first")
             }
-            Self::TooLarge { what, bytes, most } => format!("{what} has {bytes} bytes, and {most} are allowed"),
+            Self::TooLarge { field, bytes, most, fix } => {
+                let what = if field == "body" { "it" } else { "the message" };
+                format!("`{field}`: {what} would have {bytes} bytes, and {most} are allowed; {fix}")
+            }
             Self::UnsupportedMediaType => "send `Content-Type: application/json`".to_owned(),
             Self::Internal => "it can be tried again; the log has the cause under the request's id".to_owned(),
         }
@@ -98,7 +108,7 @@ impl Problem {
     pub(crate) fn into_response(self) -> Response {
         let (code, title, status) = self.kind();
         let field = match &self {
-            Self::Invalid { field, .. } => Some(field.as_str()),
+            Self::Invalid { field, .. } | Self::TooLarge { field, .. } => Some(field.as_str()),
             _ => None,
         };
         let r#type = format!("urn:tidings:problem:{code}");

@@ -149,7 +149,7 @@ impl Keys {
     /// The keys to begin with.
     pub(crate) async fn current(&self, tally: &Tally) -> Result<Arc<KeySet>, KeysError> {
         let mut state = self.state.lock().await;
-        let Some((keys, read)) = &state.keys else { return self.read(&mut state, tally).await };
+        let Some((keys, read)) = &state.keys else { return self.begin(&mut state, tally).await };
         let (keys, age) = (Arc::clone(keys), read.elapsed());
         if age < self.pace.at_least_every || (self.has_just_looked(&state) && age < self.pace.stale_after) {
             return Ok(keys);
@@ -179,6 +179,19 @@ impl Keys {
             Some(_) if self.has_just_looked(&state) => Ok(None),
             _ => self.look(&mut state, tally).await.map(Some),
         }
+    }
+
+    /// Reads keys for the first time. Only a failure is remembered: right after a success, an unknown key is still looked
+    /// for, because the issuer may have got it since.
+    async fn begin(&self, state: &mut State, tally: &Tally) -> Result<Arc<KeySet>, KeysError> {
+        if self.has_just_looked(state) {
+            return Err(KeysError::Recently);
+        }
+        let result = self.read(state, tally).await;
+        if result.is_err() {
+            state.looked = Some((Instant::now(), true));
+        }
+        result
     }
 
     fn has_just_looked(&self, state: &State) -> bool {

@@ -297,6 +297,25 @@ async fn where_keys_cannot_be_read_the_function_fails_and_denies_nobody() {
 }
 
 #[tokio::test]
+async fn an_issuer_that_fails_from_the_start_is_not_asked_at_every_handshake() {
+    let key = SigningKey::es256("k");
+    let issuer = issuer(&[&key]).await;
+    issuer.behave(Behaviour::Status(503));
+    let token = key.token(&issuer.claims("u1"));
+    let deps = for_issuer(&issuer, NEVER);
+    for _ in 0..20 {
+        let error = connect(&deps, &token).await.unwrap_err();
+        assert!(matches!(error, Error::Keys(_)), "nobody is denied for it: {error}");
+    }
+    assert_eq!(issuer.asked(), 1);
+
+    let deps = for_issuer(&issuer, ALWAYS);
+    assert!(connect(&deps, &token).await.is_err());
+    issuer.publish(&[&key]);
+    assert!(allows(&deps, &token).await, "once the time is over it is asked again");
+}
+
+#[tokio::test]
 async fn keys_that_are_known_count_while_the_issuer_is_away_and_unknown_ones_are_not_denied() {
     let (key, other) = (SigningKey::es256("k"), SigningKey::es256("other"));
     let issuer = issuer(&[&key]).await;

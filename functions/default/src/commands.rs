@@ -1,11 +1,11 @@
 //! What each command does.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequestContext;
-use tidings::metrics::{Metric, Tally};
+use tidings::metrics::{Metric, Tally, Trigger};
 use tidings::permissions::{Action, Permissions};
 use tidings::protocol::{ClientError, Command, ErrorCode, ReplyBody, Whoami};
 use tidings::registry::RegistryError;
-use tidings::{ConnectionId, Topic};
+use tidings::{ConnectionId, Topic, UserId};
 
 use crate::router::{ActionError, Context};
 use crate::{Deps, Error, publish};
@@ -15,6 +15,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) id: &'a ConnectionId,
     pub(crate) context: &'a ApiGatewayWebsocketProxyRequestContext,
     pub(crate) tally: &'a Tally,
+    /// Its user, as the authorizer named it; `None` for who is anonymous.
+    pub(crate) user: Option<&'a UserId>,
     pub(crate) permissions: &'a Permissions,
 }
 
@@ -24,6 +26,15 @@ impl Caller<'_> {
         let topic = self.permissions.first_refused(action, topics)?;
         let message = format!("you may not {} to the topic {:?}", action.name(), topic.as_str());
         Some(ReplyBody::Error(ClientError::new(ErrorCode::Forbidden, message)))
+    }
+
+    /// What the ids of its notifications are unique in: its user, or the connection where it has none.
+    pub(crate) fn scope(&self) -> String {
+        let client = match self.user {
+            Some(user) => ["user", user.as_str()],
+            None => ["connection", self.id.as_str()],
+        };
+        tidings::notification::scope(Trigger::Client, &client)
     }
 }
 

@@ -14,11 +14,11 @@ use tidings::aws::Aws;
 use tidings::config::{ConfigError, required};
 use tidings::delivery::{POST_DEADLINE, dismiss};
 use tidings::metrics::{Metric, Metrics, Trigger};
-use tidings::permissions::{PERMISSIONS, Permissions};
+use tidings::permissions::{PERMISSIONS, Permissions, USER};
 use tidings::protocol::{ErrorCode, Protocol, Reply, ReplyBody};
 use tidings::queue::{Queue, QueueError};
 use tidings::registry::{Registry, RegistryError};
-use tidings::{ConnectionId, ids::InvalidId};
+use tidings::{ConnectionId, UserId, ids::InvalidId};
 
 use commands::Caller;
 use guard::Verdict;
@@ -117,8 +117,9 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
     let protocol = Protocol::default();
     let reply = match protocol.decode(frame) {
         Ok(request) => {
-            let permissions = permissions(&event);
-            let caller = Caller { id: &id, context: &event.request_context, permissions: &permissions, tally: &tally };
+            let (user, permissions) = (user(&event), permissions(&event));
+            let (context, user) = (&event.request_context, user.as_ref());
+            let caller = Caller { id: &id, context, user, permissions: &permissions, tally: &tally };
             let body = match verdict.refusal() {
                 None => commands::run(deps, &caller, request.command).await?,
                 Some(error) => ReplyBody::Error(error.clone()),
@@ -139,10 +140,23 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
     Ok(response(Some(text)))
 }
 
-/// What the authorizer allowed when the client connected; nothing where there was no authorizer.
+/// What the authorizer said when the client connected.
+fn said<'a>(event: &'a ApiGatewayWebsocketProxyRequest, name: &str) -> Option<&'a str> {
+    event.request_context.authorizer.fields.get(name)?.as_str().filter(|value| !value.is_empty())
+}
+
+/// The client's user; nobody where there was no authorizer.
+fn user(event: &ApiGatewayWebsocketProxyRequest) -> Option<UserId> {
+    let user = said(event, USER).map(UserId::parse).transpose();
+    user.unwrap_or_else(|error| {
+        tracing::error!(%error, "the authorizer's user cannot be read, so this connection has none");
+        None
+    })
+}
+
+/// What the client may do; nothing where there was no authorizer.
 fn permissions(event: &ApiGatewayWebsocketProxyRequest) -> Permissions {
-    let text = event.request_context.authorizer.fields.get(PERMISSIONS).and_then(|value| value.as_str());
-    Permissions::parse(text.unwrap_or_default()).unwrap_or_else(|error| {
+    Permissions::parse(said(event, PERMISSIONS).unwrap_or_default()).unwrap_or_else(|error| {
         tracing::error!(%error, "the authorizer's permissions cannot be read, so this connection has none");
         Permissions::default()
     })

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tidings::delivery::check_size;
 use tidings::notification::{Carrier, Notification};
 use tidings::permissions::Permissions;
 use tidings::protocol::{ClientError, ErrorCode, ReplyBody};
@@ -94,7 +95,7 @@ struct Outbox {
 impl Context {
     pub(crate) fn new(deps: &Deps, caller: &Caller<'_>) -> Self {
         let outbox = Outbox {
-            queue: deps.notifications.clone(),
+            queue: deps.notifications.scoped(caller.scope()),
             message: caller.context.message_id.clone().unwrap_or_default(),
             at: caller.context.request_time_epoch,
             notified: AtomicU32::new(0),
@@ -145,8 +146,9 @@ impl Context {
     /// Notifies others, as a producer in AWS does: `notification` is an object with `to`, `data` and the other fields of
     /// `docs/protocol.md`. Once this returns, it is on the notification queue.
     ///
-    /// Without an `id` of its own it is called `client-<message id>-<n>`, the n-th notification of this frame. Its `at` is
-    /// when the frame came.
+    /// Without an `id` of its own it is called `client-<message id>-<n>`, the n-th notification of this frame. An `id` is
+    /// unique among the notifications of the client that asked: its user, or the connection where it has none. Its `at`
+    /// is when the frame came.
     ///
     /// ```
     /// use default::{ActionError, Context};
@@ -160,13 +162,15 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// When it is not a notification, which is a mistake of the action, or SQS does not take it.
+    /// When it is not a notification or a larger one than API Gateway takes, which is a mistake of the action, or SQS does
+    /// not take it.
     pub async fn notify(&self, notification: Value) -> Result<(), ActionError> {
         let Outbox { queue, message, at, notified } = self.outbox.as_ref();
         let number = notified.fetch_add(1, Ordering::Relaxed) + 1;
         let id = NotificationId::parse(format!("client-{message}-{number}")).map_err(ActionError::internal)?;
         let carrier = Carrier { id, at: *at };
         let notification = Notification::parse(&notification.to_string(), &carrier).map_err(ActionError::internal)?;
+        check_size(&notification).map_err(ActionError::internal)?;
         // A notification that was parsed can be written.
         let body = serde_json::to_string(&notification).unwrap_or_default();
         queue.send(vec![body], self.connection.as_str(), Duration::ZERO).await.map_err(ActionError::internal)

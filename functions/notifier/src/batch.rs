@@ -1,11 +1,12 @@
 //! Records of a service: each is delivered, kept as a dead letter, or comes again.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidings::NotificationId;
+use tidings::delivery::Report;
 use tidings::fanout::{FanOutError, Segment, Shift};
 use tidings::metrics::Metric;
 use tidings::notification::{Carrier, MAX_TTL_SECONDS, Notification};
@@ -14,8 +15,8 @@ use tidings::queue::{DeadLetter, QueueError};
 use crate::trigger::{Answer, Batch, Message, Record, Unreadable};
 use crate::{Deps, Error, count, log, shape};
 
-/// Records side by side. Each may have as many posts under way as a function has file descriptors for, divided by this.
-const SIDE_BY_SIDE: usize = 3;
+/// Groups of records side by side: a whole batch of a queue, and as many keys of a stream.
+const SIDE_BY_SIDE: usize = 100;
 /// First pause before a message comes again; doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// Longest pause.
@@ -36,41 +37,54 @@ pub(crate) async fn serve(
 ) -> Result<Value, Error> {
     for record in &unreadable {
         let reason = record.to_string();
-        bury(deps, shift, &record.raw, &reason, record.service, None).await.map_err(Error::DeadLetter)?;
+        dead_letter(deps, shift, record.raw.get(), &reason, record.service, None).await.map_err(Error::DeadLetter)?;
     }
-    let failed = match batch.answer {
-        Answer::Items | Answer::Whole => side_by_side(deps, &batch.records, shift).await,
-        Answer::FirstOn => one_by_one(deps, &batch.records, shift).await,
-    };
+    let failed = side_by_side(deps, &batch, shift).await;
     if batch.answer == Answer::Whole && !failed.is_empty() {
         return Err(Error::Again { count: failed.len(), total: batch.records.len() });
     }
-    let failures: Vec<_> = failed.iter().map(|record| json!({"itemIdentifier": record.item})).collect();
+    let failures: Vec<_> = failed.iter().map(|index| json!({"itemIdentifier": batch.records[*index].item})).collect();
     Ok(json!({"batchItemFailures": failures}))
 }
 
-async fn side_by_side<'a>(deps: &Deps, records: &'a [Record], shift: &Shift) -> Vec<&'a Record> {
-    let served = stream::iter(records.iter().enumerate()).map(|(index, record)| async move {
-        let failed = serve_one(deps, record, shift, index).await;
-        failed.then_some(record)
-    });
-    served.buffer_unordered(SIDE_BY_SIDE).filter_map(std::future::ready).collect().await
+/// Serves all records of a batch, those that keep an order one after the other. Which are to come again, in their order.
+async fn side_by_side(deps: &Deps, batch: &Batch, shift: &Shift) -> Vec<usize> {
+    // One reservation for all of them: most notifications are for one user.
+    deps.fan_out.delivery().expect(batch.records.len());
+    let groups = stream::iter(groups(&batch.records)).map(|group| in_order(deps, batch, group, shift));
+    let mut failed: Vec<usize> = groups.buffer_unordered(SIDE_BY_SIDE).flat_map(stream::iter).collect().await;
+    failed.sort_unstable();
+    failed
 }
 
-/// Everything from the first failure on: what comes after it must not overtake it.
-async fn one_by_one<'a>(deps: &Deps, records: &'a [Record], shift: &Shift) -> Vec<&'a Record> {
+/// The records that are served one after the other, by their places.
+fn groups(records: &[Record]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut places = HashMap::new();
     for (index, record) in records.iter().enumerate() {
-        if serve_one(deps, record, shift, index).await {
-            return records[index..].iter().collect();
+        let place = record.order.as_ref().map(|order| *places.entry(order).or_insert(groups.len()));
+        match place.filter(|place| *place < groups.len()) {
+            Some(place) => groups[place].push(index),
+            None => groups.push(vec![index]),
+        }
+    }
+    groups
+}
+
+/// Everything from the first failure on is to come again: what comes after it must not overtake it.
+async fn in_order(deps: &Deps, batch: &Batch, group: Vec<usize>, shift: &Shift) -> Vec<usize> {
+    for (place, index) in group.iter().enumerate() {
+        let shift = Shift { owner: format!("{}/{index}", shift.owner), ..shift.clone() };
+        if serve_one(deps, &batch.records[*index], batch.answer, &shift).await {
+            return group[place..].to_vec();
         }
     }
     Vec::new()
 }
 
 /// Serves one record; whether it is to come again.
-async fn serve_one(deps: &Deps, record: &Record, shift: &Shift, index: usize) -> bool {
-    let shift = Shift { owner: format!("{}/{index}", shift.owner), ..shift.clone() };
-    match deliver(deps, record, &shift).await {
+async fn serve_one(deps: &Deps, record: &Record, answer: Answer, shift: &Shift) -> bool {
+    match deliver(deps, record, answer, shift).await {
         Ok(()) => false,
         Err(again) => {
             tracing::warn!(source = record.source, item = record.item, reason = again.reason, "comes again");
@@ -82,45 +96,86 @@ async fn serve_one(deps: &Deps, record: &Record, shift: &Shift, index: usize) ->
     }
 }
 
-async fn deliver(deps: &Deps, record: &Record, shift: &Shift) -> Result<(), Again> {
-    let segment = match segment(deps, record, shift) {
-        Ok(segment) => segment,
-        Err(reason) => return keep(deps, shift, record, &reason, None).await,
+async fn deliver(deps: &Deps, record: &Record, answer: Answer, shift: &Shift) -> Result<(), Again> {
+    let fan_out = deps.fan_out.queues().fan_out.name();
+    let message = record.message.as_ref().filter(|message| message.queue == fan_out);
+    let segment = match message {
+        Some(message) => deps.fan_out.read(&message.body).await,
+        None => match notification(deps, record, shift) {
+            Ok(notification) => Ok(Segment::whole(notification, &record.scope)),
+            Err(reason) => return keep(deps, shift, record, record.raw.get(), &reason, None).await,
+        },
     };
-    let id = segment.notification.id.clone();
+    let segment = match segment {
+        Ok(segment) => segment,
+        Err(error) => return failed(deps, shift, record, None, error).await,
+    };
     // Boxed, because the futures of a delivery nest deeper than the compiler likes to look.
-    match Box::pin(deps.fan_out.work(&segment, shift)).await {
+    let served = match (message, answer) {
+        (Some(_), _) => Box::pin(deps.fan_out.work(&segment, shift)).await,
+        (None, Answer::Whole) => Box::pin(deps.fan_out.take_up_event(&segment, record.trigger(), shift)).await,
+        (None, _) => Box::pin(deps.fan_out.take_up(&segment, shift)).await,
+    };
+    match served {
         Ok(report) => {
+            // What goes back on the notification queue is counted when it is taken up there.
+            if message.is_none() && !(answer == Answer::Whole && is_passed_on(&report)) {
+                count(shift, record.trigger(), &segment.notification);
+            }
             log(&report, crate::topic(&segment.notification).as_ref());
             Ok(())
         }
-        Err(error) if error.is_permanent() => keep(deps, shift, record, &tidings::describe(&error), Some(&id)).await,
-        Err(FanOutError::Held { for_another }) => {
-            Err(Again { reason: "another worker has it".to_owned(), after: Some(for_another) })
-        }
-        Err(error) => Err(Again { reason: tidings::describe(&error), after: None }),
+        Err(error) => failed(deps, shift, record, Some(&segment), error).await,
     }
 }
 
-/// What a record asks for; why it can never succeed, if it cannot.
-fn segment(deps: &Deps, record: &Record, shift: &Shift) -> Result<Segment, String> {
-    let queues = deps.fan_out.queues();
-    let queue = record.message.as_ref().map(|message| message.queue.as_str());
-    if let Some(message) = record.message.as_ref().filter(|message| message.queue == queues.fan_out.name()) {
-        return Segment::parse(&message.body).map_err(|error| tidings::describe(&error));
+fn is_passed_on(report: &Report) -> bool {
+    report.segments > 0 && report.audience == 0
+}
+
+/// Keeps what can never succeed; anything else comes again.
+async fn failed(
+    deps: &Deps,
+    shift: &Shift,
+    record: &Record,
+    segment: Option<&Segment>,
+    error: FanOutError,
+) -> Result<(), Again> {
+    let reason = tidings::describe(&error);
+    match error {
+        FanOutError::Held { for_another } => {
+            Err(Again { reason: "another worker has it".to_owned(), after: Some(for_another) })
+        }
+        error if error.is_permanent() => {
+            let id = segment.map(|segment| &segment.notification.id);
+            let letter = segment.and_then(|segment| with_notification(record, segment));
+            let body = letter.as_deref().unwrap_or(record.raw.get());
+            keep(deps, shift, record, body, &reason, id).await
+        }
+        _ => Err(Again { reason, after: None }),
     }
+}
+
+/// The record of a segment with its notification in it, which the queue's message only refers to.
+fn with_notification(record: &Record, segment: &Segment) -> Option<String> {
+    let mut raw: Value = serde_json::from_str(record.raw.get()).ok().filter(|_| segment.is_stored)?;
+    *raw.get_mut("body")? = segment.to_letter().ok()?.into();
+    Some(raw.to_string())
+}
+
+/// What a record asks for; why it can never succeed, if it cannot.
+fn notification(deps: &Deps, record: &Record, shift: &Shift) -> Result<Notification, String> {
     let id = NotificationId::parse(&record.id).map_err(|error| error.to_string())?;
     let carrier = Carrier { id, at: credible(record.at, shift.now) };
     // Whoever writes to the notification queue means a notification, well formed or not.
-    let is_meant = queue.is_some_and(|queue| deps.notification_queue.as_deref() == Some(queue));
+    let queue = deps.fan_out.queues().notifications.name();
+    let is_meant = record.message.as_ref().is_some_and(|message| message.queue == queue);
     let read = if is_meant || shape::is_notification(&record.data) {
         Notification::parse(record.data.get(), &carrier).map_err(|error| error.to_string())
     } else {
         deps.rules.shape(record, &carrier).map_err(|error| error.to_string())
     };
-    let notification = read?;
-    count(shift, record.trigger(), &notification);
-    Ok(Segment::whole(notification, shift.now))
+    Ok(record.lasting(read?))
 }
 
 /// The event's own time, unless no queue could have held it for so long: then it is a replay, or an example, and means now.
@@ -134,22 +189,23 @@ async fn keep(
     deps: &Deps,
     shift: &Shift,
     record: &Record,
+    body: &str,
     reason: &str,
     id: Option<&NotificationId>,
 ) -> Result<(), Again> {
-    let kept = bury(deps, shift, &record.raw, reason, &record.source, id).await;
+    let kept = dead_letter(deps, shift, body, reason, &record.source, id).await;
     kept.map_err(|error| Again { reason: tidings::describe(&error), after: None })
 }
 
-async fn bury(
+async fn dead_letter(
     deps: &Deps,
     shift: &Shift,
-    raw: &RawValue,
+    body: &str,
     reason: &str,
     source: &str,
     id: Option<&NotificationId>,
 ) -> Result<(), QueueError> {
-    let letter = DeadLetter { body: raw.get(), reason, source, notification: id.map(NotificationId::as_str) };
+    let letter = DeadLetter { body, reason, source, notification: id.map(NotificationId::as_str) };
     deps.fan_out.queues().dead_letters.dead_letter(letter).await?;
     shift.tally.add(Metric::DeadLetters, 1);
     tracing::error!(source, reason, "kept a record that cannot succeed in the dead-letter queue");

@@ -28,8 +28,6 @@ pub struct Deps {
     pub fan_out: FanOut,
     /// What becomes of events that are not notifications.
     pub rules: Rules,
-    /// Name of the queue whose messages are notifications by definition.
-    pub notification_queue: Option<String>,
     /// What counts.
     pub metrics: Metrics,
     /// What time it is.
@@ -68,6 +66,7 @@ impl From<Error> for Diagnostic {
             Error::RequestId(_) => "InvalidRequestId",
             Error::DeadLetter(_) | Error::FanOut(FanOutError::Queue(_)) => "QueueError",
             Error::Again { .. } => "PassingFailure",
+            Error::FanOut(FanOutError::Reused { .. }) => "IdReused",
             Error::FanOut(FanOutError::Delivery(DeliveryError::PayloadTooLarge { .. })) => "PayloadTooLarge",
             Error::FanOut(FanOutError::Delivery(DeliveryError::Forbidden { .. })) => "Forbidden",
             Error::FanOut(FanOutError::Delivery(DeliveryError::Unreachable { .. })) => "Unreachable",
@@ -94,7 +93,7 @@ pub async fn handle(deps: &Deps, event: &RawValue, context: &Context) -> Result<
         tally: deps.metrics.tally(),
     };
     let before = deps.fan_out.delivery().registry().consumed();
-    let answered = match trigger::read(event) {
+    let answered = match trigger::read(event, Some(deps.fan_out.queues().notifications.name())) {
         (Event::One(notification), _) => {
             let notification = parse(notification, &context.request_id, now)?;
             answer(&direct(deps, notification, &shift).await?)
@@ -161,6 +160,7 @@ fn log(report: &Report, topic: Option<&Topic>) {
         topic = topic.map(Topic::as_str),
         audience = report.audience,
         delivered = report.delivered,
+        delayed = report.delayed,
         gone = report.gone,
         pending = report.pending,
         slow = report.slow,

@@ -18,18 +18,15 @@ async fn main() -> Result<(), Error> {
     let aws = Aws::from_env()?;
     let registry = Registry::new(aws.dynamodb(), required("TABLE_NAME", "it names the table of connections")?);
     let endpoint = required("WEBSOCKET_ENDPOINT", "it is where messages are posted, as https://…/<stage>")?;
-    let delivery = Delivery::new(aws.sockets(&endpoint, POST_DEADLINE)?, registry, Limits::from_env()?);
+    let delivery = Delivery::new(aws.sockets(&endpoint, POST_DEADLINE)?, registry, Limits::from_env()?, Clock::System);
     let queue = |name| Ok::<_, Error>(Queue::new(aws.sqs(), required(name, "it is the URL of a queue")?));
-    let queues = Queues { fan_out: queue("FAN_OUT_QUEUE_URL")?, dead_letters: queue("DEAD_LETTER_QUEUE_URL")? };
-    let notification_queue =
-        optional("NOTIFICATION_QUEUE_URL").and_then(|url| Some(url.rsplit('/').next()?.to_owned()));
-    let rules = Rules::parse(optional("RULES").as_deref().unwrap_or("[]"))?;
-    let deps = &Deps {
-        fan_out: FanOut::new(delivery, queues),
-        rules,
-        notification_queue,
-        metrics: Metrics::from_env(),
-        clock: Clock::System,
+    let queues = Queues {
+        notifications: queue("NOTIFICATION_QUEUE_URL")?,
+        fan_out: queue("FAN_OUT_QUEUE_URL")?,
+        dead_letters: queue("DEAD_LETTER_QUEUE_URL")?,
     };
+    let rules = Rules::parse(optional("RULES").as_deref().unwrap_or("[]"))?;
+    let deps =
+        &Deps { fan_out: FanOut::new(delivery, queues), rules, metrics: Metrics::from_env(), clock: Clock::System };
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| handle(deps, &event.payload, &event.context).await)).await
 }

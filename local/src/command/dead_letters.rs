@@ -1,8 +1,10 @@
 //! `tidings dead-letters`: shows what could not be delivered, and sends it again.
 
+mod life;
 mod origin;
 
 use std::io::Write;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use clap::Subcommand;
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::account::Identity;
 use super::{Failure, NOTIFY_ENDPOINT};
-use origin::Origin;
+use origin::{Origin, Queued};
 
 /// The dead-letter queue of a local gateway that runs this project's template.
 const LOCAL_QUEUE: &str = "http://127.0.0.1:3030/123456789012/DeadLetterQueue";
@@ -33,7 +35,19 @@ enum Action {
     /// Print the letters, one JSON object a line; they stay in the queue
     List(Queue),
     /// Send the letters again, each where it came from; what succeeds leaves the queue
-    Redrive(Queue),
+    ///
+    /// A letter whose time is over would be dropped again, so it stays and is told; with --ttl it is sent.
+    #[command(after_help = REDRIVE_EXAMPLES)]
+    Redrive(Redrive),
+}
+
+#[derive(Debug, clap::Args)]
+struct Redrive {
+    #[command(flatten)]
+    queue: Queue,
+    /// Let what is sent last for so long from now at least: seconds, or a time such as 15m, 2h or 7d
+    #[arg(long, value_name = "SECONDS|DURATION", value_parser = super::token::duration)]
+    ttl: Option<Duration>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,13 +73,20 @@ Examples:
   tidings dead-letters list
   tidings dead-letters list | jq -r .reason
   tidings dead-letters redrive --limit 1
+  tidings dead-letters redrive --ttl 1h
   tidings dead-letters redrive --queue-url https://sqs.eu-west-1.amazonaws.com/123456789012/tidings-DeadLetterQueue-1 \\
       --function-name tidings-NotifierFunction-1 --region eu-west-1";
+
+const REDRIVE_EXAMPLES: &str = "\
+Examples:
+  tidings dead-letters redrive
+  tidings dead-letters redrive --limit 1 --ttl 600
+  tidings dead-letters redrive --ttl 2h --queue-url \"$DEAD_LETTER_QUEUE_URL\" --region eu-west-1";
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.action {
         Action::List(queue) => Letters::open(&queue).await.list().await,
-        Action::Redrive(queue) => Letters::open(&queue).await.redrive().await,
+        Action::Redrive(Redrive { queue, ttl }) => Letters::open(&queue).await.redrive(ttl).await,
     }
 }
 
@@ -104,14 +125,14 @@ impl<'a> Letters<'a> {
         Ok(())
     }
 
-    async fn redrive(&self) -> Result<(), Failure> {
+    async fn redrive(&self, ttl: Option<Duration>) -> Result<(), Failure> {
         let letters = self.receive().await?;
         let mut failed = 0;
         for letter in &letters {
             let id = letter.message_id().unwrap_or_default();
             let mut stderr = std::io::stderr();
             // A closed standard error loses the line, not the letter.
-            let _ = match self.send_again(letter).await {
+            let _ = match self.send_again(letter, ttl).await {
                 Ok(place) => writeln!(stderr, "{id}: sent again to {place}"),
                 Err(Failure(reason)) => {
                     failed += 1;
@@ -151,18 +172,16 @@ impl<'a> Letters<'a> {
     }
 
     /// Sends a letter where it came from, and takes it out of the queue. Says where that was.
-    async fn send_again(&self, letter: &Message) -> Result<String, Failure> {
-        let source = letter.attributes().and_then(|all| all.get(&MessageSystemAttributeName::DeadLetterQueueSourceArn));
-        let origin = Origin::of(letter.body().unwrap_or_default(), source.map(String::as_str));
-        let place = match origin {
-            Origin::Queue { name, body } => {
-                let url = self.url.rsplit_once('/').map_or_else(String::new, |(base, _)| format!("{base}/{name}"));
-                let sent = self.sqs.send_message().queue_url(url).message_body(body).send().await;
-                sent.map_err(|error| self.failure("send to", &error))?;
-                format!("the queue {name}")
+    async fn send_again(&self, letter: &Message, ttl: Option<Duration>) -> Result<String, Failure> {
+        let now = epoch(SystemTime::now());
+        let place = match Origin::of(letter)? {
+            Origin::Queue(message) => {
+                let body = renewed(&message.body, ttl, now)?;
+                self.send(letter, &message, body).await?;
+                format!("the queue {}", message.queue)
             }
             Origin::Event(event) => {
-                self.invoke(&event).await?;
+                self.invoke(renewed(&event, ttl, now)?).await?;
                 format!("the function {}", self.options.function_name)
             }
         };
@@ -172,15 +191,33 @@ impl<'a> Letters<'a> {
         Ok(place)
     }
 
-    async fn invoke(&self, event: &Value) -> Result<(), Failure> {
-        let payload = aws_sdk_lambda::primitives::Blob::new(event.to_string());
+    /// Puts a message into a queue beside this one.
+    async fn send(&self, letter: &Message, message: &Queued, body: String) -> Result<(), Failure> {
+        let url = self.url.rsplit_once('/').map_or_else(String::new, |(base, _)| format!("{base}/{}", message.queue));
+        let request = self.sqs.send_message().queue_url(&url).message_body(body);
+        let request = request.set_message_attributes(Some(message.attributes.clone()));
+        let request = request.set_message_group_id(message.group.clone());
+        // A queue that keeps an order drops what it has had a moment ago; this is to come once more, but only once.
+        let once = letter.message_id().filter(|_| message.queue.ends_with(".fifo"));
+        let sent = request.set_message_deduplication_id(once.map(str::to_owned)).send().await;
+        let reason = |error| Failure(format!("cannot send to the queue {url} ({})", tidings::describe(&error)));
+        sent.map_err(reason)?;
+        Ok(())
+    }
+
+    async fn invoke(&self, event: String) -> Result<(), Failure> {
+        let payload = aws_sdk_lambda::primitives::Blob::new(event);
         let call = self.lambda.invoke().function_name(&self.options.function_name).payload(payload).send().await;
         let answer = call.map_err(|error| Failure(format!("cannot invoke: {}", tidings::describe(&error))))?;
-        match answer.function_error {
-            None => Ok(()),
-            Some(_) => Err(Failure(super::notify::function_error(
-                &answer.payload.map(aws_sdk_lambda::primitives::Blob::into_inner).unwrap_or_default(),
-            ))),
+        let payload = answer.payload.map(aws_sdk_lambda::primitives::Blob::into_inner).unwrap_or_default();
+        if answer.function_error.is_some() {
+            return Err(Failure(super::notify::function_error(&payload)));
+        }
+        // Of records the notifier says in its answer which ones are to come again.
+        let answer: Value = serde_json::from_slice(&payload).unwrap_or_default();
+        match answer["batchItemFailures"].as_array().map_or(0, Vec::len) {
+            0 => Ok(()),
+            _ => Err(Failure("it failed for a passing reason, which the notifier's log has; try again".to_owned())),
         }
     }
 
@@ -188,6 +225,28 @@ impl<'a> Letters<'a> {
         let hint = if self.options.queue_url.is_none() { ": is `cargo dev` running?" } else { "" };
         Failure(format!("cannot {verb} the queue {}{hint} ({})", self.url, tidings::describe(error)))
     }
+}
+
+/// What a letter asks for, as it is to be sent again: with a new time to live where one is given. What would be dropped
+/// for its age is not sent.
+fn renewed(text: &str, ttl: Option<Duration>, now: i64) -> Result<String, Failure> {
+    let end = life::end(text, now);
+    let until = match (ttl, end) {
+        (Some(ttl), _) => Some(now.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))),
+        (None, Some(end)) if end < now => {
+            let reason = format!("it expired at {} and would be dropped again", life::shown(end));
+            return Err(Failure(format!("{reason}; say with --ttl how long it is to last from now, such as --ttl 1h")));
+        }
+        // Also where a rule says less: whoever sends it again wants it delivered.
+        (None, end) => end,
+    };
+    life::lasting(text, until, now)
+}
+
+/// Milliseconds since the epoch.
+fn epoch(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What there is to know of a letter.

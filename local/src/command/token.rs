@@ -160,7 +160,8 @@ fn permission(text: &str) -> Result<String, String> {
     Permission::parse(&filled).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// Seconds, or a time with its unit.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let number = text.trim_end_matches(['s', 'm', 'h', 'd']);
     let seconds = match &text[number.len()..] {
         "" | "s" => 1,

@@ -158,8 +158,9 @@ fn send_one(sqs: &Sqs, queue: &str, message: Message, delay: Option<u64>) -> Ans
 }
 
 fn send_batch(sqs: &Sqs, queue: &str, entries: Vec<Value>) -> Answer {
-    let bodies = entries.iter().filter_map(|entry| entry["MessageBody"].as_str());
-    let bytes: usize = bodies.map(str::len).sum();
+    // What cannot be read is refused below, entry by entry.
+    let drafts = entries.iter().filter_map(|entry| read::<Draft>(entry.clone()).ok()?.message().ok());
+    let bytes: usize = drafts.map(|(message, _)| message.size()).sum();
     if bytes > BATCH_LIMIT {
         let text = format!("Batch requests cannot be longer than {BATCH_LIMIT} bytes. You have sent {bytes} bytes.");
         return Err(Refusal::new(Code::BatchRequestTooLong, text));

@@ -132,6 +132,7 @@ impl Scope {
                 self.condition(&self.text(argument, "the name of a condition")?, argument.line)
             }
             Some((name, argument)) if name == "Fn::Equals" => self.equals(argument),
+            Some((name, argument)) if name == "Fn::Contains" => self.contains(argument),
             Some((name, argument)) if name == "Fn::Not" => Ok(!self.holds(&operands(argument)?[0])?),
             Some((name, argument)) if name == "Fn::And" => {
                 operands(argument)?.iter().try_fold(true, |all, one| Ok(all & self.holds(one)?))
@@ -152,6 +153,16 @@ impl Scope {
         };
         let json = |node| Ok::<_, Fault>(self.evaluate(node)?.map(|value| as_strings(&value)));
         Ok(json(left)? == json(right)?)
+    }
+
+    /// Whether a list has a value; only `Rules` may ask that.
+    fn contains(&self, argument: &Rc<Node>) -> Result<bool, Fault> {
+        let Some([list, value]) = argument.as_list() else {
+            return Err(Fault::at(argument.line, "`Fn::Contains` takes a list and a value"));
+        };
+        let value = self.text(value, "what `Fn::Contains` looks for")?;
+        let list = self.list(list, "where `Fn::Contains` looks")?;
+        Ok(list.iter().any(|item| item.as_text() == Some(value.as_str())))
     }
 
     /// Works something out that may refer to itself by a detour, which `what` then names.

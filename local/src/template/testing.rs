@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
-use super::{Context, Fault, evaluate::Scope, node, parameters, resources};
+use super::{Context, Fault, evaluate::Scope, node, parameters, resources, rules};
 use crate::stack::Stack;
 
 /// Where the queues are.
@@ -21,13 +21,23 @@ Resources:
   Queue: {Type: AWS::SQS::Queue}
 ";
 
+fn scope(root: &node::Node) -> Result<Scope, Fault> {
+    let mut notes = Vec::new();
+    let parameters = parameters::resolve(root, &BTreeMap::new(), &mut notes)?;
+    let resources = resources::collect(root, &mut notes)?;
+    Ok(Scope::new(root, parameters.values, resources, SQS))
+}
+
+/// What is wrong with a rule named `Tested`.
+pub(super) fn rules_fault(rule: &str) -> Option<Fault> {
+    let root = node::parse(&format!("{CONTEXT}Rules:\n  Tested: {rule}\n")).expect("a template");
+    rules::check(&root, &scope(&root).expect("a scope")).err()
+}
+
 /// The value of `Probe` in a template.
 fn probe(template: &str) -> Result<Value, Fault> {
     let root = node::parse(template)?;
-    let mut notes = Vec::new();
-    let parameters = parameters::resolve(&root, &BTreeMap::new(), &mut notes)?;
-    let resources = resources::collect(&root, &mut notes)?;
-    let scope = Scope::new(&root, parameters.values, resources, SQS);
+    let scope = scope(&root)?;
     let value = scope.evaluate(root.get("Probe").expect("a template with a probe"))?;
     Ok(value.map_or(Value::Null, |value| value.to_json()))
 }

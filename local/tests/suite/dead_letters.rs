@@ -1,15 +1,26 @@
 //! `tidings dead-letters` against real queues and a real function.
 
 use std::process::{Command, Output};
+use std::time::SystemTime;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::MessageAttributeValue;
+use aws_sdk_sqs::primitives::{DateTime, DateTimeFormat as Format};
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName};
 use serde_json::{Value, json};
 use tidings_local::sqs::{Place, Sqs, router};
 use tokio::net::TcpListener;
 
 use crate::sqs::client;
 use crate::support::TestHost;
+
+/// Milliseconds since the epoch.
+fn now() -> i64 {
+    i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
+}
+
+fn iso(milliseconds: i64) -> String {
+    DateTime::from_millis(milliseconds).fmt(Format::DateTime).unwrap()
+}
 
 struct Gateway {
     endpoint: String,
@@ -29,6 +40,8 @@ impl Gateway {
         for name in ["DeadLetterQueue", "Orders"] {
             gateway.sqs.create_queue().queue_name(name).send().await.unwrap();
         }
+        let fifo = gateway.sqs.create_queue().queue_name("Orders.fifo");
+        fifo.attributes(QueueAttributeName::FifoQueue, "true").send().await.unwrap();
         gateway
     }
 
@@ -46,15 +59,24 @@ impl Gateway {
     }
 
     async fn bodies(&self, queue: &str) -> Vec<String> {
+        self.messages(queue).await.into_iter().filter_map(|message| message.body).collect()
+    }
+
+    async fn messages(&self, queue: &str) -> Vec<Message> {
         let receive = self.sqs.receive_message().queue_url(self.url(queue)).max_number_of_messages(10);
-        let messages = receive.visibility_timeout(0).send().await.unwrap().messages.unwrap_or_default();
-        messages.into_iter().filter_map(|message| message.body).collect()
+        let receive = receive.message_attribute_names("All");
+        let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
+        receive.visibility_timeout(0).send().await.unwrap().messages.unwrap_or_default()
     }
 
     async fn run(&self, action: &'static str) -> Output {
+        self.run_with(action, &[]).await
+    }
+
+    async fn run_with(&self, action: &'static str, more: &[&'static str]) -> Output {
         let arguments = ["dead-letters", action, "--endpoint-url", &self.endpoint, "--function-name", "Echo"];
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
-        command.args(arguments);
+        command.args(arguments).args(more);
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
 }
@@ -93,5 +115,84 @@ async fn a_letter_that_fails_again_stays_and_the_command_says_so() {
     assert_eq!(sent.status.code(), Some(1), "{sent:?}");
     let said = String::from_utf8(sent.stderr).unwrap();
     assert!(said.contains("stays, ") && said.contains("1 of 1 letters stay in the queue"), "{said}");
+    assert_eq!(gateway.bodies("DeadLetterQueue").await.len(), 1);
+}
+
+/// A letter that was a message of a queue with this body.
+fn of_queue(queue: &str, body: &Value) -> Value {
+    let arn = format!("arn:aws:sqs:us-east-1:123456789012:{queue}");
+    json!({"eventSource": "aws:sqs", "eventSourceARN": arn, "body": body.to_string()})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_would_be_dropped_again_stay_until_they_are_given_time() {
+    let gateway = Gateway::start().await;
+    let (at, hour) = (now() - 7_200_000, 3_600_000);
+    let notification = json!({"id": "n", "to": {"topic": "t"}, "data": 1, "at": at, "ttl": 60});
+    let place = json!({"id": "0.2", "hops": 3, "since": at});
+    let segment = json!({"notification": "n", "scope": "rest-1", "segment": place});
+    gateway.bury(&of_queue("Orders", &notification), "late").await;
+    gateway.bury(&of_queue("Orders", &segment), "endless").await;
+    gateway.bury(&notification, "2 connections did not get it").await;
+    gateway.bury(&json!({"detail-type": "t", "detail": {}, "time": iso(at)}), "rule 1").await;
+    let sent = gateway.run("redrive").await;
+    assert_eq!(sent.status.code(), Some(1), "{sent:?}");
+    let said = String::from_utf8(sent.stderr).unwrap();
+    assert_eq!(said.matches("would be dropped again; say with --ttl how long").count(), 4, "{said}");
+    assert!(gateway.bodies("Orders").await.is_empty(), "nothing is sent");
+
+    let sent = gateway.run_with("redrive", &["--ttl", "1h"]).await;
+    assert!(sent.status.success(), "{sent:?}");
+    assert!(gateway.bodies("DeadLetterQueue").await.is_empty());
+    let lasts = |ttl: &Value| {
+        let end = at + ttl.as_i64().unwrap() * 1_000;
+        assert!((now() + hour - 60_000..=now() + hour + 1_000).contains(&end), "{ttl}");
+    };
+    for body in gateway.bodies("Orders").await {
+        let body: Value = serde_json::from_str(&body).unwrap();
+        match body.get("segment") {
+            Some(segment) => {
+                lasts(&segment["ttl"]);
+                assert!(now() - segment["since"].as_i64().unwrap() < 60_000, "{segment}");
+                assert_eq!(
+                    (&segment["id"], &segment["hops"], &body["scope"]),
+                    (&json!("0.2"), &json!(3), &json!("rest-1"))
+                );
+            }
+            None => {
+                lasts(&body["ttl"]);
+                assert_eq!((&body["at"], &body["id"]), (&json!(at), &json!("n")));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_goes_back_with_what_says_who_sent_it() {
+    let gateway = Gateway::start().await;
+    for queue in ["Orders", "Orders.fifo"] {
+        let mut letter = of_queue(queue, &json!({"to": "everyone", "data": 1}));
+        letter["attributes"] = json!({"MessageGroupId": "g"});
+        letter["messageAttributes"] = json!({"scope": {"stringValue": "rest-1", "dataType": "String"}});
+        gateway.bury(&letter, "rule 1").await;
+        let sent = gateway.run("redrive").await;
+        assert!(sent.status.success(), "{queue}: {sent:?}");
+        let messages = gateway.messages(queue).await;
+        let attributes = messages[0].message_attributes().unwrap();
+        assert_eq!(attributes["scope"].string_value(), Some("rest-1"), "{queue}");
+        let group = messages[0].attributes().unwrap().get(&MessageSystemAttributeName::MessageGroupId);
+        assert_eq!(group.map(String::as_str), Some("g"), "{queue}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_to_come_again_stays() {
+    let gateway = Gateway::start().await;
+    let change = json!({"Keys": {"pk": {"S": "bad"}}, "SequenceNumber": "1"});
+    gateway.bury(&json!({"eventSource": "aws:dynamodb", "dynamodb": change}), "rule 1").await;
+    let sent = gateway.run("redrive").await;
+    assert_eq!(sent.status.code(), Some(1), "{sent:?}");
+    let said = String::from_utf8(sent.stderr).unwrap();
+    assert!(said.contains("stays, it failed for a passing reason"), "{said}");
     assert_eq!(gateway.bodies("DeadLetterQueue").await.len(), 1);
 }

@@ -198,7 +198,9 @@ impl Aws {
         let outputs = outputs.map(|(key, value)| {
             format!("<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>")
         });
-        let parameters = [("LogRetentionDays", "30"), ("Authentication", "hs256")].map(|(key, value)| {
+        let retain = if self.has("retained") { "true" } else { "false" };
+        let parameters = [("LogRetentionDays", "30"), ("Authentication", "hs256"), ("RetainTable", retain)];
+        let parameters = parameters.map(|(key, value)| {
             format!("<member><ParameterKey>{key}</ParameterKey><ParameterValue>{value}</ParameterValue></member>")
         });
         format!(
@@ -347,12 +349,24 @@ async fn a_stack_that_is_well_is_said_to_be_so_part_by_part() {
         "FanOutMapping",
         "ConnectionsTable",
         "time to live of ConnectionsTable",
+        "retention of ConnectionsTable",
         "DeadLetterQueue",
         "FunctionLogs",
         "TokenSecret",
         "handshake",
     ];
     assert_eq!(of_state(&checks, "ok"), expected);
+}
+
+#[tokio::test]
+async fn what_becomes_of_the_table_and_what_a_change_of_that_costs_is_told() {
+    for (fault, fate) in [("", "goes with the stack"), ("retained", "stays when the stack is deleted")] {
+        let (status, checks) = Aws::start(fault).await.checks().await;
+        assert_eq!(status, Some(0), "{checks:?}");
+        let found = checks.iter().find(|found| found["check"] == "retention of ConnectionsTable").unwrap();
+        let says = found["says"].as_str().unwrap();
+        assert!(says.starts_with(fate) && says.ends_with("changing that begins an empty table"), "{says}");
+    }
 }
 
 #[tokio::test]

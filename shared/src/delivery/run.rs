@@ -1,37 +1,34 @@
 //! One notification on its way through its audience.
 
+mod settle;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use super::limiter::Share;
 use super::post::{Messages, Outcome, post};
-use super::track::Track;
-use super::window::Window;
-use super::{Delivery, DeliveryError, Failed, Job, Progress, Report, SaveError};
+use super::track::{MAX_OPEN, Track};
+use super::{Delivery, DeliveryError, Finish, Job, Progress, Report, Rest, Retry, SaveError, Why};
 use crate::notification::Notification;
-use crate::registry::{Member, Members, Position, Registry, RegistryError};
+use crate::registry::{Member, Members, Position, RegistryError};
 
-/// A connection this young, in milliseconds, may still be in its handshake when a push finds it gone.
-const YOUNG_MS: i64 = 60_000;
-/// How long to go on trying such a connection.
-const HANDSHAKE: Duration = Duration::from_secs(3);
-/// Attempts for what fails for a passing reason.
-const ATTEMPTS: u32 = 4;
-/// Throttled attempts after which a client counts as slow. An overload of ours is over by then: the window halves.
-const THROTTLES: u32 = 6;
-/// Members that wait for another attempt; when there are more, no new ones are started.
-const MAX_WAITING: usize = 5_000;
 /// Members that are read ahead of the posts.
 const READ_AHEAD: usize = 500;
-/// Removals of connections that are gone, side by side.
-const MAX_REMOVALS: usize = 16;
-/// Members that failed, and none that succeeded, after which nobody will: the endpoint is broken.
-const HOPELESS: u64 = 100;
 /// How long posts that are under way may still take when the time is up.
 const DRAIN: Duration = Duration::from_secs(1);
+/// An invocation waits in place while an overload is younger, in milliseconds; an older one is waited for in the queue.
+const YOUNG_OVERLOAD_MS: i64 = 10_000;
+/// And while it has more than this left.
+const TIME_TO_WAIT: Duration = Duration::from_secs(5);
+/// For so long everybody is tried again in place, however old a refusal is.
+const AT_LEAST: Duration = Duration::from_secs(1);
+/// A refusal of everything is passing for so long, in milliseconds: roles and credentials take a while to come about.
+const PASSING_REFUSAL_MS: i64 = 120_000;
 
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Page = (Members, Result<Vec<Member>, RegistryError>);
@@ -42,26 +39,44 @@ struct Attempt {
     member: Member,
     /// Its number in the track.
     number: u64,
+    /// Whether this run is the first to count it.
+    is_new: bool,
     failures: u32,
     throttles: u32,
+    refusals: u32,
     first_gone: Option<Instant>,
+    first_refused: Option<Instant>,
 }
 
 struct Answer {
     attempt: Attempt,
+    /// Of the rate, unless the post was of the allowance.
+    epoch: Option<i64>,
     outcome: Outcome,
-    took: Duration,
+}
+
+/// API Gateway forbids everything.
+#[derive(Debug)]
+struct Refusal {
+    /// In milliseconds since the epoch.
+    since: i64,
+    /// What it said last; `None` where only an earlier run was told.
+    reason: Option<String>,
 }
 
 pub(super) struct Run<'a> {
     delivery: &'a Delivery,
     notification: &'a Notification,
-    /// Milliseconds since the epoch, for the age of connections.
-    now: i64,
+    retry: Retry,
+    is_small: bool,
+    begin: Instant,
     deadline: Instant,
     messages: Messages<'a>,
-    pub(super) report: Report,
-    window: Window,
+    report: Report,
+    /// Settled members that are counted in this report's audience.
+    settled_new: u64,
+    /// Members that were read and for whom more is to be done in this run.
+    unsettled: u64,
     /// The next members, on their way from the registry; `None` at the end of the audience.
     reading: Option<Later<Page>>,
     /// Members read, while there are too many to read on.
@@ -70,96 +85,150 @@ pub(super) struct Run<'a> {
     posts: FuturesUnordered<Later<Answer>>,
     waiting: FuturesUnordered<Later<Attempt>>,
     gone: VecDeque<Attempt>,
-    /// Removals under way, by the member's number: only then is it settled.
-    removals: FuturesUnordered<Later<u64>>,
-    job: JobRest<'a>,
-    track: Track,
-    /// What the next saving tells beside the position.
-    failed: Vec<Failed>,
-    pending: Vec<String>,
-    saving: Option<Later<Result<(), SaveError>>>,
-    /// The next turn of the pace.
-    asking: Option<Later<Option<Instant>>>,
-}
-
-/// What is left of the job once its parts are in their places.
-struct JobRest<'a> {
+    /// Removals under way: only then is a member settled.
+    removals: FuturesUnordered<Later<Attempt>>,
+    /// Slow clients that are being closed, and whether that worked.
+    closing: FuturesUnordered<Later<(Attempt, bool)>>,
     position: Position,
     resumable: bool,
     save: &'a super::Save,
+    track: Track,
+    /// What the next saving tells beside the position.
+    progress: Progress,
+    saving: Option<Later<Result<(), SaveError>>>,
+    share: Share,
+    refusal: Option<Refusal>,
+    last_ok: Option<Instant>,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(delivery: &'a Delivery, job: Job<'a>) -> Self {
         let notification = job.notification;
+        let refusal = match job.retry {
+            Retry::Refused { since } => Some(Refusal { since, reason: None }),
+            _ => None,
+        };
         let mut run = Self {
             delivery,
             notification,
-            now: job.now,
+            retry: job.retry,
+            is_small: job.members.is_at_end() && job.first.len() <= delivery.small_audience(),
+            begin: Instant::now(),
             deadline: job.deadline,
             messages: Messages::new(notification),
             report: Report::new(&notification.id),
-            window: Window::new(delivery.limits.max_in_flight),
+            settled_new: 0,
+            unsettled: 0,
             reading: None,
             read: Some(job.members),
             track: Track::new(job.position.clone()),
-            job: JobRest { position: job.position, resumable: job.resumable, save: job.save },
-            failed: Vec::new(),
-            pending: Vec::new(),
+            position: job.position,
+            resumable: job.resumable,
+            save: job.save,
+            progress: Progress::default(),
             saving: None,
-            asking: None,
+            share: delivery.limiter.share(),
+            refusal,
+            last_ok: None,
             ready: VecDeque::new(),
             posts: FuturesUnordered::new(),
             waiting: FuturesUnordered::new(),
             gone: VecDeque::new(),
             removals: FuturesUnordered::new(),
+            closing: FuturesUnordered::new(),
         };
         run.queue(job.first);
         run
     }
 
-    /// Runs until everybody is settled, or the time is up.
-    /// Where to go on, in the second case.
-    pub(super) async fn finish(&mut self) -> Result<Option<Position>, DeliveryError> {
+    /// Runs until everybody is settled, or has to wait for longer than the invocation should.
+    pub(super) async fn finish(&mut self) -> Result<Finish, DeliveryError> {
+        let rest = self.go_on().await;
+        if matches!(rest, Err(DeliveryError::Forbidden { .. })) {
+            self.report.failed += self.unsettled;
+            self.settled_new = self.report.audience;
+        }
+        // Whoever was counted and is not settled goes on through the queue.
+        self.report.delayed = self.report.audience - self.settled_new;
+        Ok(Finish { rest: rest?, report: self.report.clone() })
+    }
+
+    pub(super) fn report(&self) -> &Report {
+        &self.report
+    }
+
+    async fn go_on(&mut self) -> Result<Option<Rest>, DeliveryError> {
         while !self.is_done() {
+            if let Some(why) = self.leaves()? {
+                return self.leave(why).await;
+            }
             self.read_on();
-            let pace = self.start_posts();
-            self.ask_for_turn();
+            let limiter = Arc::clone(&self.delivery.limiter);
+            let changed = limiter.changed();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let due = self.start_posts();
+            let again = self.reserve();
             self.start_removals();
             self.save_if_due();
+            let wake = due.into_iter().chain(again).min().unwrap_or(self.deadline).min(self.deadline);
             tokio::select! {
-                () = sleep_until(self.deadline) => return self.leave().await,
+                () = sleep_until(wake) => {}
+                () = changed => {}
                 Some(answer) = self.posts.next() => self.settle(answer)?,
-                Some(attempt) = self.waiting.next() => self.ready.push_back(attempt),
-                Some(number) = self.removals.next() => self.track.settle(number),
+                Some(attempt) = self.waiting.next() => self.ready.push_front(attempt),
+                Some(attempt) = self.removals.next() => self.settle_removed(&attempt),
+                Some((attempt, closed)) = self.closing.next() => self.settle_closed(attempt, closed),
                 (members, page) = pending_or(&mut self.reading), if self.reading.is_some() => self.take(members, page)?,
                 saved = pending_or(&mut self.saving), if self.saving.is_some() => self.saved(saved)?,
-                begin = pending_or(&mut self.asking), if self.asking.is_some() => self.take_turn(begin),
-                () = sleep_until(pace.unwrap_or(self.deadline)), if pace.is_some() => {}
             }
         }
         self.tell(None).await?;
         Ok(None)
     }
 
-    /// The time is up: waits shortly for the posts that are under way, and says where to go on.
-    async fn leave(&mut self) -> Result<Option<Position>, DeliveryError> {
+    /// Whether the rest is to be handed on, and why.
+    fn leaves(&self) -> Result<Option<Why>, DeliveryError> {
+        let now = Instant::now();
+        if now >= self.deadline {
+            return Ok(Some(Why::TimeUp));
+        }
+        let ends_soon = now + TIME_TO_WAIT > self.deadline;
+        let epoch_ms = self.delivery.clock.milliseconds();
+        if let Some(Refusal { since, reason: Some(reason) }) = &self.refusal {
+            let age = epoch_ms - since;
+            if age > PASSING_REFUSAL_MS {
+                return Err(DeliveryError::Forbidden { reason: reason.clone() });
+            }
+            if (age > YOUNG_OVERLOAD_MS || ends_soon) && self.begin.elapsed() >= AT_LEAST {
+                return Ok(Some(Why::Refused { since: *since }));
+            }
+        }
+        let overload = self.delivery.limiter.overload();
+        Ok(overload
+            .filter(|since| self.posts.is_empty() && (epoch_ms - since > YOUNG_OVERLOAD_MS || ends_soon))
+            .map(|since| Why::Overload { since }))
+    }
+
+    /// Waits shortly for the posts that are under way, and says where to go on.
+    async fn leave(&mut self, why: Why) -> Result<Option<Rest>, DeliveryError> {
         let end = Instant::now() + DRAIN;
-        loop {
+        while !(self.posts.is_empty() && self.removals.is_empty() && self.closing.is_empty()) {
             tokio::select! {
                 () = sleep_until(end) => break,
-                answer = self.posts.next() => match answer {
-                    Some(answer) => self.settle(answer)?,
-                    None => break,
-                },
+                Some(answer) = self.posts.next() => self.settle(answer)?,
+                Some(attempt) = self.removals.next() => self.settle_removed(&attempt),
+                Some((attempt, closed)) = self.closing.next() => self.settle_closed(attempt, closed),
             }
         }
         if let Some(saving) = self.saving.take() {
             self.saved(saving.await)?;
         }
-        let (position, _) = self.track.position();
-        self.tell(self.job.resumable.then(|| position.clone())).await?;
-        Ok(Some(position))
+        let position = self.track.position();
+        self.tell(self.resumable.then(|| position.clone())).await?;
+        let is_read = self.read.is_none() && self.reading.is_none();
+        Ok(Some(Rest { goes_on: !is_read || position.counted.is_some(), position, why }))
     }
 
     /// Saves what there is to tell, and waits for it.
@@ -167,24 +236,20 @@ impl<'a> Run<'a> {
         if let Some(saving) = self.saving.take() {
             self.saved(saving.await)?;
         }
-        let progress = self.progress(position);
+        let progress = Progress { position, ..std::mem::take(&mut self.progress) };
         if progress.is_empty() {
             return Ok(());
         }
-        (self.job.save)(progress).await.map_err(DeliveryError::Save)
-    }
-
-    fn progress(&mut self, position: Option<Position>) -> Progress {
-        Progress { position, failed: std::mem::take(&mut self.failed), pending: std::mem::take(&mut self.pending) }
+        (self.save)(progress).await.map_err(DeliveryError::Save)
     }
 
     fn save_if_due(&mut self) {
-        if self.job.resumable
+        if self.resumable
             && self.saving.is_none()
             && let Some(position) = self.track.due()
         {
-            let progress = self.progress(Some(position));
-            self.saving = Some((self.job.save)(progress));
+            let progress = Progress { position: Some(position), ..std::mem::take(&mut self.progress) };
+            self.saving = Some((self.save)(progress));
         }
     }
 
@@ -202,10 +267,11 @@ impl<'a> Run<'a> {
             && self.waiting.is_empty()
             && self.gone.is_empty()
             && self.removals.is_empty()
+            && self.closing.is_empty()
     }
 
     fn read_on(&mut self) {
-        if self.ready.len() >= READ_AHEAD || self.waiting.len() >= MAX_WAITING {
+        if self.ready.len() >= READ_AHEAD {
             return;
         }
         if let Some(mut members) = self.read.take() {
@@ -219,8 +285,9 @@ impl<'a> Run<'a> {
     fn take(&mut self, members: Members, page: Result<Vec<Member>, RegistryError>) -> Result<(), DeliveryError> {
         self.reading = None;
         let page = page?;
-        if !page.is_empty() {
-            self.read = Some(members);
+        match page.is_empty() {
+            true => self.track.end(),
+            false => self.read = Some(members),
         }
         self.queue(page);
         Ok(())
@@ -229,185 +296,60 @@ impl<'a> Run<'a> {
     fn queue(&mut self, page: Vec<Member>) {
         for member in page {
             let is_meant = !self.notification.except.contains(&member.connection);
-            if is_meant && self.job.position.is_open(&member.sort_key) {
-                self.report.audience += 1;
+            if is_meant && self.position.is_open(&member.sort_key) {
+                let is_new = !self.position.is_counted(&member.sort_key);
+                self.unsettled += 1;
+                self.report.audience += u64::from(is_new);
                 let number = self.track.read(&member.sort_key);
-                self.ready.push_back(Attempt { member, number, failures: 0, throttles: 0, first_gone: None });
+                self.ready.push_back(Attempt {
+                    member,
+                    number,
+                    is_new,
+                    failures: 0,
+                    throttles: 0,
+                    refusals: 0,
+                    first_gone: None,
+                    first_refused: None,
+                });
             }
         }
     }
 
-    /// Starts what may start. Where the pace is what holds the next post back, says until when.
+    /// Whether the next post may start, as far as this run goes.
+    fn may_start(&self) -> bool {
+        self.ready.front().is_some_and(|attempt| self.track.may_begin(attempt.number))
+            && self.posts.len() < MAX_OPEN
+            && (!self.resumable || self.track.may_start(self.posts.len()))
+    }
+
+    /// Starts what may start. Where a reservation is what holds the next post back, says until when.
     fn start_posts(&mut self) -> Option<Instant> {
-        while self.window.has_room(self.posts.len()) && !self.ready.is_empty() {
-            if self.job.resumable && !self.track.may_start(self.posts.len()) {
-                return None;
-            }
-            if let Err(due) = self.delivery.pace().start(Instant::now()) {
-                return due;
-            }
-            if let Some(attempt) = self.ready.pop_front() {
-                self.track.start(attempt.number);
-                let message = self.messages.get(attempt.member.target, attempt.member.protocol);
-                let answer = post(self.delivery.sockets.clone(), attempt.member.socket.clone(), message);
-                self.posts.push(Box::pin(async move {
-                    let started = Instant::now();
-                    let outcome = answer.await;
-                    Answer { attempt, outcome, took: started.elapsed() }
-                }));
-            }
+        while self.may_start() {
+            let permit = match self.delivery.limiter.start(Instant::now()) {
+                Ok(permit) => permit,
+                Err(due) => return due,
+            };
+            let attempt = self.ready.pop_front()?;
+            self.track.begin(attempt.number);
+            let message = self.messages.get(attempt.member.target, attempt.member.protocol);
+            let answer = post(self.delivery.sockets.clone(), attempt.member.socket.clone(), message);
+            self.posts.push(Box::pin(async move {
+                let outcome = answer.await;
+                Answer { attempt, epoch: permit.epoch, outcome }
+            }));
         }
         None
     }
 
-    fn ask_for_turn(&mut self) {
-        if self.asking.is_some() {
-            return;
-        }
-        let goes_on = self.read.as_ref().is_some_and(|members| !members.is_at_end());
-        let posts = if goes_on { usize::MAX } else { self.ready.len() };
-        let pace = self.delivery.pace();
-        if pace.wants(posts) {
-            self.asking = Some(Box::pin(next_turn(self.delivery.registry.clone(), pace.turn(), pace.patience())));
-        }
-    }
-
-    fn take_turn(&mut self, begin: Option<Instant>) {
-        self.asking = None;
-        self.delivery.pace().add(begin);
-    }
-
-    fn settle(&mut self, answer: Answer) -> Result<(), DeliveryError> {
-        let Answer { attempt, outcome, took } = answer;
-        match outcome {
-            Outcome::Delivered => {
-                self.window.succeeded(took);
-                self.report.delivered += 1;
-                self.track.settle(attempt.number);
-            }
-            Outcome::Gone => self.settle_gone(attempt),
-            Outcome::Invalid => self.remove(attempt),
-            Outcome::Throttled => self.settle_throttled(attempt),
-            Outcome::Passing(reason) => return self.settle_failure(attempt, reason),
-            Outcome::Refused(reason) => self.fail(attempt, reason),
-            Outcome::Forbidden(reason) => return Err(DeliveryError::Forbidden { reason }),
-            Outcome::TooLarge => {
-                let bytes = self.messages.get(attempt.member.target, attempt.member.protocol).bytes.len();
-                return Err(DeliveryError::PayloadTooLarge { bytes });
-            }
-        }
-        Ok(())
-    }
-
-    fn settle_throttled(&mut self, mut attempt: Attempt) {
-        self.window.throttled(Instant::now());
-        self.report.throttled += 1;
-        attempt.throttles += 1;
-        if attempt.throttles < THROTTLES {
-            let pause = Duration::from_millis(50) * 2_u32.pow(attempt.throttles);
-            return self.wait(attempt, pause);
-        }
-        self.report.slow += 1;
-        self.track.settle(attempt.number);
-        self.log(&attempt.member, "slow client: throttled again and again");
-    }
-
-    fn settle_failure(&mut self, mut attempt: Attempt, reason: String) -> Result<(), DeliveryError> {
-        attempt.failures += 1;
-        if attempt.failures < ATTEMPTS {
-            let pause = Duration::from_millis(100) * 2_u32.pow(attempt.failures);
-            self.wait(attempt, pause);
-            return Ok(());
-        }
-        if self.report.failed >= HOPELESS && self.report.delivered == 0 {
-            return Err(DeliveryError::Unreachable { reason });
-        }
-        self.fail(attempt, reason);
-        Ok(())
-    }
-
-    /// API Gateway answers 410 until `$connect` has returned, so a young connection gets time to come about.
-    fn settle_gone(&mut self, mut attempt: Attempt) {
-        if self.now - attempt.member.connected_at >= YOUNG_MS {
-            return self.remove(attempt);
-        }
-        let first = *attempt.first_gone.get_or_insert_with(Instant::now);
-        if first.elapsed() < HANDSHAKE {
-            self.wait(attempt, Duration::from_millis(400));
-        } else {
-            self.report.pending += 1;
-            self.track.settle(attempt.number);
-            self.log(&attempt.member, "still in its handshake");
-            self.pending.push(attempt.member.sort_key);
-        }
-    }
-
-    fn remove(&mut self, attempt: Attempt) {
-        self.report.gone += 1;
-        self.gone.push_back(attempt);
-    }
-
-    fn fail(&mut self, attempt: Attempt, reason: String) {
-        self.report.failed += 1;
-        self.track.settle(attempt.number);
-        self.log(&attempt.member, &reason);
-        self.failed.push(Failed { connection: attempt.member.connection, reason });
-    }
-
-    fn log(&self, member: &Member, reason: &str) {
-        tracing::warn!(
-            connection.id = %member.connection,
-            notification.id = %self.notification.id,
-            reason,
-            "message not delivered"
-        );
-    }
-
-    /// Tries again after half the pause to the whole of it.
-    fn wait(&mut self, attempt: Attempt, pause: Duration) {
-        let pause = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.waiting.push(Box::pin(async move {
-            sleep(pause).await;
-            attempt
-        }));
-    }
-
-    fn start_removals(&mut self) {
-        while self.removals.len() < MAX_REMOVALS
-            && let Some(Attempt { member, number, .. }) = self.gone.pop_front()
-        {
-            let registry = self.delivery.registry.clone();
-            self.removals.push(Box::pin(async move {
-                match registry.remove_gone(&member).await {
-                    Ok(()) => tracing::info!(connection.id = %member.connection, "removed a connection that is gone"),
-                    Err(error) => {
-                        // It stays until the next push finds it, or until it expires.
-                        let error = crate::describe(&error);
-                        tracing::error!(connection.id = %member.connection, error, "could not remove a connection that is gone");
-                    }
-                }
-                number
-            }));
-        }
-    }
-}
-
-/// When the next turn begins; `None` where there is none for a while, or nobody to ask.
-async fn next_turn(registry: Registry, turn: Duration, patience: Duration) -> Option<Instant> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = i64::try_from(now.as_micros()).unwrap_or_default();
-    let asked = Instant::now();
-    match registry.take_turn(turn, now, patience).await {
-        Ok(begin) => {
-            let ahead = begin? - now;
-            let distance = Duration::from_micros(ahead.unsigned_abs());
-            if ahead >= 0 { Some(asked + distance) } else { asked.checked_sub(distance) }
-        }
-        Err(error) => {
-            let error = crate::describe(&error);
-            tracing::warn!(error, "no turn of the pace is to be had; keeping to the share");
-            None
-        }
+    /// Reserves what is needed; says when to call again where it is too early.
+    fn reserve(&self) -> Option<Instant> {
+        let goes_on = self.reading.is_some() || self.read.as_ref().is_some_and(|members| !members.is_at_end());
+        let posts = match (self.may_start(), goes_on) {
+            (false, _) => 0,
+            (true, true) => READ_AHEAD,
+            (true, false) => self.ready.len(),
+        };
+        self.share.want(posts, self.is_small, Instant::now())
     }
 }
 

@@ -3,14 +3,17 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::delivery::Retry;
 use crate::ids::{InvalidId, NotificationId};
-use crate::notification::{Carrier, InvalidNotification, Notification};
+use crate::notification::{Carrier, InvalidNotification, MAX_TTL_SECONDS, Notification};
 use crate::registry::{Interval, Position, SegmentKey};
 
-/// Most parts that a segment is split into: `SendMessageBatch` takes no more messages.
+/// Most parts that a segment is split into: few enough for one request to SQS.
 pub(super) const MAX_PARTS: usize = 10;
 /// Slots of the hash that spreads connections over their audiences.
 const SLOTS: usize = 256;
+/// Ends the id of a segment in those of the members that it handed on by name.
+const BY_NAME: char = '!';
 
 /// Why a message is not a segment.
 #[derive(Debug, thiserror::Error)]
@@ -31,26 +34,39 @@ pub enum InvalidSegment {
 pub struct Segment {
     /// The notification.
     pub notification: Notification,
+    /// What the notification's id is unique in.
+    pub scope: String,
     /// Its place in the tree.
     pub id: String,
     /// The part of the audience.
     pub interval: Interval,
-    /// Where it is not everything in the interval: these sort keys only.
+    /// Where it is not everything in the interval: these sort keys only. All of them were counted by an earlier report.
     pub only: Vec<String>,
-    /// How often it was handed on.
+    /// The last sort key that was counted by an earlier report.
+    pub counted: Option<String>,
+    /// How often it was handed on because the time was up, or split.
     pub hops: u32,
-    /// When the fan-out began, in milliseconds since the epoch.
-    pub since: i64,
+    /// How often its members were put off because they were throttled.
+    pub waits: u32,
+    /// Why its members are tried again, if they are.
+    pub retry: Retry,
+    /// Whether it was handed on because nothing got through.
+    pub is_overloaded: bool,
+    /// Whether the notification is stored.
+    pub is_stored: bool,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Message<'a> {
+/// A message of the fan-out queue, before its notification was read.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Message<'a> {
+    /// The id of a notification that is stored, or all of it.
     #[serde(borrow)]
     notification: &'a RawValue,
+    pub(super) scope: String,
     segment: Place,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Place {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,61 +75,141 @@ struct Place {
     to: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     only: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted: Option<String>,
+    #[serde(default)]
     hops: u32,
-    since: i64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    waits: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
+    retry: Retry,
+    #[serde(default, skip_serializing_if = "is_default")]
+    overloaded: bool,
+    /// Lets the notification live so many seconds from its `at`: somebody sends the segment once more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<u32>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl<'a> Message<'a> {
+    pub(super) fn parse(message: &'a str) -> Result<Self, InvalidSegment> {
+        Ok(serde_json::from_str(message)?)
+    }
+
+    /// The id of the notification, where the message only refers to it.
+    pub(super) fn reference(&self) -> Result<Option<NotificationId>, InvalidSegment> {
+        match serde_json::from_str::<String>(self.notification.get()) {
+            Ok(id) => Ok(Some(NotificationId::parse(id)?)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The segment, with the notification that was stored or that came along.
+    pub(super) fn into_segment(self, stored: Option<&str>) -> Result<Segment, InvalidSegment> {
+        // What we wrote ourselves has an id and a time of its own.
+        let carrier = Carrier { id: NotificationId::parse("segment")?, at: 0 };
+        let text = stored.unwrap_or(self.notification.get());
+        let mut notification = Notification::parse(text, &carrier)?;
+        let Place { id, after, to, only, counted, hops, waits, retry, overloaded, ttl } = self.segment;
+        notification.ttl = ttl.map_or(notification.ttl, |ttl| ttl.min(MAX_TTL_SECONDS));
+        Ok(Segment {
+            notification,
+            scope: self.scope,
+            id,
+            interval: Interval { after, to },
+            only,
+            counted,
+            hops,
+            waits,
+            retry,
+            is_overloaded: overloaded,
+            is_stored: stored.is_some(),
+        })
+    }
 }
 
 impl Segment {
-    /// The whole audience of a notification.
+    /// The whole audience of a notification whose id is unique in `scope`.
     #[must_use]
-    pub fn whole(notification: Notification, now: i64) -> Self {
-        let id = "0".to_owned();
-        Self { notification, id, interval: Interval::whole(), only: Vec::new(), hops: 0, since: now }
+    pub fn whole(notification: Notification, scope: impl Into<String>) -> Self {
+        Self {
+            notification,
+            scope: scope.into(),
+            id: "0".to_owned(),
+            interval: Interval::whole(),
+            only: Vec::new(),
+            counted: None,
+            hops: 0,
+            waits: 0,
+            retry: Retry::No,
+            is_overloaded: false,
+            is_stored: false,
+        }
     }
 
-    /// Reads a message of the fan-out queue.
-    ///
-    /// # Errors
-    /// When it is not one.
-    pub fn parse(message: &str) -> Result<Self, InvalidSegment> {
-        let Message { notification, segment } = serde_json::from_str(message)?;
-        // What we sent ourselves has an id and a time of its own.
-        let carrier = Carrier { id: NotificationId::parse("segment")?, at: segment.since };
-        Ok(Self {
-            notification: Notification::parse(notification.get(), &carrier)?,
-            id: segment.id,
-            interval: Interval { after: segment.after, to: segment.to },
-            only: segment.only,
-            hops: segment.hops,
-            since: segment.since,
-        })
+    /// Whether it is a whole audience, that nobody has looked at yet.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.id == "0" && self.hops == 0
     }
 
-    /// The message of the fan-out queue.
+    /// The message of the fan-out queue, which refers to the notification.
     ///
     /// # Errors
     /// Never for a notification that was parsed.
     pub fn to_message(&self) -> Result<String, serde_json::Error> {
-        let notification = serde_json::value::to_raw_value(&self.notification)?;
+        self.write(&self.notification.id)
+    }
+
+    /// The same with the notification in it: a dead letter needs nothing else.
+    ///
+    /// # Errors
+    /// Never for a notification that was parsed.
+    pub fn to_letter(&self) -> Result<String, serde_json::Error> {
+        self.write(&self.notification)
+    }
+
+    fn write<T: Serialize>(&self, notification: &T) -> Result<String, serde_json::Error> {
+        let notification = serde_json::value::to_raw_value(notification)?;
         let segment = Place {
             id: self.id.clone(),
             after: self.interval.after.clone(),
             to: self.interval.to.clone(),
             only: self.only.clone(),
+            counted: self.counted.clone(),
             hops: self.hops,
-            since: self.since,
+            waits: self.waits,
+            retry: self.retry,
+            overloaded: self.is_overloaded,
+            ttl: Some(self.notification.ttl),
         };
-        serde_json::to_string(&Message { notification: &notification, segment })
+        serde_json::to_string(&Message { notification: &notification, scope: self.scope.clone(), segment })
     }
 
-    pub(super) fn key(&self) -> SegmentKey {
-        SegmentKey { notification: self.notification.id.clone(), segment: self.id.clone() }
+    /// Its row's name.
+    #[must_use]
+    pub fn key(&self) -> SegmentKey {
+        let notification = self.notification.id.clone();
+        SegmentKey { scope: self.scope.clone(), notification, segment: self.id.clone() }
+    }
+
+    /// What the notification says to whom, whenever it is said: another one must not have its id.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let Notification { to, except, event, payload, .. } = &self.notification;
+        // A notification that was parsed can be written.
+        let text = |value: serde_json::Result<String>| value.unwrap_or_default();
+        let (to, except) = (text(serde_json::to_string(to)), text(serde_json::to_string(except)));
+        crate::hash(&[&to, &except, event.as_deref().unwrap_or_default(), &text(serde_json::to_string(payload))])
     }
 
     /// Where to begin, before anything was done.
     pub(super) fn beginning(&self) -> Position {
         match self.only.as_slice() {
-            [] => Position::default(),
+            [] => Position { counted: self.counted.clone(), ..Position::default() },
             only => Position::only(only.iter().cloned()),
         }
     }
@@ -124,9 +220,19 @@ impl Segment {
             id: format!("{}.{index}", self.id),
             interval,
             hops: self.hops + 1,
+            is_overloaded: false,
             ..self.clone()
         };
         plan.into_iter().enumerate().map(part).collect()
+    }
+
+    /// Some of its members, by name. The id says whom, so that whoever sends it twice does no harm, and whoever sends
+    /// others sends something else.
+    pub(super) fn by_name(&self, only: &[String], retry: Retry, waits: u32) -> Self {
+        let base = self.id.split(BY_NAME).next().unwrap_or_default();
+        let names: Vec<&str> = only.iter().map(String::as_str).collect();
+        let id = format!("{base}{BY_NAME}{waits}.{}", crate::hash(&names));
+        Self { id, only: only.to_vec(), retry, waits, is_overloaded: false, ..self.clone() }
     }
 }
 
@@ -214,14 +320,54 @@ mod tests {
         assert_eq!(estimate(&interval("80", ""), 1_000, "bf#z"), 2_015);
     }
 
-    #[test]
-    fn a_segment_comes_out_of_its_message_as_it_went_in() {
-        let carrier = Carrier { id: NotificationId::parse("n").unwrap(), at: 5 };
+    fn segment() -> Segment {
+        let carrier = Carrier { id: NotificationId::parse("n").unwrap(), at: 1_795_520_783_000 };
         let text = r#"{"to":[{"topic":"t"},"everyone"],"except":["c"],"data":{"n": 1.0}}"#;
-        let mut segment = Segment::whole(Notification::parse(text, &carrier).unwrap(), 7);
+        let mut segment = Segment::whole(Notification::parse(text, &carrier).unwrap(), "sqs-1");
         segment.interval = interval("40", "80");
-        let read = Segment::parse(&segment.to_message().unwrap()).unwrap();
-        assert_eq!(read.to_message().unwrap(), segment.to_message().unwrap());
-        assert_eq!((read.notification.id.as_str(), read.since, read.interval), ("n", 7, segment.interval));
+        segment.retry = Retry::Throttled { since: 7 };
+        segment
+    }
+
+    #[test]
+    fn a_segment_refers_to_its_notification_and_comes_out_of_its_message_as_it_went_in() {
+        let segment = segment();
+        let text = segment.to_message().unwrap();
+        let message = Message::parse(&text).unwrap();
+        assert_eq!(message.reference().unwrap().unwrap().as_str(), "n");
+        let stored = serde_json::to_string(&segment.notification).unwrap();
+        let read = message.into_segment(Some(&stored)).unwrap();
+        assert!(read.is_stored);
+        assert_eq!(read.to_letter().unwrap(), segment.to_letter().unwrap());
+    }
+
+    #[test]
+    fn a_letter_has_everything_in_it() {
+        let segment = segment();
+        let text = segment.to_letter().unwrap();
+        let message = Message::parse(&text).unwrap();
+        assert!(message.reference().unwrap().is_none());
+        let read = message.into_segment(None).unwrap();
+        assert_eq!((read.retry, read.is_stored), (segment.retry, false));
+        assert_eq!(read.to_letter().unwrap(), text);
+    }
+
+    #[test]
+    fn members_by_name_are_a_segment_of_their_own_whose_id_does_not_grow() {
+        let first = segment().by_name(&["40#a".to_owned()], Retry::Throttled { since: 7 }, 1);
+        let second = first.by_name(&["40#a".to_owned()], Retry::Throttled { since: 7 }, 2);
+        let others = segment().by_name(&["40#b".to_owned()], Retry::Throttled { since: 7 }, 1);
+        assert_eq!(first.id.len(), second.id.len());
+        assert!(first.id != second.id && first.id != others.id && first.id.starts_with("0!1."));
+        assert_eq!(second.only, ["40#a"]);
+    }
+
+    #[test]
+    fn the_hash_is_of_what_is_said_to_whom_and_not_of_when() {
+        let (one, mut other) = (segment(), segment());
+        other.notification.at += 1;
+        assert_eq!(one.hash(), other.hash());
+        other.notification.except.clear();
+        assert_ne!(one.hash(), other.hash());
     }
 }

@@ -1,30 +1,29 @@
 //! What one invocation does with one segment.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::segment::plan;
-use super::{FanOut, FanOutError, Queues, Segment, Shift};
-use crate::delivery::{Failed, Job, Progress, Report, SaveError};
-use crate::metrics::{Metric, Tally};
-use crate::notification::{Notification, Target};
-use crate::queue::DeadLetter;
+use super::handover::{Handover, delay, follow};
+use super::segment::{Message, plan};
+use super::{FanOut, FanOutError, Segment, Shift};
+use crate::delivery::{Finish, Job, Progress, Report, Rest, Retry, SaveError, Why};
+use crate::metrics::{Metric, Trigger};
+use crate::notification::Notification;
 use crate::registry::{Claim, Interval, Lease, Member, Members, Position};
 
 /// How often a fan-out may be handed on: a tree of a million members has two levels, and a slow one is handed on.
 const MAX_HOPS: u32 = 200;
-/// How long a fan-out may go on, in milliseconds.
-const MAX_AGE_MS: i64 = 6 * 3_600_000;
 /// How much of the time left an invocation plans to use.
 const PLANNED_SHARE: f64 = 0.7;
-/// When connections that were still in their handshake are tried again.
-const PENDING_DELAY: Duration = Duration::from_secs(15);
-/// Marks the segment of those who were; they are not handed on a second time.
-const PENDING_SUFFIX: &str = "pending";
+/// An invocation waits in place while an overload is younger, in milliseconds.
+const YOUNG_OVERLOAD_MS: i64 = 10_000;
+/// What the ids of direct invokes are unique in.
+const DIRECT: &str = "direct";
 
-/// What there is of an audience after one page.
+/// What there is of an audience at its beginning.
 struct Look {
     members: Members,
     first: Vec<Member>,
@@ -41,55 +40,155 @@ impl Look {
 }
 
 impl FanOut {
+    /// Reads a message of the fan-out queue, and the notification that it refers to.
+    ///
+    /// # Errors
+    /// When it is none, its notification is not stored any more, or DynamoDB fails.
+    pub async fn read(&self, message: &str) -> Result<Segment, FanOutError> {
+        let message = Message::parse(message)?;
+        let Some(id) = message.reference()? else { return Ok(message.into_segment(None)?) };
+        match self.delivery.registry().stored(&message.scope, &id).await? {
+            Some(stored) => Ok(message.into_segment(Some(&stored))?),
+            None => Err(FanOutError::NotStored { id }),
+        }
+    }
+
     /// Delivers a notification that somebody waits for. A small audience is served at once, without a row; a large one is
-    /// handed to the fan-out queue as a whole.
+    /// handed to the fan-out queue as a whole, and whoever cannot be reached soon goes on through it.
     ///
     /// # Errors
     /// When it can neither be delivered nor handed on.
     pub async fn direct(&self, notification: Notification, shift: &Shift) -> Result<Report, FanOutError> {
-        if notification.is_expired(shift.now) {
-            return Ok(shift.counted(Report { expired: 1, ..Report::new(&notification.id) }));
+        let segment = Segment::whole(notification, DIRECT);
+        if segment.notification.is_expired(shift.now) {
+            return Ok(shift.counted(Report { expired: 1, ..Report::new(&segment.notification.id) }));
         }
-        let segment = Segment::whole(notification, shift.now);
-        let look = self.look(&segment, &Position::default(), shift).await?;
+        let look = self.look(&segment, &Position::default(), None).await?;
         if look.plan(&segment.interval, self.budget(shift)).is_some() {
-            self.hand_on(vec![segment.clone()], Duration::ZERO).await?;
-            return Ok(shift.counted(Report { segments: 1, ..Report::new(&segment.notification.id) }));
+            return self.hand_on_whole(&segment, shift).await;
         }
-        let finish = self.push(&segment, look, Position::default(), None, shift).await?;
-        let mut report = finish.report;
-        if let Some(rest) = finish.rest {
+        let handover = Arc::new(self.handover(&segment, shift));
+        let Finish { mut report, rest } = self.push(&handover, look, Position::default(), None, shift).await?;
+        if let Some(rest) = rest {
             let parts = rest_of(&segment, &rest);
             report.segments = parts.len() as u64;
-            self.hand_on(parts, Duration::ZERO).await?;
             shift.tally.add(Metric::Segments, report.segments);
+            handover.send(parts, delay(rest.why, self.delivery.clock().milliseconds())).await?;
         }
         Ok(report)
     }
 
-    /// Works on a segment that came from a queue or a stream. What is done is written down, so that nothing is done
-    /// twice.
+    /// Takes up a notification that came from a queue or a stream. A large audience leaves at once for the fan-out queue,
+    /// so that it holds up nobody; of a small one is written down what is done, so that nothing is done twice.
+    ///
+    /// # Errors
+    /// When it is to come again, or can never be done.
+    pub async fn take_up(&self, segment: &Segment, shift: &Shift) -> Result<Report, FanOutError> {
+        self.up_to(self.delivery.small_audience(), segment, shift, async |segment| {
+            self.hand_on_whole(segment, shift).await
+        })
+        .await
+    }
+
+    /// Takes up a notification of an event that a service invoked the function with. Many may come at once, so that only
+    /// what an environment may post without a reservation is served here, and the rest goes on the notification queue.
+    ///
+    /// # Errors
+    /// When it is to come again, or can never be done.
+    pub async fn take_up_event(
+        &self,
+        segment: &Segment,
+        trigger: Trigger,
+        shift: &Shift,
+    ) -> Result<Report, FanOutError> {
+        self.up_to(self.delivery.allowance(), segment, shift, async |segment| {
+            let queue = self.queues.notifications.clone().marked(trigger).scoped(segment.scope.clone());
+            let notification = &segment.notification;
+            // A notification that was parsed can be written.
+            let body = serde_json::to_string(notification).unwrap_or_default();
+            queue.send(vec![body], notification.id.as_str(), Duration::ZERO).await?;
+            Ok(shift.counted(Report { segments: 1, ..Report::new(&notification.id) }))
+        })
+        .await
+    }
+
+    /// Serves an audience of at most `most` members; what is larger goes where `pass_on` says.
+    async fn up_to(
+        &self,
+        most: usize,
+        segment: &Segment,
+        shift: &Shift,
+        pass_on: impl AsyncFnOnce(&Segment) -> Result<Report, FanOutError>,
+    ) -> Result<Report, FanOutError> {
+        let notification = &segment.notification;
+        if notification.is_expired(shift.now) {
+            return Ok(shift.counted(Report { expired: 1, ..Report::new(&notification.id) }));
+        }
+        if self.delivery.is_overloaded()
+            && let Some(since) = self.old_overload(1).await
+        {
+            self.handover(segment, shift).again(Why::Overload { since }).await?;
+            return Ok(shift.counted(Report { segments: 1, ..Report::new(&notification.id) }));
+        }
+        let look = self.look(segment, &Position::default(), Some(most)).await?;
+        if look.first.len() > most || !look.members.is_at_end() {
+            return pass_on(segment).await;
+        }
+        self.claim_and_work(segment, Some(look), shift).await
+    }
+
+    /// Works on a segment of the fan-out queue. What is done is written down, so that nothing is done twice.
     ///
     /// # Errors
     /// When it is to come again, or can never be done.
     pub async fn work(&self, segment: &Segment, shift: &Shift) -> Result<Report, FanOutError> {
         let id = &segment.notification.id;
         if segment.notification.is_expired(shift.now) {
-            return Ok(shift.counted(Report { expired: 1, ..Report::new(id) }));
+            let named = segment.only.len() as u64;
+            self.handover(segment, shift).expire_by_name().await?;
+            return Ok(shift.counted(Report { expired: named.max(1), ..Report::new(id) }));
         }
-        let age = shift.now - segment.since;
-        if segment.hops > MAX_HOPS || age > MAX_AGE_MS {
-            return Err(FanOutError::Endless { hops: segment.hops, minutes: age / 60_000 });
+        if segment.hops > MAX_HOPS {
+            return Err(FanOutError::Endless { hops: segment.hops });
         }
-        let registry = self.delivery.registry();
-        match registry.claim(&segment.key(), &shift.owner, shift.now, shift.lease_until).await? {
-            Claim::Done => Ok(Report::new(id)),
+        // Before anything is claimed or read, so that one that only waits costs a write and a message.
+        if (segment.is_overloaded || matches!(segment.retry, Retry::Throttled { .. }))
+            && let Some(since) = self.old_overload(segment.only.len()).await
+        {
+            self.handover(segment, shift).again(Why::Overload { since }).await?;
+            return Ok(Report::new(id));
+        }
+        self.claim_and_work(segment, None, shift).await
+    }
+
+    /// Since when nothing gets through, where that is too long ago to wait in place.
+    async fn old_overload(&self, posts: usize) -> Option<i64> {
+        let since = self.delivery.overload(posts).await?;
+        (self.delivery.clock().milliseconds() - since > YOUNG_OVERLOAD_MS).then_some(since)
+    }
+
+    async fn claim_and_work(
+        &self,
+        segment: &Segment,
+        look: Option<Look>,
+        shift: &Shift,
+    ) -> Result<Report, FanOutError> {
+        let (registry, id) = (self.delivery.registry(), &segment.notification.id);
+        let (key, hash) = (segment.key(), segment.hash());
+        match registry.claim(&key, &hash, &shift.owner, shift.now, shift.lease_until).await? {
+            Claim::Done => {
+                shift.tally.add(Metric::Duplicates, u64::from(segment.is_whole()));
+                Ok(Report::new(id))
+            }
+            Claim::Reused => Err(FanOutError::Reused { id: id.clone() }),
             Claim::Held { until } => {
                 let milliseconds = u64::try_from(until - shift.now).unwrap_or_default();
                 Err(FanOutError::Held { for_another: Duration::from_millis(milliseconds) })
             }
             Claim::Ours { lease, position, plan } => {
-                let worked = self.work_on(segment, &lease, position, plan, shift).await;
+                // What was read before the claim is good only if nobody was at work before.
+                let look = look.filter(|_| position == Position::default() && plan.is_empty());
+                let worked = self.work_on(segment, &lease, position, plan, look, shift).await;
                 if worked.is_err()
                     && let Err(error) = lease.release().await
                 {
@@ -106,28 +205,31 @@ impl FanOut {
         lease: &Lease,
         position: Position,
         plan: Vec<Interval>,
+        look: Option<Look>,
         shift: &Shift,
     ) -> Result<Report, FanOutError> {
+        let handover = Arc::new(self.handover(segment, shift));
         if !plan.is_empty() {
-            return self.send_parts(segment, lease, plan, shift).await;
+            return self.send_parts(&handover, lease, plan, shift).await;
         }
-        let position = if position.cursor.is_some() { position } else { segment.beginning() };
-        let look = self.look(segment, &position, shift).await?;
+        let is_begun = position.cursor.is_some();
+        let position = if is_begun { position } else { segment.beginning() };
+        let look = match look {
+            Some(look) => look,
+            None => self.look(segment, &position, None).await?,
+        };
         if position.cursor.is_none()
             && let Some(parts) = look.plan(&segment.interval, self.budget(shift))
         {
             lease.split(&parts).await?;
-            return self.send_parts(segment, lease, parts, shift).await;
+            return self.send_parts(&handover, lease, parts, shift).await;
         }
-        let finish = self.push(segment, look, position, Some(lease), shift).await?;
-        let mut report = finish.report;
-        match finish.rest {
+        let Finish { mut report, rest } = self.push(&handover, look, position, Some(lease), shift).await?;
+        match rest {
             None => lease.finish().await?,
-            Some(_) if report.settled() == 0 => return Err(FanOutError::NoProgress),
-            Some(_) => {
+            Some(rest) => {
                 lease.release().await?;
-                let again = Segment { hops: segment.hops + 1, ..segment.clone() };
-                self.hand_on(vec![again], Duration::ZERO).await?;
+                handover.again(rest.why).await?;
                 report.segments = 1;
                 shift.tally.add(Metric::Segments, report.segments);
             }
@@ -138,31 +240,52 @@ impl FanOut {
     /// Sends the parts of a plan that is written down. Sending them again does no harm: each has a row of its own.
     async fn send_parts(
         &self,
-        segment: &Segment,
+        handover: &Handover,
         lease: &Lease,
         plan: Vec<Interval>,
         shift: &Shift,
     ) -> Result<Report, FanOutError> {
-        let parts = segment.parts(plan);
+        let parts = handover.segment.parts(plan);
         let segments = parts.len() as u64;
-        self.hand_on(parts, Duration::ZERO).await?;
-        let report = shift.counted(Report { segments, ..Report::new(&segment.notification.id) });
+        handover.send(parts, Duration::ZERO).await?;
+        let report = shift.counted(Report { segments, ..Report::new(&handover.segment.notification.id) });
         lease.finish().await?;
         Ok(report)
     }
 
-    async fn hand_on(&self, segments: Vec<Segment>, delay: Duration) -> Result<(), FanOutError> {
-        hand_on(&self.queues, segments, delay).await
+    /// Hands a whole audience to the fan-out queue.
+    async fn hand_on_whole(&self, segment: &Segment, shift: &Shift) -> Result<Report, FanOutError> {
+        self.handover(segment, shift).send(vec![segment.clone()], Duration::ZERO).await?;
+        Ok(shift.counted(Report { segments: 1, ..Report::new(&segment.notification.id) }))
     }
 
-    /// Reads the first page, which tells the size.
-    async fn look(&self, segment: &Segment, position: &Position, shift: &Shift) -> Result<Look, FanOutError> {
+    fn handover(&self, segment: &Segment, shift: &Shift) -> Handover {
+        let (registry, clock) = (self.delivery.registry(), self.delivery.clock());
+        Handover::new(&self.queues, registry, segment, &shift.tally, clock)
+    }
+
+    /// Reads the first page, which tells the size; or no more than is needed to tell that it is above `most`.
+    async fn look(&self, segment: &Segment, position: &Position, most: Option<usize>) -> Result<Look, FanOutError> {
         let interval = match position.cursor {
             None => segment.interval.clone(),
             Some(_) => position.rest_of(&segment.interval),
         };
-        let mut members = self.delivery.registry().members(&segment.notification.to, &interval, shift.now);
-        let first = members.next().await?;
+        let rows = most.and_then(|most| i32::try_from(most + 1).ok());
+        let registry = self.delivery.registry().clone();
+        let registry = rows.map_or(registry.clone(), |rows| registry.with_page_rows(rows));
+        let now = self.delivery.clock().milliseconds();
+        let mut members = registry.members(&segment.notification.to, &interval, now);
+        let mut first = members.next().await?;
+        while let Some(most) = most
+            && first.len() <= most
+            && !members.is_at_end()
+        {
+            let more = members.next().await?;
+            if more.is_empty() {
+                break;
+            }
+            first.extend(more);
+        }
         Ok(Look { members, first })
     }
 
@@ -174,26 +297,25 @@ impl FanOut {
 
     async fn push(
         &self,
-        segment: &Segment,
+        handover: &Arc<Handover>,
         look: Look,
         position: Position,
         lease: Option<&Lease>,
         shift: &Shift,
-    ) -> Result<crate::delivery::Finish, FanOutError> {
-        let (queues, lease, tally) = (self.queues.clone(), lease.cloned(), shift.tally.clone());
+    ) -> Result<Finish, FanOutError> {
+        let (saver, lease) = (Arc::clone(handover), lease.cloned());
         let resumable = lease.is_some();
-        let ledger = Arc::new(Ledger { queues, segment: segment.clone(), lease, tally });
-        let save = move |progress: Progress| -> std::pin::Pin<Box<dyn Future<Output = Result<(), SaveError>> + Send>> {
-            let ledger = Arc::clone(&ledger);
-            Box::pin(async move { ledger.save(progress).await.map_err(Into::into) })
+        let save = move |progress: Progress| -> Pin<Box<dyn Future<Output = Result<(), SaveError>> + Send>> {
+            let (saver, lease) = (Arc::clone(&saver), lease.clone());
+            Box::pin(async move { saver.save(progress, lease.as_ref()).await.map_err(Into::into) })
         };
         let job = Job {
-            notification: &segment.notification,
+            notification: &handover.segment.notification,
             members: look.members,
             first: look.first,
             position,
             resumable,
-            now: shift.now,
+            retry: handover.segment.retry,
             deadline: shift.deadline,
             save: &save,
             tally: &shift.tally,
@@ -210,74 +332,19 @@ impl Shift {
     }
 }
 
-/// What is left of an audience that somebody waited for.
-fn rest_of(segment: &Segment, rest: &Position) -> Vec<Segment> {
-    let (owner, hops) = (&segment.id, segment.hops + 1);
+/// What is left of an audience that somebody waited for: whoever was begun by name, and what lies beyond, if anything does.
+fn rest_of(segment: &Segment, rest: &Rest) -> Vec<Segment> {
+    let segment = follow(segment, rest.why);
+    let position = &rest.position;
     let mut parts = Vec::new();
-    if !rest.stragglers.is_empty() {
-        let only = rest.stragglers.iter().cloned().collect();
-        parts.push(Segment { id: format!("{owner}.stragglers"), only, hops, ..segment.clone() });
+    if !position.stragglers.is_empty() {
+        let only = position.stragglers.iter().cloned().collect();
+        parts.push(Segment { id: format!("{}.stragglers", segment.id), only, ..segment.clone() });
     }
-    let interval = Interval { after: rest.cursor.clone(), to: segment.interval.to.clone() };
-    parts.push(Segment { id: format!("{owner}.rest"), interval, hops, ..segment.clone() });
+    if rest.goes_on {
+        let interval = Interval { after: position.cursor.clone(), to: segment.interval.to.clone() };
+        let counted = position.counted.clone();
+        parts.push(Segment { id: format!("{}.rest", segment.id), interval, counted, ..segment });
+    }
     parts
-}
-
-async fn hand_on(queues: &Queues, segments: Vec<Segment>, delay: Duration) -> Result<(), FanOutError> {
-    let Some(group) = segments.first().map(|segment| segment.notification.id.to_string()) else { return Ok(()) };
-    // A notification that was parsed can be written.
-    let messages = segments.iter().filter_map(|segment| segment.to_message().ok()).collect();
-    Ok(queues.fan_out.send(messages, &group, delay).await?)
-}
-
-/// Where progress is written: the failed to the dead-letter queue, those in their handshake back to the fan-out queue,
-/// and the position into the segment's row, last of all, since it says that the rest is done.
-struct Ledger {
-    queues: Queues,
-    segment: Segment,
-    lease: Option<Lease>,
-    tally: Tally,
-}
-
-impl Ledger {
-    async fn save(&self, progress: Progress) -> Result<(), FanOutError> {
-        for failed in progress.failed.chunks(100) {
-            self.bury(failed).await?;
-        }
-        for pending in progress.pending.chunks(1_000) {
-            self.put_off(pending).await?;
-        }
-        if let (Some(lease), Some(position)) = (&self.lease, &progress.position) {
-            lease.save(position).await?;
-        }
-        Ok(())
-    }
-
-    async fn bury(&self, failed: &[Failed]) -> Result<(), FanOutError> {
-        let to = failed.iter().map(|failed| Target::Connection(failed.connection.clone())).collect();
-        let notification = Notification { to, except: Vec::new(), ..self.segment.notification.clone() };
-        // A notification that was parsed can be written.
-        let body = serde_json::to_string(&notification).unwrap_or_default();
-        let first = failed.first().map(|failed| failed.reason.as_str()).unwrap_or_default();
-        let reason = format!("{} connections did not get it: {first}", failed.len());
-        let id = notification.id.as_str();
-        let letter = DeadLetter { body: &body, reason: &reason, source: "tidings/delivery", notification: Some(id) };
-        self.queues.dead_letters.dead_letter(letter).await?;
-        self.tally.add(Metric::DeadLetters, 1);
-        Ok(())
-    }
-
-    async fn put_off(&self, pending: &[String]) -> Result<(), FanOutError> {
-        let Some(first) = pending.first() else { return Ok(()) };
-        if self.segment.id.ends_with(PENDING_SUFFIX) {
-            return Ok(());
-        }
-        let again = Segment {
-            id: format!("{}.{first}.{PENDING_SUFFIX}", self.segment.id),
-            only: pending.to_vec(),
-            hops: self.segment.hops + 1,
-            ..self.segment.clone()
-        };
-        hand_on(&self.queues, vec![again], PENDING_DELAY).await
-    }
 }

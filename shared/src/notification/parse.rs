@@ -15,6 +15,9 @@ const FIELDS: &str = "use to, type, data, dataType, id, at, ttl, except and from
 const SHAPES: &str =
     "use {\"topic\":…}, {\"user\":…}, {\"connection\":…}, \"everyone\", or a list of up to 100 of them";
 
+/// Earliest `at`: in milliseconds it is the year 1973, and in seconds the year 5138.
+const EARLIEST_AT: i64 = 100_000_000_000;
+
 /// Why a notification was refused: the field, what is wrong with it, and the fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` {problem}; {fix}")]
@@ -58,7 +61,7 @@ impl Notification {
             },
             except: exceptions(&mut fields)?,
             event: event(&mut fields)?,
-            at: integer(&mut fields, "at", "give the epoch in milliseconds", 0..=i64::MAX)?.unwrap_or(carrier.at),
+            at: at(&mut fields)?.unwrap_or(carrier.at),
             ttl: ttl(&mut fields)?,
             from: origin(&mut fields)?,
         };
@@ -111,6 +114,18 @@ fn integer(
             Some(_) => Err(invalid(name, "is out of range", fix)),
             None => Err(invalid(name, "is not a whole number", fix)),
         },
+    }
+}
+
+fn at(fields: &mut Fields) -> Result<Option<i64>, InvalidNotification> {
+    let at = integer(fields, "at", "give the epoch in milliseconds", 0..=i64::MAX)?;
+    match at {
+        // Taken as it stands it would be decades ago, and the notification would expire without a word.
+        Some(seconds @ ..EARLIEST_AT) => {
+            let fix = format!("{seconds} looks like seconds, multiply by 1,000");
+            Err(invalid("at", "is in milliseconds since the epoch", fix))
+        }
+        _ => Ok(at),
     }
 }
 
@@ -273,7 +288,7 @@ mod tests {
     fn what_was_written_is_read_back_the_same() {
         let text = concat!(
             r#"{"id":"n","to":[{"topic":"t"},"everyone"],"except":["c"],"type":"e","dataType":"text","data":"d","#,
-            r#""at":5,"ttl":6,"from":{"user":"u"}}"#
+            r#""at":100000000000,"ttl":6,"from":{"user":"u"}}"#
         );
         assert_eq!(serde_json::to_string(&parse(text).unwrap()).unwrap(), text);
     }
@@ -293,6 +308,12 @@ mod tests {
             (r#"{"to":"everyone"}"#, "`data` is missing; give any JSON, or null"),
             (r#"{"to":"everyone","data":1,"ttl":0}"#, "`ttl` is out of range; give whole seconds from 1"),
             (r#"{"to":"everyone","data":1,"ttl":1.5}"#, "`ttl` is not a whole number"),
+            (
+                r#"{"to":"everyone","data":1,"at":1795520783}"#,
+                "`at` is in milliseconds since the epoch; 1795520783 looks like seconds, multiply by 1,000",
+            ),
+            (r#"{"to":"everyone","data":1,"at":0}"#, "`at` is in milliseconds since the epoch; 0 looks like"),
+            (r#"{"to":"everyone","data":1,"at":-1}"#, "`at` is out of range; give the epoch in milliseconds"),
             (r#"{"to":"everyone","data":1,"order":1}"#, "`order` is reserved; leave it out"),
             (r#"{"to":"everyone","data":1,"topics":1}"#, "`topics` is not a field of a notification; use to"),
             (r#"{"to":"everyone","data":1,"dataType":"xml"}"#, "`dataType` is not known; use json, text or binary"),
@@ -311,8 +332,8 @@ mod tests {
 
     #[test]
     fn a_notification_expires_its_ttl_after_it_happened() {
-        let notification = parse(r#"{"to":"everyone","data":1,"at":1000,"ttl":2}"#).unwrap();
-        assert!(!notification.is_expired(3_000));
-        assert!(notification.is_expired(3_001));
+        let notification = parse(r#"{"to":"everyone","data":1,"at":1795520783000,"ttl":2}"#).unwrap();
+        assert!(!notification.is_expired(1_795_520_785_000));
+        assert!(notification.is_expired(1_795_520_785_001));
     }
 }

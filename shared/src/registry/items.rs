@@ -168,6 +168,11 @@ pub(super) fn number(item: &Item, name: &'static str) -> Result<i64, RegistryErr
     value.ok_or_else(|| malformed(name, "is missing or not a whole number"))
 }
 
+pub(super) fn decimal(item: &Item, name: &'static str) -> Result<f64, RegistryError> {
+    let value = item.get(name).and_then(|value| value.as_n().ok()).and_then(|digits| digits.parse().ok());
+    value.filter(|value: &f64| value.is_finite()).ok_or_else(|| malformed(name, "is missing or not a number"))
+}
+
 fn malformed(attribute: &'static str, problem: &'static str) -> RegistryError {
     RegistryError::Malformed { attribute, problem }
 }

@@ -4,9 +4,10 @@
 //! | --- | --- | --- |
 //! | connection | `conn#<first digit of slot>` | `<slot>#<connection id>` |
 //! | membership of a user | `user#<user id>` | `<slot>#<connection id>` |
-//! | segment of a fan-out | `work#<notification id>` | `<segment id>` |
+//! | segment of a fan-out | `work#<scope>#<notification id>` | `<segment id>` |
+//! | its notification | `work#<scope>#<notification id>` | `payload` |
 //! | durable topics of a user | `utop#<user id>` | `topics` |
-//! | the pace of pushes | `pace` | `pace` |
+//! | the rate limit of posts | `rate` | `rate` |
 //! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<slot>#<connection id>` |
 //!
 //! The slot is one byte of a hash of the connection id, as two hex digits. Every audience is so sorted by the same,
@@ -49,8 +50,28 @@ pub(super) const STRAGGLERS: &str = "stragglers";
 pub(super) const PLAN: &str = "plan";
 /// Whether a segment is done.
 pub(super) const DONE: &str = "done";
-/// Until when the pace of pushes is given away, in microseconds since the epoch.
-pub(super) const TAKEN_UNTIL: &str = "taken_until";
+/// What an audience was counted up to, a sort key.
+pub(super) const COUNTED: &str = "counted";
+/// The hash of a notification's content: an id that comes again with another one is a mistake.
+pub(super) const HASH: &str = "hash";
+/// A notification, as JSON.
+pub(super) const NOTIFICATION: &str = "notification";
+/// Up to when posts are reserved, in microseconds since the epoch.
+pub(super) const RESERVED_UNTIL: &str = "reserved_until";
+/// Counts what was learnt of the quota.
+pub(super) const EPOCH: &str = "epoch";
+/// Posts a second just after the last change of the rate.
+pub(super) const BASE_RATE: &str = "base_rate";
+/// Posts a second before the overload.
+pub(super) const GOOD_RATE: &str = "good_rate";
+/// When the rate changed last, in microseconds since the epoch.
+pub(super) const CHANGED_AT: &str = "changed_at";
+/// Since when nothing goes through, in microseconds since the epoch; absent where something does.
+pub(super) const BLOCKED_SINCE: &str = "blocked_since";
+/// When somebody may try again whether anything goes through, in microseconds since the epoch.
+pub(super) const PROBE_AT: &str = "probe_at";
+/// When a post was last taken, in microseconds since the epoch.
+pub(super) const OK_AT: &str = "ok_at";
 
 /// Above every sort key of a member.
 pub(super) const ABOVE_ALL: &str = "g";
@@ -84,8 +105,8 @@ impl Key {
         Self { pk: format!("utop#{user}"), sk: TOPICS.to_owned() }
     }
 
-    pub(super) fn pace() -> Self {
-        Self { pk: "pace".to_owned(), sk: "pace".to_owned() }
+    pub(super) fn rate() -> Self {
+        Self { pk: "rate".to_owned(), sk: "rate".to_owned() }
     }
 
     pub(super) fn attributes(self) -> HashMap<String, AttributeValue> {
@@ -99,8 +120,9 @@ pub(super) fn sort_key(connection: &ConnectionId) -> String {
     format!("{slot:02x}#{connection}")
 }
 
-/// The connection that a sort key belongs to.
-pub(super) fn connection_of(sort_key: &str) -> Option<ConnectionId> {
+/// The connection that a sort key of an audience belongs to.
+#[must_use]
+pub fn connection_of(sort_key: &str) -> Option<ConnectionId> {
     ConnectionId::parse(sort_key.get(3..)?).ok()
 }
 
@@ -108,8 +130,8 @@ pub(super) fn user_partition(user: &UserId) -> String {
     format!("user#{user}")
 }
 
-pub(super) fn work_partition(notification: &NotificationId) -> String {
-    format!("work#{notification}")
+pub(super) fn work_partition(scope: &str, notification: &NotificationId) -> String {
+    format!("work#{scope}#{notification}")
 }
 
 pub(super) fn topic_partition(topic: &Topic) -> String {
@@ -144,6 +166,13 @@ impl Interval {
     #[must_use]
     pub fn beyond(connection: &ConnectionId) -> Self {
         Self { after: Some(sort_key(connection)), to: None }
+    }
+
+    /// What is left behind a sort key of the interval; `None` when nothing can follow it. DynamoDB says that a page which
+    /// ends at the upper bound goes on, and refuses to read from there.
+    pub(super) fn behind(&self, sort_key: String) -> Option<Self> {
+        let rest = Self { after: Some(sort_key), to: self.to.clone() };
+        (!rest.is_empty()).then_some(rest)
     }
 
     /// Whether the sort key lies in the interval.
@@ -222,6 +251,14 @@ mod tests {
             assert_eq!(part.contains(key), inside, "{key}");
         }
         assert!(interval("ff", "").contains("ff#zzz"));
+    }
+
+    #[test]
+    fn nothing_is_left_behind_the_upper_bound() {
+        let part = interval("40", "7f#zz");
+        assert_eq!(part.behind("50#a".to_owned()), Some(interval("50#a", "7f#zz")));
+        assert_eq!(part.behind("7f#zz".to_owned()), None);
+        assert_eq!(interval("", "").behind("ff#a".to_owned()), Some(interval("ff#a", "")));
     }
 
     #[test]

@@ -140,9 +140,10 @@ impl Registry {
             .await?;
             self.counter.add_read(answer.consumed_capacity.as_ref());
             count += u64::try_from(answer.count).unwrap_or_default();
-            match answer.last_evaluated_key.as_ref().map(items::sort_key) {
+            let last = answer.last_evaluated_key.as_ref().map(items::sort_key);
+            match last.and_then(|last| interval.behind(last)) {
                 None => return Ok(count),
-                Some(last) => interval.after = Some(last),
+                Some(rest) => interval = rest,
             }
         }
     }

@@ -126,9 +126,11 @@ impl Registry {
         let members = answer.items().iter().filter_map(|item| member(item, target, membership.as_ref(), now));
         Ok(Page {
             members: members.collect(),
-            rest: last.map(|last| {
-                let interval = Interval { after: Some(last), to: interval.to };
-                Range::Rows { pk, target, interval, is_first: false }
+            rest: last.and_then(|last| interval.behind(last)).map(|interval| Range::Rows {
+                pk,
+                target,
+                interval,
+                is_first: false,
             }),
         })
     }

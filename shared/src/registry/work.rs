@@ -1,7 +1,8 @@
 //! Segments of a fan-out: who works on them, and how far they are.
 //!
 //! A segment's row is what makes a queue's "at least once" harmless: two copies of a message cannot both work on it, one
-//! that comes again goes on where the last one stopped, and one that is done is recognised.
+//! that comes again goes on where the last one stopped, and one that is done is recognised. The notification itself is
+//! stored once, in a row of its own: an update costs the write units of its whole row, whatever it changes.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,6 +18,10 @@ use crate::ids::NotificationId;
 
 /// As long as a queue retains a message: four days, and one more for what was sent on its last one.
 const RETAINED_SECONDS: i64 = 5 * 24 * 3_600;
+/// As long as a queue retains a message and then the dead-letter queue: 4 days, 14, and one more.
+const PAYLOAD_SECONDS: i64 = 19 * 24 * 3_600;
+/// The sort key of a notification among its segments.
+const PAYLOAD: &str = "payload";
 
 /// How far the work on a segment has come: everything up to `cursor` is settled, but for the stragglers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,11 +30,15 @@ pub struct Position {
     pub cursor: Option<String>,
     /// Sort keys up to the cursor that are still to be served.
     pub stragglers: BTreeSet<String>,
+    /// The last sort key that an audience was counted up to, if further than the cursor: nobody counts twice.
+    pub counted: Option<String>,
 }
 
 /// Names a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentKey {
+    /// What the notification's id is unique in.
+    pub scope: String,
     /// The notification that is fanned out.
     pub notification: NotificationId,
     /// The segment's place in the tree: `0`, its third part `0.2`, and so on.
@@ -50,6 +59,8 @@ pub enum Claim {
     },
     /// Somebody finished it.
     Done,
+    /// The notification's id was used for another one before.
+    Reused,
     /// Somebody works on it, until this time at most (milliseconds since the epoch).
     Held {
         /// When the lease ends.
@@ -67,7 +78,7 @@ pub struct Lease {
 
 impl SegmentKey {
     fn attributes(&self) -> Item {
-        Key { pk: keys::work_partition(&self.notification), sk: self.segment.clone() }.attributes()
+        Key { pk: keys::work_partition(&self.scope, &self.notification), sk: self.segment.clone() }.attributes()
     }
 }
 
@@ -75,13 +86,20 @@ impl Position {
     /// Nothing but these sort keys.
     #[must_use]
     pub fn only(stragglers: impl IntoIterator<Item = String>) -> Self {
-        Self { cursor: Some(keys::ABOVE_ALL.to_owned()), stragglers: stragglers.into_iter().collect() }
+        Self { cursor: Some(keys::ABOVE_ALL.to_owned()), stragglers: stragglers.into_iter().collect(), counted: None }
     }
 
     /// Whether the member of this sort key is still to be served.
     #[must_use]
     pub fn is_open(&self, sort_key: &str) -> bool {
         self.cursor.as_deref().is_none_or(|cursor| sort_key > cursor) || self.stragglers.contains(sort_key)
+    }
+
+    /// Whether a member of this sort key, if it is open, was counted among its audience before.
+    #[must_use]
+    pub fn is_counted(&self, sort_key: &str) -> bool {
+        let is_up_to = |bound: &Option<String>| bound.as_deref().is_some_and(|bound| sort_key <= bound);
+        is_up_to(&self.cursor) || is_up_to(&self.counted)
     }
 
     /// The part of `interval` that holds everything that is open, and not much more.
@@ -98,19 +116,29 @@ impl Position {
 }
 
 impl Registry {
-    /// Takes a segment, unless it is done or somebody else works on it. `owner` is unique to this attempt; `now` and
-    /// `until`, when the lease ends, are in milliseconds since the epoch.
+    /// Takes a segment, unless it is done or somebody else works on it. `hash` says what its notification is; `owner` is
+    /// unique to this attempt; `now` and `until`, when the lease ends, are in milliseconds since the epoch.
     ///
     /// # Errors
     /// When DynamoDB fails.
-    pub async fn claim(&self, key: &SegmentKey, owner: &str, now: i64, until: i64) -> Result<Claim, RegistryError> {
+    pub async fn claim(
+        &self,
+        key: &SegmentKey,
+        hash: &str,
+        owner: &str,
+        now: i64,
+        until: i64,
+    ) -> Result<Claim, RegistryError> {
         let outcome = retry::retrying("UpdateItem", || async {
             let request = self.client.update_item().table_name(&self.table).set_key(Some(key.attributes()));
             let request = request
-                .update_expression("SET #lease = :until, #owner = :owner, #expires_at = :expires_at")
+                .update_expression("SET #lease = :until, #owner = :owner, #hash = :hash, #expires_at = :expires_at")
                 .condition_expression(
-                    "attribute_not_exists(#done) AND (attribute_not_exists(#lease) OR #lease < :now OR #owner = :owner)",
+                    "attribute_not_exists(#done) AND (attribute_not_exists(#lease) OR #lease < :now OR #owner = :owner) \
+                     AND (attribute_not_exists(#hash) OR #hash = :hash)",
                 )
+                .expression_attribute_names("#hash", keys::HASH)
+                .expression_attribute_values(":hash", AttributeValue::S(hash.to_owned()))
                 .expression_attribute_names("#done", keys::DONE)
                 .expression_attribute_names("#lease", keys::LEASE)
                 .expression_attribute_names("#owner", keys::OWNER)
@@ -137,12 +165,63 @@ impl Registry {
             }
             Err(refused) => {
                 let item = refused.item.unwrap_or_default();
-                if item.contains_key(keys::DONE) {
-                    return Ok(Claim::Done);
+                match items::text(&item, keys::HASH) {
+                    Some(other) if other != hash => Ok(Claim::Reused),
+                    _ if item.contains_key(keys::DONE) => Ok(Claim::Done),
+                    _ => Ok(Claim::Held { until: items::number(&item, keys::LEASE)? }),
                 }
-                Ok(Claim::Held { until: items::number(&item, keys::LEASE)? })
             }
         }
+    }
+
+    /// Stores a notification for all of its segments. `false` where its id was used for another one before. `hash` says
+    /// what it is, `body` is its JSON; `now` is in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn store(
+        &self,
+        (scope, id): (&str, &NotificationId),
+        hash: &str,
+        body: &str,
+        now: i64,
+    ) -> Result<bool, RegistryError> {
+        let mut item = payload_key(scope, id);
+        item.insert(keys::HASH.to_owned(), AttributeValue::S(hash.to_owned()));
+        item.insert(keys::NOTIFICATION.to_owned(), AttributeValue::S(body.to_owned()));
+        item.insert(EXPIRES_AT.to_owned(), AttributeValue::N((now / 1_000 + PAYLOAD_SECONDS).to_string()));
+        retry::retrying("PutItem", || async {
+            let request = self.client.put_item().table_name(&self.table).set_item(Some(item.clone()));
+            let request = request
+                .condition_expression("attribute_not_exists(#hash) OR #hash = :hash")
+                .expression_attribute_names("#hash", keys::HASH)
+                .expression_attribute_values(":hash", AttributeValue::S(hash.to_owned()))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            match request.send().await.map_err(Error::from) {
+                Ok(answer) => {
+                    self.counter.add_write(answer.consumed_capacity.as_ref());
+                    Ok(true)
+                }
+                Err(Error::ConditionalCheckFailedException(_)) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    /// The JSON of a notification that was stored; `None` where it is not there, or not any more.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn stored(&self, scope: &str, id: &NotificationId) -> Result<Option<String>, RegistryError> {
+        let answer = retry::retrying("GetItem", || async {
+            let request = self.client.get_item().table_name(&self.table).consistent_read(true);
+            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+            Ok(request.set_key(Some(payload_key(scope, id))).send().await?)
+        })
+        .await?;
+        self.counter.add_read(answer.consumed_capacity.as_ref());
+        Ok(answer.item.and_then(|item| items::text(&item, keys::NOTIFICATION).cloned()))
     }
 }
 
@@ -152,15 +231,28 @@ impl Lease {
     /// # Errors
     /// When the lease was lost or DynamoDB fails.
     pub async fn save(&self, position: &Position) -> Result<(), RegistryError> {
-        let Some(cursor) = &position.cursor else { return Ok(()) };
-        let mut values = HashMap::from([(":cursor".to_owned(), AttributeValue::S(cursor.clone()))]);
-        let mut names = vec![("#cursor", keys::CURSOR), ("#stragglers", keys::STRAGGLERS)];
-        if position.stragglers.is_empty() {
-            return self.update("SET #cursor = :cursor REMOVE #stragglers", &mut names, values).await;
+        let stragglers = (!position.stragglers.is_empty())
+            .then(|| AttributeValue::Ss(position.stragglers.iter().cloned().collect()));
+        let text = |text: &Option<String>| text.clone().map(AttributeValue::S);
+        let (mut set, mut remove) = (Vec::new(), Vec::new());
+        let (mut names, mut values) = (Vec::new(), HashMap::new());
+        for (name, value_name, attribute, value) in [
+            ("#cursor", ":cursor", keys::CURSOR, text(&position.cursor)),
+            ("#stragglers", ":stragglers", keys::STRAGGLERS, stragglers),
+            ("#counted", ":counted", keys::COUNTED, text(&position.counted)),
+        ] {
+            names.push((name, attribute));
+            match value {
+                Some(value) => {
+                    set.push(format!("{name} = {value_name}"));
+                    values.insert(value_name.to_owned(), value);
+                }
+                None => remove.push(name),
+            }
         }
-        let stragglers = AttributeValue::Ss(position.stragglers.iter().cloned().collect());
-        values.insert(":stragglers".to_owned(), stragglers);
-        self.update("SET #cursor = :cursor, #stragglers = :stragglers", &mut names, values).await
+        let clause = |verb: &str, terms: String| if terms.is_empty() { terms } else { format!("{verb} {terms} ") };
+        let expression = clause("SET", set.join(", ")) + &clause("REMOVE", remove.join(", "));
+        self.update(&expression, &mut names, values).await
     }
 
     /// Writes down the parts that the segment is split into, before any of them is sent.
@@ -196,9 +288,11 @@ impl Lease {
             ("#lease", keys::LEASE),
             ("#cursor", keys::CURSOR),
             ("#stragglers", keys::STRAGGLERS),
+            ("#counted", keys::COUNTED),
             ("#plan", keys::PLAN),
         ];
-        self.update("SET #done = :done REMOVE #lease, #cursor, #stragglers, #plan", &mut names, values).await
+        let expression = "SET #done = :done REMOVE #lease, #cursor, #stragglers, #counted, #plan";
+        self.update(expression, &mut names, values).await
     }
 
     async fn update(
@@ -235,8 +329,13 @@ fn position(item: &Item) -> Position {
     let stragglers = item.get(keys::STRAGGLERS).and_then(|value| value.as_ss().ok());
     Position {
         cursor: items::text(item, keys::CURSOR).cloned(),
+        counted: items::text(item, keys::COUNTED).cloned(),
         stragglers: stragglers.into_iter().flatten().cloned().collect(),
     }
+}
+
+fn payload_key(scope: &str, id: &NotificationId) -> Item {
+    Key { pk: keys::work_partition(scope, id), sk: PAYLOAD.to_owned() }.attributes()
 }
 
 fn plan(item: &Item) -> Result<Vec<Interval>, RegistryError> {
@@ -265,7 +364,7 @@ mod tests {
 
     #[test]
     fn stragglers_are_open_and_all_else_up_to_the_cursor_is_not() {
-        let position = Position { cursor: Some("40#m".to_owned()), stragglers: keys(&["30#a"]) };
+        let position = Position { cursor: Some("40#m".to_owned()), stragglers: keys(&["30#a"]), counted: None };
         for (key, open) in [("30#a", true), ("30#b", false), ("40#m", false), ("40#n", true)] {
             assert_eq!(position.is_open(key), open, "{key}");
         }
@@ -274,7 +373,7 @@ mod tests {
     #[test]
     fn the_rest_starts_just_below_the_first_straggler_and_at_the_cursor_without_one() {
         let whole = Interval::whole();
-        let mut position = Position { cursor: Some("40#m".to_owned()), stragglers: keys(&["30#a"]) };
+        let mut position = Position { cursor: Some("40#m".to_owned()), stragglers: keys(&["30#a"]), counted: None };
         let rest = position.rest_of(&whole);
         assert!(rest.contains("30#a") && rest.contains("ff#z") && !rest.contains("2f#z"));
         position.stragglers.clear();

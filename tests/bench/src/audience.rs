@@ -34,8 +34,8 @@ struct State {
     size: AtomicU64,
     /// Half read units that queries have cost.
     half_units: AtomicU64,
-    /// Until when the pace is given away, in microseconds since the epoch.
-    taken_until: AtomicI64,
+    /// Up to when posts are reserved, in microseconds since the epoch.
+    reserved_until: AtomicI64,
     connected_at: u128,
 }
 
@@ -65,7 +65,7 @@ impl Audience {
         let state = Arc::new(State {
             size: AtomicU64::new(size),
             half_units: AtomicU64::new(0),
-            taken_until: AtomicI64::new(0),
+            reserved_until: AtomicI64::new(0),
             connected_at: now - 3_600_000,
         });
         let shared = Arc::clone(&state);
@@ -78,9 +78,9 @@ impl Audience {
         self.state.size.store(size, Ordering::Relaxed);
     }
 
-    /// Nobody has taken a turn of the pace.
+    /// Nobody has reserved any posts.
     pub(crate) fn rest(&self) {
-        self.state.taken_until.store(0, Ordering::Relaxed);
+        self.state.reserved_until.store(0, Ordering::Relaxed);
     }
 
     /// Read units since the last call.
@@ -101,7 +101,7 @@ impl State {
             "BatchWriteItem" => Reply::json(r#"{"UnprocessedItems":{}}"#),
             "Query" => Reply::json(self.query(&read())),
             "Scan" => Reply::json(self.scan(&read())),
-            "UpdateItem" => Reply::json(self.take_turn(&read())),
+            "UpdateItem" => self.update(&read()),
             _ => Reply::json("{}"),
         }
     }
@@ -141,16 +141,27 @@ impl State {
         )
     }
 
-    /// The next turn of the pace. Nobody else takes any, so there always is one.
-    fn take_turn(&self, read: &Read) -> String {
+    /// Reserves posts in the row of the rate limit, where its condition holds; takes any other change.
+    fn update(&self, read: &Read) -> Reply {
         let number = |name: &str| read.expression_attribute_values.get(name)?.number.parse::<i64>().ok();
-        let (oldest, turn) = (number(":oldest").unwrap_or_default(), number(":turn").unwrap_or_default());
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(since_epoch.as_micros()).unwrap_or_default();
-        let next = |until: i64| if until < oldest { now + turn } else { until + turn };
-        let until = self.taken_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| Some(next(until)));
-        let until = next(until.unwrap_or_default());
-        format!(r#"{{"Attributes":{{"taken_until":{{"N":"{until}"}}}}}}"#)
+        let until = |until: i64| match (number(":length"), number(":oldest"), number(":latest"), number(":seen")) {
+            (Some(length), Some(oldest), Some(latest), _) => (oldest..=latest).contains(&until).then_some(until + length),
+            (_, _, _, Some(seen)) => (seen == until).then(|| number(":until")).flatten(),
+            _ => Some(until),
+        };
+        let changed = self.reserved_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, until);
+        let row = |until: i64| {
+            format!(
+                r#"{{"epoch":{{"N":"0"}},"base_rate":{{"N":"1000000000"}},"good_rate":{{"N":"1000000000"}},"changed_at":{{"N":"0"}},"probe_at":{{"N":"0"}},"ok_at":{{"N":"0"}},"reserved_until":{{"N":"{until}"}}}}"#
+            )
+        };
+        match changed {
+            Ok(before) => Reply::json(format!(r#"{{"Attributes":{}}}"#, row(until(before).unwrap_or(before)))),
+            Err(now) => {
+                let kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+                Reply { status: StatusCode::BAD_REQUEST, ..Reply::json(format!(r#"{{"__type":"{kind}","Item":{}}}"#, row(now))) }
+            }
+        }
     }
 
     /// A page of a table that holds connection ids and nothing else, as in AWS's sample.
@@ -199,7 +210,7 @@ mod tests {
         State {
             size: AtomicU64::new(size),
             half_units: AtomicU64::new(0),
-            taken_until: AtomicI64::new(0),
+            reserved_until: AtomicI64::new(0),
             connected_at: 1_000_000,
         }
     }

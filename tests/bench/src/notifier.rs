@@ -64,11 +64,11 @@ pub(crate) fn environment(
         ("TABLE_NAME".to_owned(), "connections".to_owned()),
         ("WEBSOCKET_ENDPOINT".to_owned(), sockets.endpoint()),
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), audience.endpoint()),
+        ("NOTIFICATION_QUEUE_URL".to_owned(), nowhere.clone()),
         ("FAN_OUT_QUEUE_URL".to_owned(), nowhere.clone()),
         ("DEAD_LETTER_QUEUE_URL".to_owned(), nowhere),
         ("PUSHES_PER_SECOND".to_owned(), pushes_per_second.to_string()),
         ("FAN_OUT_CONCURRENCY".to_owned(), "1".to_owned()),
-        ("MAX_IN_FLIGHT".to_owned(), "256".to_owned()),
     ];
     environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     environment

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tests::engine::Table;
 use tidings::notification::Target;
-use tidings::registry::Interval;
+use tidings::registry::{Audience, Interval};
 use tidings::{ConnectionId, UserId};
 
 use super::{NOW, connection, fill, on_both_engines, read, registry, topic};
@@ -13,6 +13,7 @@ on_both_engines!(
     a_topic_of_25_000_is_read_to_its_end_page_by_page,
     everyone_is_read_in_the_order_of_sort_keys_each_once,
     intervals_share_an_audience_without_gap_or_overlap,
+    an_interval_that_ends_where_a_page_ends_is_read_to_its_end,
     a_member_of_several_audiences_comes_once_under_the_first_that_names_it,
     what_has_expired_is_not_read,
     connections_that_are_known_by_id_are_read_whole_and_the_others_left_out,
@@ -70,6 +71,20 @@ async fn intervals_share_an_audience_without_gap_or_overlap(table: Table) {
         }
         assert_eq!(parts, whole);
     }
+}
+
+async fn an_interval_that_ends_where_a_page_ends_is_read_to_its_end(table: Table) {
+    fill(&table, "t", 300).await;
+    let target = [Target::Topic(topic("t"))];
+    let whole = read(&registry(&table), &target, &Interval::whole()).await;
+    // Its hundredth member ends a page: DynamoDB does not know that nothing of the interval can follow.
+    let interval = Interval { after: None, to: Some(whole[99].sort_key.clone()) };
+    for rows in [10, 25, 100] {
+        let registry = registry(&table).with_page_rows(rows);
+        assert_eq!(read(&registry, &target, &interval).await, whole[..100], "{rows} rows a page");
+    }
+    let counted = registry(&table).count(Audience::Topic(&topic("t")), &interval, NOW).await.unwrap();
+    assert_eq!(counted, 100);
 }
 
 async fn a_member_of_several_audiences_comes_once_under_the_first_that_names_it(table: Table) {

@@ -1,6 +1,11 @@
 //! Notifying.
 
+use api::Deps;
 use serde_json::{Value, json};
+use tests::engine;
+use tests::queues::Served;
+use tidings::queue::SCOPE_ATTRIBUTE;
+use tidings::registry::Registry;
 
 use super::{JSON, Rest};
 
@@ -45,9 +50,42 @@ async fn a_message_may_be_as_long_as_api_gateway_takes_and_no_longer() {
     rest.notify(&body(130_000)).await;
     assert_eq!(alice.json().await["data"].as_str().unwrap().len(), 130_000);
     // A message that is too long, and a body that is; the gateway takes 10 MB.
-    for (length, words) in [(131_072, "the message has"), (262_144, "the body has"), (9_000_000, "the body has")] {
+    for (length, words) in [(131_072, "`data`: the message"), (262_144, "`body`: it"), (9_000_000, "`body`: it")] {
         let answer = rest.send("POST", "/notifications", &[JSON], body(length).to_string().as_bytes()).await;
         assert!(answer.status == 413 && answer.body.contains(words), "{length}: {}", answer.body);
     }
     rest.stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_caller_puts_its_notifications_on_the_queue_with_a_scope_of_its_own() {
+    let served = Served::start().await;
+    let nowhere = "http://127.0.0.1:1";
+    let deps = Deps {
+        registry: Registry::new(engine::client(nowhere, engine::http()), "ConnectionsTable"),
+        notifications: served.queue(),
+        sockets: tests::standin::management(nowhere, std::time::Duration::from_secs(1)),
+        metrics: tidings::metrics::Metrics::default(),
+    };
+    let body = json!({"to": "everyone", "data": 1}).to_string();
+    for authorizer in [
+        json!({"iam": {"userArn": "arn:aws:iam::123456789012:user/shop"}}),
+        json!({"iam": {"userArn": "arn:aws:iam::123456789012:user/bank"}}),
+        json!({"jwt": {"claims": {"iss": "https://issuer.example", "sub": "shop"}}}),
+    ] {
+        let event = json!({
+            "routeKey": "POST /notifications", "body": body,
+            "headers": {"content-type": "application/json", "idempotency-key": "1"},
+            "requestContext": {"requestId": "r", "timeEpoch": tests::now(), "authorizer": authorizer},
+        });
+        let Ok(response) = api::handle(&deps, serde_json::from_value(event).unwrap()).await;
+        assert_eq!((response.status(), response.body()), (202, r#"{"id":"1"}"#), "the id stays what the caller gave");
+    }
+    let messages = served.take().await;
+    let scopes: Vec<_> = messages
+        .iter()
+        .map(|message| message.message_attributes().unwrap()[SCOPE_ATTRIBUTE].string_value().unwrap())
+        .collect();
+    let different: std::collections::BTreeSet<_> = scopes.iter().collect();
+    assert_eq!((scopes.len(), different.len()), (3, 3), "{scopes:?}");
 }

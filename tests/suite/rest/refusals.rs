@@ -37,6 +37,7 @@ async fn each_refusal_is_a_problem_that_names_the_field_and_the_fix() {
         (vec![JSON], "", 400),
         (vec![JSON], "[]", 400),
         (vec![JSON], r#"{"to":{"topic":""},"data":1}"#, 400),
+        (vec![JSON], r#"{"to":"everyone","data":1,"at":1795520783}"#, 400),
         (vec![JSON, ("Idempotency-Key", "a"), ("Accept", "*/*")], r#"{"id":"b","to":"everyone","data":1}"#, 400),
         (vec![("Content-Type", "text/plain")], r#"{"to":"everyone","data":1}"#, 415),
         (vec![("Content-Type", "application/x-www-form-urlencoded")], "a=b", 415),

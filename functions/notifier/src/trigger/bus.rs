@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tidings::metrics::Trigger;
+use tidings::notification::scope;
 
 use super::{Read, Record, parse};
 use crate::time::parse_iso;
@@ -19,14 +21,18 @@ struct BusEvent<'a> {
 
 pub(super) fn read(event: &RawValue) -> Read {
     let bus: BusEvent<'_> = parse("EventBridge", event)?;
+    let source = format!("aws/events/{}", bus.source);
     Ok(Record {
         item: bus.id.clone(),
         message: None,
-        source: format!("aws/events/{}", bus.source),
         id: bus.id,
+        scope: scope(Trigger::EventBridge, &[&source]),
+        order: None,
+        until: None,
         at: bus.time.as_deref().and_then(parse_iso),
         event: Some(bus.detail_type),
         data: bus.detail.to_owned(),
         raw: event.to_owned(),
+        source,
     })
 }

@@ -3,8 +3,12 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidings::metrics::Trigger;
+use tidings::notification::{is_scope, scope};
 
 use super::{Message, Read, Record, json_or_text, last_of_arn, parse, topic};
+
+/// How the names of queues end that keep an order.
+const FIFO: &str = ".fifo";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,12 +28,14 @@ struct SqsRecord {
 struct Attributes {
     sent_timestamp: Option<String>,
     approximate_receive_count: Option<String>,
+    message_group_id: Option<String>,
 }
 
-/// The one attribute of a message that matters here: what one of our own functions marked it with.
+/// The attributes of a message that matter here: what one of our own functions marked it with.
 #[derive(Deserialize)]
 struct Marks {
     trigger: Option<Mark>,
+    scope: Option<Mark>,
 }
 
 #[derive(Deserialize)]
@@ -45,10 +51,12 @@ struct Arn {
 }
 
 pub(super) fn is_fifo(record: &RawValue) -> bool {
-    serde_json::from_str::<Arn>(record.get()).is_ok_and(|record| record.arn.ends_with(".fifo"))
+    serde_json::from_str::<Arn>(record.get()).is_ok_and(|record| record.arn.ends_with(FIFO))
 }
 
-pub(super) fn read(record: &RawValue) -> Read {
+/// Reads a message. Only those of the queue `ours` can say what brought them: anywhere else such attributes are the
+/// producer's, and mean something else.
+pub(super) fn read(record: &RawValue, ours: Option<&str>) -> Read {
     let sqs: SqsRecord = parse("SQS", record)?;
     let queue = last_of_arn(&sqs.arn).to_owned();
     let number = |text: Option<&String>| text.and_then(|digits| digits.parse().ok());
@@ -59,6 +67,9 @@ pub(super) fn read(record: &RawValue) -> Read {
             message: None,
             source: format!("aws/sqs/{queue}"),
             id: sqs.message_id.clone(),
+            scope: scope(Trigger::Sqs, &[&sqs.arn]),
+            order: None,
+            until: None,
             at: number(sqs.attributes.sent_timestamp.as_ref()),
             event: None,
             data: json_or_text(&sqs.body),
@@ -67,8 +78,13 @@ pub(super) fn read(record: &RawValue) -> Read {
     };
     let receives = number(sqs.attributes.approximate_receive_count.as_ref()).unwrap_or(1);
     let receives = u32::try_from(receives).unwrap_or(u32::MAX);
-    let mark = sqs.message_attributes.and_then(|marks| marks.trigger?.string_value);
-    let trigger = mark.and_then(|name| Trigger::of_name(&name));
+    let marks = sqs.message_attributes.filter(|_| ours == Some(queue.as_str()));
+    let (trigger, scope) = marks.map_or((None, None), |marks| (marks.trigger, marks.scope));
+    let trigger = trigger.and_then(|mark| Trigger::of_name(&mark.string_value?));
+    if let Some(scope) = scope.and_then(|mark| mark.string_value).filter(|scope| is_scope(scope)) {
+        read.scope = scope;
+    }
+    read.order = sqs.attributes.message_group_id.filter(|_| queue.ends_with(FIFO));
     read.item = sqs.message_id;
     read.message = Some(Message { queue, receipt: sqs.receipt_handle, receives, body: sqs.body, trigger });
     Ok(read)

@@ -1,15 +1,21 @@
 //! DynamoDB Streams and Kinesis.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value, json};
 use tidings::decode_base64;
+use tidings::metrics::Trigger;
+use tidings::notification::scope;
 
 use super::{Read, Record, Unreadable, json_or_text, last_of_arn, parse, raw};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct DynamoDbRecord {
+    #[serde(rename = "eventID")]
+    event_id: String,
     event_name: String,
     dynamodb: Change,
     #[serde(rename = "eventSourceARN")]
@@ -41,6 +47,7 @@ struct KinesisRecord {
 struct Data {
     sequence_number: String,
     data: String,
+    partition_key: String,
     approximate_arrival_timestamp: Option<f64>,
 }
 
@@ -53,11 +60,17 @@ pub(super) fn read_dynamodb(record: &RawValue) -> Read {
         "old": change.dynamodb.old_image.as_ref().map(plain_map),
         "new": change.dynamodb.new_image.as_ref().map(plain_map),
     });
+    let source = format!("aws/dynamodb/{table}");
+    // Sorted, so that the same item always has the same text.
+    let keys: BTreeMap<_, _> = change.dynamodb.keys.iter().collect();
     Ok(Record {
-        item: change.dynamodb.sequence_number.clone(),
+        item: change.dynamodb.sequence_number,
         message: None,
-        source: format!("aws/dynamodb/{table}"),
-        id: format!("{table}-{}", change.dynamodb.sequence_number),
+        id: format!("{table}-{}", change.event_id),
+        scope: scope(Trigger::DynamoDb, &[&source]),
+        order: Some(raw(&keys).get().to_owned()),
+        until: None,
+        source,
         at: change.dynamodb.approximate_creation_date_time.map(milliseconds),
         event: Some(change.event_name),
         data: raw(&data),
@@ -73,11 +86,15 @@ pub(super) fn read_kinesis(record: &RawValue) -> Read {
     // What is not text reaches clients as Kinesis wrote it: in base64.
     let text = String::from_utf8(bytes).unwrap_or(kinesis.data);
     let stream = last_of_arn(&arn).trim_start_matches("stream/");
+    let source = format!("aws/kinesis/{stream}");
     Ok(Record {
         item: kinesis.sequence_number,
         message: None,
-        source: format!("aws/kinesis/{stream}"),
         id: format!("{stream}-{event_id}"),
+        scope: scope(Trigger::Kinesis, &[&source]),
+        order: Some(kinesis.partition_key),
+        until: None,
+        source,
         at: kinesis.approximate_arrival_timestamp.map(milliseconds),
         event: None,
         data: json_or_text(&text),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tidings::metrics::Trigger;
+use tidings::notification::scope;
 
 use super::{Read, Record, json_or_text, last_of_arn, parse, raw};
 use crate::time::parse_iso;
@@ -24,6 +26,9 @@ pub(super) struct Notice {
     subject: Option<String>,
     message: String,
     timestamp: Option<String>,
+    /// Ours, not SNS's: see [`Record::until`].
+    #[serde(rename = "until")]
+    until: Option<i64>,
     #[serde(default)]
     message_attributes: BTreeMap<String, Attribute>,
 }
@@ -71,6 +76,9 @@ impl Notice {
             message: None,
             source: format!("aws/sns/{}", last_of_arn(&self.topic_arn)),
             id: self.message_id,
+            scope: scope(Trigger::Sns, &[&self.topic_arn]),
+            order: None,
+            until: self.until,
             at: self.timestamp.as_deref().and_then(parse_iso),
             event: None,
             data,

@@ -260,7 +260,17 @@ impl Deployed {
         let is_there = matches!(status, Some(TableStatus::Active | TableStatus::Updating));
         let says = format!("{id}, {}", status.map_or("unknown", TableStatus::as_str));
         let found = if is_there { Finding::ok(name, says) } else { Finding::wrong(name, says, DEPLOY) };
-        vec![found, self.time_to_live(name, id).await]
+        let mut findings = vec![found, self.time_to_live(name, id).await];
+        findings.extend(self.retention(name));
+        findings
+    }
+
+    /// What becomes of the table with the stack. There is another one for each value, so a change loses durable topics.
+    fn retention(&self, name: &str) -> Option<Finding> {
+        let retain = self.parameter("RetainTable")?;
+        let fate = if retain == "true" { "stays when the stack is deleted" } else { "goes with the stack" };
+        let says = format!("{fate} (RetainTable={retain}); changing that begins an empty table");
+        Some(Finding::ok(format!("retention of {name}"), says))
     }
 
     /// Without it, what `$disconnect` missed stays for ever.

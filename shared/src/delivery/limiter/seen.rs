@@ -1,0 +1,178 @@
+//! What one environment sees of the quota in the answers to its posts.
+//!
+//! A client that does not read is answered 429 as well, and again and again. So only first attempts tell of an overload,
+//! unless nothing at all gets through.
+
+use std::collections::VecDeque;
+
+use crate::registry::LearntRate;
+
+/// More than this share of first attempts throttled is an overload.
+const OVERLOAD: f64 = 0.05;
+/// Of so many at least.
+const ENOUGH: u32 = 20;
+/// After so many it begins to count anew.
+const WINDOW: u32 = 200;
+/// The answers that say whether anything gets through.
+const RECENT: usize = 20;
+
+/// What a post was answered.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::delivery) struct Answered {
+    /// The epoch of the rate that it was reserved in; without one, the present one.
+    pub(in crate::delivery) epoch: Option<i64>,
+    /// Whether the quota let it through.
+    pub(in crate::delivery) passed: bool,
+    /// Whether it was its member's first.
+    pub(in crate::delivery) is_first: bool,
+    /// Whether it tells of the quota: not where its member was throttled before, for that may be the client.
+    pub(in crate::delivery) counts: bool,
+}
+
+/// What is worth telling the row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Lesson {
+    /// This share was throttled.
+    Throttled(f64),
+    /// In an overload, so many went through one after the other that the rate may rise.
+    Clean,
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The epoch that is counted.
+    epoch: i64,
+    attempts: u32,
+    throttled: u32,
+    /// The last epoch that the row was told of.
+    told: Option<i64>,
+    recent: VecDeque<bool>,
+    streak: u32,
+    ok_at: i64,
+}
+
+impl Seen {
+    /// When a post was last taken, in microseconds since the epoch; 0 for never.
+    pub(super) fn ok_at(&self) -> i64 {
+        self.ok_at
+    }
+
+    /// The row was not told after all.
+    pub(super) fn forget(&mut self) {
+        self.told = None;
+    }
+
+    /// Takes in an answer. `now` is in microseconds since the epoch.
+    pub(super) fn answer(
+        &mut self,
+        answer: Answered,
+        learnt: &LearntRate,
+        configured: f64,
+        now: i64,
+    ) -> Option<Lesson> {
+        let Answered { epoch, passed, is_first, counts } = answer;
+        self.recent.push_back(passed);
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+        self.streak = if passed { self.streak + 1 } else { 0 };
+        if passed {
+            self.ok_at = now;
+        }
+        let epoch = epoch.unwrap_or(learnt.epoch);
+        if !counts || epoch < learnt.epoch || self.told.is_some_and(|told| epoch <= told) {
+            return None;
+        }
+        if epoch != self.epoch {
+            (self.epoch, self.attempts, self.throttled) = (epoch, 0, 0);
+        }
+        if is_first || passed || !self.recent.contains(&true) {
+            self.attempts += 1;
+            self.throttled += u32::from(!passed);
+        }
+        let lesson = self.lesson(learnt, configured);
+        if lesson.is_some() {
+            (self.told, self.streak) = (Some(epoch), 0);
+        }
+        lesson
+    }
+
+    fn lesson(&mut self, learnt: &LearntRate, configured: f64) -> Option<Lesson> {
+        let share = f64::from(self.throttled) / f64::from(self.attempts.max(1));
+        if !learnt.is_at_floor(configured) && self.attempts >= ENOUGH && share > OVERLOAD {
+            return Some(Lesson::Throttled(share));
+        }
+        if learnt.blocked_since.is_some() && self.streak >= learnt.clean_streak(configured) {
+            return Some(Lesson::Clean);
+        }
+        if self.attempts >= WINDOW {
+            (self.attempts, self.throttled) = (0, 0);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIGURED: f64 = 8_000.0;
+
+    fn answers(seen: &mut Seen, learnt: &LearntRate, answers: &[(bool, bool)]) -> Vec<Lesson> {
+        let taught = answers
+            .iter()
+            .map(|(passed, first)| Answered {
+                epoch: Some(learnt.epoch),
+                passed: *passed,
+                is_first: *first,
+                counts: true,
+            })
+            .filter_map(|answer| seen.answer(answer, learnt, CONFIGURED, 7));
+        taught.collect()
+    }
+
+    #[test]
+    fn an_overload_is_told_once_for_each_epoch() {
+        let (mut seen, mut learnt) = (Seen::default(), LearntRate::new(CONFIGURED));
+        let half: Vec<_> = (0..100).map(|number| (number % 2 == 0, true)).collect();
+        assert_eq!(answers(&mut seen, &learnt, &half), [Lesson::Throttled(0.5)]);
+        learnt.epoch += 1;
+        assert_eq!(answers(&mut seen, &learnt, &half).len(), 1);
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_no_overload_however_often_it_is_tried() {
+        let (mut seen, learnt) = (Seen::default(), LearntRate::new(CONFIGURED));
+        let mix: Vec<_> = (0..1_000).map(|number| (number % 4 == 0, number % 4 == 0)).collect();
+        assert_eq!(answers(&mut seen, &learnt, &mix), []);
+    }
+
+    #[test]
+    fn where_nothing_gets_through_attempts_that_are_not_the_first_tell_as_well() {
+        let (mut seen, learnt) = (Seen::default(), LearntRate::new(CONFIGURED));
+        assert_eq!(answers(&mut seen, &learnt, &[(false, false); 20]), [Lesson::Throttled(1.0)]);
+    }
+
+    #[test]
+    fn in_an_overload_a_clean_streak_is_told_and_at_the_floor_the_first_success() {
+        let mut learnt = LearntRate::new(CONFIGURED);
+        for _ in 0..4 {
+            learnt = learnt.cut(CONFIGURED, 1.0, 1);
+        }
+        let mut seen = Seen::default();
+        assert_eq!(answers(&mut seen, &learnt, &[(false, true), (true, true)]), [Lesson::Clean]);
+        assert_eq!(seen.ok_at(), 7);
+        learnt = learnt.recover(2);
+        assert_eq!(answers(&mut seen, &learnt, &[(true, true); 15]), []);
+        assert_eq!(answers(&mut seen, &learnt, &[(true, true)]), [Lesson::Clean]);
+    }
+
+    #[test]
+    fn answers_to_posts_of_an_earlier_epoch_say_nothing_any_more() {
+        let (mut seen, learnt) = (Seen::default(), LearntRate::new(CONFIGURED).recover(1));
+        let late = Answered { epoch: Some(0), passed: false, is_first: true, counts: true };
+        let lessons = (0..50).filter_map(|_| seen.answer(late, &learnt, CONFIGURED, 7));
+        assert_eq!(lessons.count(), 0);
+    }
+}
