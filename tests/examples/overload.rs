@@ -38,7 +38,8 @@ fn main() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "there is no scenario {unknown}; --list names them");
         return ExitCode::from(2);
     }
-    let chosen = |scenario: &&Scenario| options.scenario.is_empty() || options.scenario.iter().any(|name| name == scenario.name);
+    let chosen =
+        |scenario: &&Scenario| options.scenario.is_empty() || options.scenario.iter().any(|name| name == scenario.name);
     let seeds = if options.seed.is_empty() { &[1, 2, 3] } else { options.seed.as_slice() };
     say(&table::head());
     let mut failed = Vec::new();

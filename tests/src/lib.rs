@@ -10,8 +10,8 @@ pub mod engine;
 pub mod faults;
 pub mod issuer;
 pub mod queues;
-pub mod stack;
 pub mod simulation;
+pub mod stack;
 pub mod standin;
 pub mod wire;
 

@@ -142,7 +142,10 @@ pub fn judge(scenario: &Scenario, seed: u64, simulate: impl Fn(&Scenario, u64) -
         let wrong = criterion.check(&figures, plain.as_ref()).err()?;
         Some(format!("{criterion:?} does not hold: {wrong}"))
     };
-    let broken = scenario.criteria.iter().filter_map(check).collect();
+    let mut broken: Vec<_> = scenario.criteria.iter().filter_map(check).collect();
+    if figures.over >= scenario.most_seconds {
+        broken.push(format!("it was not over after {} s", scenario.most_seconds));
+    }
     Verdict { figures, broken }
 }
 
@@ -241,8 +244,12 @@ impl World {
     async fn settle(&self, sending: &mut JoinSet<()>, most_seconds: f64) {
         let end = self.time.at(most_seconds);
         let settled = async {
-            while sending.join_next().await.is_some() {}
-            while self.lambda.counts().open > 0 || [FAN_OUT, NOTIFICATIONS].iter().any(|queue| !self.queues.is_empty(queue)) {
+            while let Some(sent) = sending.join_next().await {
+                sent.unwrap();
+            }
+            while self.lambda.counts().open > 0
+                || [FAN_OUT, NOTIFICATIONS].iter().any(|queue| !self.queues.is_empty(queue))
+            {
                 sleep(Duration::from_millis(250)).await;
             }
         };
@@ -251,13 +258,7 @@ impl World {
 }
 
 /// Makes environments, wired as `main` of the notifier wires one.
-fn environment(
-    pace: u32,
-    rows: Rows,
-    sqs: aws_sdk_sqs::Client,
-    gateway: Gateway,
-    time: Time,
-) -> impl Fn() -> Deps {
+fn environment(pace: u32, rows: Rows, sqs: aws_sdk_sqs::Client, gateway: Gateway, time: Time) -> impl Fn() -> Deps {
     let registry = rows.registry();
     move || {
         let credentials = Credentials::new("local", "local", None, None, "tests");

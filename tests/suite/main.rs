@@ -24,5 +24,6 @@ mod registry;
 mod rest;
 mod roles;
 mod scale;
+mod simulation;
 mod template;
 mod triggers;

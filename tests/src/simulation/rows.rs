@@ -17,6 +17,8 @@ use super::time::{Time, between};
 use super::wire::{self, Service};
 
 const TABLE: &str = "connections";
+/// The partition of the row that the pace is given away in.
+const RATE_ROW: &str = "rate";
 /// Half a call, which takes 4 to 8 ms.
 const HALF: (f64, f64) = (0.002, 0.004);
 
@@ -126,7 +128,7 @@ impl Rows {
     /// # Panics
     /// When there is no such row, or it does not say until when the pace is given away.
     pub fn pace_ahead(&self, seconds: i64) {
-        let mut row = self.only_row("pace");
+        let mut row = self.only_row(RATE_ROW);
         let until = row.as_object_mut().unwrap().iter_mut().find(|(name, _)| name.contains("until")).unwrap().1;
         let micros: i64 = until["N"].as_str().unwrap().parse().unwrap();
         assert!(micros / 1_000 >= self.time.epoch_ms() / 2, "it is not in microseconds by now");
@@ -137,7 +139,8 @@ impl Rows {
     /// The one row of a partition.
     fn only_row(&self, partition: &str) -> Value {
         let (condition, values) = ("pk = :pk", json!({":pk": {"S": partition}}));
-        let query = json!({"TableName": TABLE, "KeyConditionExpression": condition, "ExpressionAttributeValues": values});
+        let query =
+            json!({"TableName": TABLE, "KeyConditionExpression": condition, "ExpressionAttributeValues": values});
         let mut answer: Value = serde_json::from_str(&self.run("Query", &query.to_string()).unwrap()).unwrap();
         assert_eq!(answer["Count"], 1, "{partition} has one row");
         answer["Items"][0].take()
@@ -172,7 +175,7 @@ impl Rows {
     fn count(&self, operation: &str, body: &str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.calls.entry(operation.to_owned()).or_default() += 1;
-        if operation == "UpdateItem" && body.contains(r#""pk":{"S":"pace"}"#) {
+        if operation == "UpdateItem" && body.contains(&format!(r#""pk":{{"S":"{RATE_ROW}"}}"#)) {
             *counts.pace_writes.entry(self.time.seconds() as u64).or_default() += 1;
         }
     }

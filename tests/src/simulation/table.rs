@@ -3,15 +3,30 @@
 use super::figures::Figures;
 
 const COLUMNS: [&str; 16] = [
-    "scenario", "seed", "lost", "letters", "closed", "twice %", "429 %", "worst s %", "others %", "peak/s", "of bound",
-    "done s", "burnt", "invokes/s", "posts/s", "row/s",
+    "scenario",
+    "seed",
+    "lost",
+    "letters",
+    "closed",
+    "twice %",
+    "429 %",
+    "worst s %",
+    "others %",
+    "peak/s",
+    "of bound",
+    "done s",
+    "burnt",
+    "invokes/s",
+    "posts/s",
+    "row/s",
 ];
 
 /// The table's head, in Markdown.
 #[must_use]
 pub fn head() -> String {
     let line = row(&COLUMNS.map(str::to_owned));
-    let rule: Vec<_> = COLUMNS.iter().enumerate().map(|(index, name)| "-".repeat(width(index, name) + 1) + ":").collect();
+    let rule: Vec<_> =
+        COLUMNS.iter().enumerate().map(|(index, name)| "-".repeat(width(index, name) + 1) + ":").collect();
     format!("{line}\n|{}|", rule.join("|").replacen("-:", "--", 1))
 }
 
