@@ -10,6 +10,7 @@ pub mod engine;
 pub mod faults;
 pub mod issuer;
 pub mod queues;
+pub mod simulation;
 pub mod stack;
 pub mod standin;
 pub mod wire;

@@ -25,5 +25,6 @@ mod registry;
 mod rest;
 mod roles;
 mod scale;
+mod simulation;
 mod template;
 mod triggers;
