@@ -182,18 +182,21 @@ async fn a_worker_that_dies_between_its_plan_and_its_parts_is_followed_by_one_th
 async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
     let stack = Stack::start(&[]).await;
     let mut client = tests::client::Client::connect(&format!("{}?topic=t", stack.url())).await;
-    for number in [1, 4, 8] {
-        let carrier = Carrier { id: NotificationId::parse(format!("m{number}")).unwrap(), at: now() };
-        let text = json!({"to": {"topic": "t"}, "data": number}).to_string();
-        let queue = "arn:aws:sqs:us-east-1:123456789012:NotificationQueue";
-        let taken = Segment::whole(Notification::parse(&text, &carrier).unwrap(), scope(Trigger::Sqs, &[queue]));
+    let (queue, fifo) = (
+        "arn:aws:sqs:us-east-1:123456789012:NotificationQueue",
+        "arn:aws:sqs:us-east-1:123456789012:orders.fifo",
+    );
+    for (id, data, arn) in [("m1", 1, queue), ("m4", 4, queue), ("m8", 8, queue), ("m4", 0, fifo)] {
+        let carrier = Carrier { id: NotificationId::parse(id).unwrap(), at: now() };
+        let text = json!({"to": {"topic": "t"}, "data": data}).to_string();
+        let taken = Segment::whole(Notification::parse(&text, &carrier).unwrap(), scope(Trigger::Sqs, &[arn]));
         let claim = stack.registry().claim(&taken.key(), &taken.hash(), "another", now(), now() + 60_000).await;
         assert!(matches!(claim, Ok(Claim::Ours { .. })), "{claim:?}");
     }
     let record = |number: u32| {
         json!({"messageId": format!("m{number}"), "receiptHandle": "r", "attributes": {"SentTimestamp": now().to_string()},
             "body": json!({"to": {"topic": "t"}, "data": number}).to_string(), "eventSource": "aws:sqs",
-            "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:NotificationQueue"})
+            "eventSourceARN": queue})
     };
     let event = json!({"Records": (0..10).map(record).collect::<Vec<_>>()});
     let answer = stack.invoke("notifier", &event.to_string()).await;
@@ -209,7 +212,7 @@ async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
     assert_eq!(seen, [0, 2, 3, 5, 6, 7, 9]);
     let ordered = |number: u32| {
         let mut record = record(number);
-        record["eventSourceARN"] = json!("arn:aws:sqs:us-east-1:123456789012:orders.fifo");
+        record["eventSourceARN"] = json!(fifo);
         record["messageId"] = json!(format!("m{}", number + 4));
         record["attributes"]["MessageGroupId"] = json!("a");
         record

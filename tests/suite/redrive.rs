@@ -41,11 +41,11 @@ async fn every_kind_of_letter_is_delivered_once_it_is_given_time() {
     let mut sns = record("sns", "sns.json");
     sns["Sns"]["Message"] = json!("of sns");
     sns["Sns"]["Timestamp"] = json!(aws_smithy_types::DateTime::from_millis(now() - 24 * HOUR).to_string());
-    let place = json!({"id": "0.2", "hops": 1, "since": now() - 12 * HOUR});
+    let place = json!({"id": "0.2", "hops": 1});
     for letter in [
         notification("by name"),
         queued("NotificationQueue", &notification("of the queue")),
-        queued("FanOutQueue", &json!({"notification": notification("a segment"), "segment": place})),
+        queued("FanOutQueue", &json!({"notification": notification("a segment"), "scope": "sqs-1", "segment": place})),
         sns,
     ] {
         stack.send("DeadLetterQueue", &letter.to_string()).await;

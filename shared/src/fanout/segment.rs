@@ -85,7 +85,10 @@ struct Place {
     retry: Retry,
     #[serde(default, skip_serializing_if = "is_default")]
     overloaded: bool,
-    /// Lets the notification live so many seconds from its `at`: somebody sends the segment once more.
+    /// When the notification happened, for whoever reads a dead letter.
+    #[serde(default)]
+    at: i64,
+    /// Lets the notification live so many seconds from its `at`: somebody may send the segment once more.
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl: Option<u32>,
 }
@@ -113,8 +116,8 @@ impl<'a> Message<'a> {
         let carrier = Carrier { id: NotificationId::parse("segment")?, at: 0 };
         let text = stored.unwrap_or(self.notification.get());
         let mut notification = Notification::parse(text, &carrier)?;
-        let Place { id, after, to, only, counted, hops, waits, retry, overloaded, ttl } = self.segment;
-        notification.ttl = ttl.map_or(notification.ttl, |ttl| ttl.min(MAX_TTL_SECONDS));
+        let Place { id, after, to, only, counted, hops, waits, retry, overloaded, at: _, ttl } = self.segment;
+        notification.ttl = notification.ttl.max(ttl.unwrap_or_default().min(MAX_TTL_SECONDS));
         Ok(Segment {
             notification,
             scope: self.scope,
@@ -184,6 +187,7 @@ impl Segment {
             waits: self.waits,
             retry: self.retry,
             overloaded: self.is_overloaded,
+            at: self.notification.at,
             ttl: Some(self.notification.ttl),
         };
         serde_json::to_string(&Message { notification: &notification, scope: self.scope.clone(), segment })

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::handover::{Handover, delay, follow};
 use super::segment::{Message, plan};
 use super::{FanOut, FanOutError, Segment, Shift};
-use crate::delivery::{Finish, Job, Progress, Report, Rest, Retry, SaveError, Why};
+use crate::delivery::{Finish, Job, Progress, Report, Rest, Retry, SaveError, Why, check_size};
 use crate::metrics::{Metric, Trigger};
 use crate::notification::Notification;
 use crate::registry::{Claim, Interval, Lease, Member, Members, Position};
@@ -63,6 +63,7 @@ impl FanOut {
         if segment.notification.is_expired(shift.now) {
             return Ok(shift.counted(Report { expired: 1, ..Report::new(&segment.notification.id) }));
         }
+        check_size(&segment.notification)?;
         let look = self.look(&segment, &Position::default(), None).await?;
         if look.plan(&segment.interval, self.budget(shift)).is_some() {
             return self.hand_on_whole(&segment, shift).await;
@@ -124,6 +125,7 @@ impl FanOut {
         if notification.is_expired(shift.now) {
             return Ok(shift.counted(Report { expired: 1, ..Report::new(&notification.id) }));
         }
+        check_size(notification)?;
         if self.delivery.is_overloaded()
             && let Some(since) = self.old_overload(1).await
         {

@@ -38,7 +38,8 @@ pub(super) fn end(text: &str, now: i64) -> Option<i64> {
     }
 }
 
-/// `text`, made to last until then at least. A segment also gets a new beginning, so that it does not count as endless.
+/// `text`, made to last until then at least. A segment also gets a new beginning: it was not handed on yet, and whatever
+/// held it up is over.
 ///
 /// # Errors
 /// When no time to live is long enough.
@@ -63,10 +64,10 @@ pub(super) fn lasting(text: &str, until: Option<i64>, now: i64) -> Result<String
                     RawValue::from_string(notification).map_err(|error| Failure::new(&error))?,
                 );
             }
-            // Once `since` is new, nothing else in the message says when that time to live began.
-            segment["at"] = json!(at);
         }
-        segment["since"] = json!(now);
+        if let Some(place) = segment.as_object_mut() {
+            place.retain(|name, _| !matches!(name.as_str(), "hops" | "waits" | "retry" | "overloaded"));
+        }
         fields.insert("segment".to_owned(), raw(&segment)?);
     } else if let Some(until) = until {
         if value["Records"].is_array() || is_bus_event(&value) || is_envelope(&value) {
@@ -124,10 +125,9 @@ fn notifications_end(value: &Value) -> Option<i64> {
     Some(after(value["at"].as_i64().filter(|_| is_notification(value))?, value["ttl"].as_i64()))
 }
 
-/// When a segment's notification happened; at the latest when its fan-out began.
+/// When a segment's notification happened.
 fn segment_at(value: &Value) -> Option<i64> {
-    let segment = &value["segment"];
-    [&value["notification"]["at"], &segment["at"], &segment["since"]].into_iter().find_map(Value::as_i64)
+    [&value["notification"]["at"], &value["segment"]["at"]].into_iter().find_map(Value::as_i64)
 }
 
 fn record_end(record: &Value, now: i64) -> Option<i64> {
@@ -197,7 +197,7 @@ mod tests {
         };
         let s3 = |time: &str| records(json!({"eventSource": "aws:s3", "eventTime": time}));
         let created = json!({"ApproximateCreationDateTime": 1_795_520_783});
-        let segment = json!({"id": "0", "since": AT, "hops": 1});
+        let segment = json!({"id": "0", "at": AT, "hops": 1});
         for (value, expected) in [
             (notification(60), Some(AT + 60_000)),
             (json!({"to": "everyone", "data": 1, "at": AT}), Some(hour)),
@@ -205,8 +205,7 @@ mod tests {
             (json!([notification(60), notification(30), {"to": "everyone", "data": 1}]), Some(AT + 30_000)),
             (json!({"notification": notification(60), "segment": segment}), Some(AT + 60_000)),
             (json!({"notification": "n", "segment": segment}), Some(hour)),
-            (json!({"notification": "n", "segment": {"since": AT, "ttl": 60}}), Some(AT + 60_000)),
-            (json!({"notification": "n", "segment": {"since": NOW, "at": AT, "ttl": 60}}), Some(AT + 60_000)),
+            (json!({"notification": "n", "segment": {"at": AT, "ttl": 60}}), Some(AT + 60_000)),
             (sns("hello"), Some(hour)),
             (sns(&notification(60).to_string()), Some(AT + 60_000)),
             (records(json!({"EventSource": "aws:sns", "Sns": sns("hello")})), Some(hour)),
@@ -252,20 +251,23 @@ mod tests {
     #[test]
     fn a_segment_begins_again_and_knows_when_its_notification_happened() {
         check(
-            r#"{"notification":"n","scope":"s","segment":{"id":"0.2","after":"40","hops":1,"since":1795520783000}}"#,
             concat!(
-                r#"{"notification":"n","scope":"s","segment":{"after":"40","at":1795520783000,"hops":1,"id":"0.2","#,
-                r#""since":1795607183000,"ttl":172800}}"#
+                r#"{"notification":"n","scope":"s","segment":{"id":"0.2","after":"40","at":1795520783000,"hops":1,"waits":3,"#,
+                r#""retry":{"throttled":{"since":1}},"overloaded":true}}"#
+            ),
+            concat!(
+                r#"{"notification":"n","scope":"s","segment":{"after":"40","at":1795520783000,"id":"0.2","#,
+                r#""ttl":172800}}"#
             ),
         );
-        let whole = r#"{"notification":{"to":"everyone","data":1.0,"at":1795520783000},"segment":{"since":1}}"#;
+        let whole = r#"{"notification":{"to":"everyone","data":1.0,"at":1795520783000},"segment":{"hops":200,"id":"0"}}"#;
         let begun = lasting(whole, None, NOW).unwrap();
-        assert_eq!(begun, whole.replace(r#""since":1}"#, r#""since":1795607183000}"#));
+        assert_eq!(begun, whole.replace(r#""hops":200,"#, ""));
         check(
             whole,
             concat!(
                 r#"{"notification":{"at":1795520783000,"data":1.0,"to":"everyone","ttl":172800},"#,
-                r#""segment":{"at":1795520783000,"since":1795607183000,"ttl":172800}}"#
+                r#""segment":{"id":"0","ttl":172800}}"#
             ),
         );
     }
