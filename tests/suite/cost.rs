@@ -39,8 +39,8 @@ mod assumed {
     pub(super) const NOTIFIER_GB: f64 = 1_769.0 / 1_024.0;
     /// One message to one connection, with its reads and writes.
     pub(super) const NOTIFIER_SECONDS: f64 = 0.050;
-    /// 8,000 pushes a second shared by the 16 workers of a broadcast.
-    pub(super) const PUSHES_A_SECOND: f64 = 500.0;
+    /// 8,000 pushes a second shared by the four workers of a broadcast.
+    pub(super) const PUSHES_A_SECOND: f64 = 2_000.0;
     /// Members that one invocation of a broadcast takes (docs/scale.md).
     pub(super) const MEMBERS_A_SEGMENT: f64 = 7_700.0;
     pub(super) const LOG_KB: f64 = 1.5;

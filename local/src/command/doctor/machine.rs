@@ -17,7 +17,7 @@ use crate::template::default_of;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The oldest cargo-lambda that the guide's commands work with.
 const CARGO_LAMBDA: [u32; 2] = [1, 9];
-/// The oldest SAM that CI has seen reading `AWS::Serverless::WebSocketApi`.
+/// The oldest SAM that CI has seen building the template.
 const SAM: [u32; 2] = [1, 170];
 
 const RUSTUP: &str = "install Rust from https://rustup.rs, or `rustup update`";
