@@ -26,5 +26,6 @@ mod rest;
 mod roles;
 mod scale;
 mod simulation;
+mod scopes;
 mod template;
 mod triggers;
