@@ -50,10 +50,34 @@ pub struct Used {
     first_post: Option<Instant>,
 }
 
+/// A time in which the whole account is refused.
+#[derive(Debug, Clone, Copy)]
+pub struct Outage {
+    /// It begins with the post after so many.
+    pub after: u32,
+    /// How long it lasts.
+    pub lasts: Duration,
+    /// What is answered.
+    pub status: u16,
+    /// Of all posts, the share that is refused.
+    pub share: f64,
+}
+
+/// The posts of all sockets together.
+#[derive(Debug, Default)]
+struct Posts {
+    count: u32,
+    outage: Option<Outage>,
+    began: Option<Instant>,
+    last: Option<Instant>,
+    longest_pause: Duration,
+}
+
 /// The stand-in. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Standin {
     sockets: Arc<Mutex<HashMap<String, Used>>>,
+    posts: Arc<Mutex<Posts>>,
     endpoint: String,
 }
 
@@ -65,7 +89,7 @@ impl Standin {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/dev", listener.local_addr().unwrap());
-        let standin = Self { sockets: Arc::default(), endpoint };
+        let standin = Self { sockets: Arc::default(), posts: Arc::default(), endpoint };
         let router = Router::new().route("/dev/{at}/{id}", post(take).delete(close)).with_state(standin.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         standin
@@ -75,6 +99,17 @@ impl Standin {
     pub fn add(&self, id: &str, behaviour: Behaviour) {
         let used = Used { behaviour, messages: Vec::new(), posts: 0, is_closed: false, first_post: None };
         self.sockets.lock().unwrap().insert(id.to_owned(), used);
+    }
+
+    /// Refuses the whole account for a while.
+    pub fn fail(&self, outage: Outage) {
+        *self.posts.lock().unwrap() = Posts { outage: Some(outage), ..Posts::default() };
+    }
+
+    /// The longest time between two posts since [`fail`](Self::fail).
+    #[must_use]
+    pub fn longest_pause(&self) -> Duration {
+        self.posts.lock().unwrap().longest_pause
     }
 
     /// What became of a socket.
@@ -121,6 +156,9 @@ impl Standin {
     }
 
     fn decide(&self, id: &str, message: &Bytes) -> Option<Response> {
+        if let Some(status) = self.posts.lock().unwrap().refusal(Instant::now()) {
+            return Some((StatusCode::from_u16(status).unwrap(), r#"{"message":"the account"}"#).into_response());
+        }
         let mut sockets = self.sockets.lock().unwrap();
         let Some(used) = sockets.get_mut(id) else { return Some(gone()) };
         if used.is_closed {
@@ -145,6 +183,18 @@ impl Standin {
             _ => used.messages.push(message.clone()),
         }
         Some(StatusCode::OK.into_response())
+    }
+}
+
+impl Posts {
+    /// Counts a post; the status that refuses it, if one does.
+    fn refusal(&mut self, now: Instant) -> Option<u16> {
+        let pause = self.last.map_or(Duration::ZERO, |last| now.duration_since(last));
+        (self.last, self.longest_pause) = (Some(now), self.longest_pause.max(pause));
+        self.count += 1;
+        let outage = self.outage.filter(|outage| self.count > outage.after)?;
+        let began = *self.began.get_or_insert(now);
+        (now.duration_since(began) < outage.lasts && fastrand::f64() < outage.share).then_some(outage.status)
     }
 }
 

@@ -7,7 +7,7 @@ use tests::crowd::{Crowd, Faults, TOPIC};
 use tests::engine::Engine;
 use tests::queues;
 use tests::stack::Stack;
-use tests::standin::{Behaviour, Standin};
+use tests::standin::{Behaviour, Outage, Standin};
 use tests::{eventually, now};
 use tidings::NotificationId;
 use tidings::clock::Clock;
@@ -15,7 +15,7 @@ use tidings::delivery::{Delivery, Limits};
 use tidings::fanout::{FanOut, FanOutError, Queues, Segment, Shift};
 use tidings::metrics::{Metrics, Trigger};
 use tidings::notification::{Carrier, Notification, scope};
-use tidings::registry::{Claim, Connection};
+use tidings::registry::{Claim, Connection, Position};
 
 use crate::registry::{connection, registry};
 
@@ -182,10 +182,8 @@ async fn a_worker_that_dies_between_its_plan_and_its_parts_is_followed_by_one_th
 async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
     let stack = Stack::start(&[]).await;
     let mut client = tests::client::Client::connect(&format!("{}?topic=t", stack.url())).await;
-    let (queue, fifo) = (
-        "arn:aws:sqs:us-east-1:123456789012:NotificationQueue",
-        "arn:aws:sqs:us-east-1:123456789012:orders.fifo",
-    );
+    let (queue, fifo) =
+        ("arn:aws:sqs:us-east-1:123456789012:NotificationQueue", "arn:aws:sqs:us-east-1:123456789012:orders.fifo");
     for (id, data, arn) in [("m1", 1, queue), ("m4", 4, queue), ("m8", 8, queue), ("m4", 0, fifo)] {
         let carrier = Carrier { id: NotificationId::parse(id).unwrap(), at: now() };
         let text = json!({"to": {"topic": "t"}, "data": data}).to_string();
@@ -222,6 +220,92 @@ async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
     let items: Vec<Value> = ["m4", "m5", "m6", "m7"].map(|id| json!({"itemIdentifier": id})).to_vec();
     assert_eq!(answer.payload["batchItemFailures"], json!(items), "everything from the first failure on");
     stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_message_reaches_an_audience_that_is_split_twice_and_again_when_it_is_redriven() {
+    let parameters = [("PushesPerSecond", "400"), ("TimeoutSeconds", "6"), ("VisibilitySeconds", "7")];
+    let crowd = Crowd::gather(3_000, Faults::default(), &parameters).await;
+    let note = |id: &str| json!({"id": id, "at": now(), "to": {"topic": TOPIC}, "data": "x".repeat(130_000)});
+    crowd.stack.send("NotificationQueue", &note("first").to_string()).await;
+    let outcome = crowd.settle(Instant::now(), PATIENCE).await;
+    assert_eq!((outcome.reached, outcome.duplicates), (3_000, 0), "{outcome:?}");
+    let segments = crowd.segments().await;
+    assert!(segments.keys().any(|id| id.matches('.').count() == 2), "{:?}", segments.keys());
+    // As the notifier keeps a segment that failed.
+    let body = json!({"notification": note("second"), "scope": "sqs-1", "segment": {"id": "0", "hops": 200}});
+    let letter = json!({
+        "messageId": "m", "receiptHandle": "r", "body": body.to_string(), "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:FanOutQueue",
+    });
+    crowd.stack.send("DeadLetterQueue", &letter.to_string()).await;
+    let (done, said) = crate::redrive::redrive(&crowd.stack, &[]).await;
+    assert!(done, "{said}");
+    eventually("the message once more", PATIENCE, async || {
+        let outcome = crowd.outcome(Instant::now());
+        (outcome.duplicates >= 3_000).then_some(())
+    })
+    .await;
+    assert_eq!(crowd.stack.waiting("DeadLetterQueue").await, 0);
+    crowd.stack.stop().await;
+}
+
+#[tokio::test]
+async fn saving_a_cursor_costs_one_write_unit_whatever_the_payload_and_one_more_for_each_kb_of_names() {
+    let table = Engine::Embedded.table().await.unwrap();
+    let (registry, segment) = (registry(&table), segment("n"));
+    let (key, hash) = (segment.key(), segment.hash());
+    let stored = registry.store((&key.scope, &key.notification), &hash, &"x".repeat(128 * 1_024), now()).await;
+    assert!(stored.unwrap());
+    let claim = registry.claim(&key, &hash, "worker", now(), now() + 60_000).await.unwrap();
+    let Claim::Ours { lease, .. } = claim else { panic!("{claim:?}") };
+    let cost = async |names: usize| {
+        let before = registry.consumed();
+        let stragglers = (0..names).map(|name| format!("7f#straggler{name:04}=="));
+        let position = Position { stragglers: stragglers.collect(), ..position() };
+        lease.save(&position).await.unwrap();
+        (registry.consumed() - before).write
+    };
+    assert_eq!(cost(0).await, 1.0);
+    assert_eq!(cost(200).await, 5.0);
+    assert_eq!(cost(200).await, 5.0);
+}
+
+fn position() -> Position {
+    Position { cursor: Some("80#BFHPhfCWIAMCKlQ=".to_owned()), ..Position::default() }
+}
+
+/// Thirty members, and an account that is refused with `status` for so many seconds from the first post on.
+async fn few_in_an_outage(status: u16, seconds: u64) {
+    let crowds = [Crowd::gather(30, Faults::default(), &[]).await, Crowd::gather(30, Faults::default(), &[]).await];
+    for crowd in &crowds {
+        crowd.standin.fail(Outage { after: 0, lasts: Duration::from_secs(seconds), status, share: 1.0 });
+    }
+    let begin = Instant::now();
+    crowds[0].stack.send("NotificationQueue", &to_crowd()).await;
+    let answer = crowds[1].stack.invoke("NotifierFunction", &to_crowd()).await.payload;
+    let count = |name: &str| answer[name].as_u64().unwrap();
+    let parts = ["delivered", "delayed", "gone", "pending", "slow", "failed"].map(count);
+    assert_eq!((parts.iter().sum::<u64>(), count("audience")), (30, 30), "{answer}");
+    for crowd in &crowds {
+        let outcome = crowd.settle(begin, PATIENCE).await;
+        assert_eq!((outcome.reached, outcome.duplicates), (30, 0), "{outcome:?}");
+        assert!(outcome.took < Duration::from_secs(20), "{outcome:?}");
+        assert!(crowd.stack.receive("DeadLetterQueue").await.is_empty());
+    }
+    for crowd in crowds {
+        crowd.stack.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_seconds_of_429_cost_nobody_the_message() {
+    few_in_an_outage(429, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_seconds_of_403_cost_nobody_the_message() {
+    few_in_an_outage(403, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

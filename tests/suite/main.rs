@@ -25,7 +25,7 @@ mod registry;
 mod rest;
 mod roles;
 mod scale;
-mod simulation;
 mod scopes;
+mod simulation;
 mod template;
 mod triggers;

@@ -11,7 +11,7 @@ use tokio::process::Command;
 const HOUR: i64 = 3_600_000;
 
 /// Runs the command; what it says, and whether it did what was asked.
-async fn redrive(stack: &Stack, more: &[&str]) -> (bool, String) {
+pub(crate) async fn redrive(stack: &Stack, more: &[&str]) -> (bool, String) {
     let arguments = ["dead-letters", "redrive", "--endpoint-url", stack.root()];
     let output = Command::new(tidings()).args(arguments).args(more).output().await.unwrap();
     (output.status.success(), String::from_utf8(output.stderr).unwrap())

@@ -1,6 +1,5 @@
-//! A million members in virtual time: the decisions are the notifier's own, the table, the sockets and the clock are not.
-//!
-//! `docs/scale.md` has the model and these figures.
+//! How a tree grows over a million members: the decisions are the notifier's own, the table, the sockets and the clock are
+//! not. `docs/scale.md` has the model; what happens at the quota is played in `simulation`.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -16,11 +15,11 @@ const ROW_BYTES: f64 = 110.0;
 const HOP: f64 = 0.1;
 /// One page of the table.
 const READ: f64 = 0.01;
-/// The workers of the fan-out queue, and how many the account's share is divided by.
-const WORKERS: usize = 16;
-const CONCURRENCY: usize = 20;
+/// The workers of the fan-out queue, and those of both queues, who share the rate.
+const WORKERS: usize = 4;
+const CONCURRENCY: usize = 8;
 const PUSHES_PER_SECOND: f64 = 8_000.0;
-/// What one worker can push in a second, if it has the whole pace.
+/// What one worker can push in a second, if it has the whole rate.
 const ALONE: f64 = 5_000.0;
 /// What an invocation plans with: 27.5 s, 70 % of them.
 const PLANNED_SECONDS: f64 = 27.5 * 0.7;
@@ -84,7 +83,7 @@ fn simulate(members: u64) -> Figures {
 }
 
 impl Simulation {
-    /// Goes on to what happens next: a worker is through, or an event. Workers that push share the pace.
+    /// Goes on to what happens next: a worker is through, or an event. Workers that push share the rate.
     fn step(&mut self) -> bool {
         let rate = (PUSHES_PER_SECOND / self.pushing.len().max(1) as f64).min(ALONE);
         let least = self.pushing.iter().copied().reduce(f64::min);
@@ -151,11 +150,9 @@ fn part<'a>(keys: &'a [String], interval: &Interval) -> &'a [String] {
     &keys[from..to.max(from)]
 }
 
-/// The first page is read consistently, at one unit for 4 KB; the others at half of it.
+/// Every page is read consistently, at one unit for 4 KB.
 fn units(rows: usize, pages: usize) -> f64 {
-    let first = rows.min(PAGE) as f64 * ROW_BYTES / 4_096.0;
-    let rest = rows.saturating_sub(PAGE) as f64 * ROW_BYTES / 8_192.0;
-    first + rest + pages as f64 * 0.5
+    rows as f64 * ROW_BYTES / 4_096.0 + pages as f64 * 0.5
 }
 
 #[test]
@@ -172,9 +169,9 @@ fn a_million_members_cost_what_the_model_says() {
         let leaves = members as f64 / budget;
         // Parts are even and at most ten at a time, so that between one and four times the fewest possible are needed.
         assert!((figures.invocations as f64) < leaves * 4.0 + 12.0, "{line}");
-        let read = members as f64 * ROW_BYTES / 8_192.0;
+        let read = members as f64 * ROW_BYTES / 4_096.0;
         assert!(figures.read_units < read * 1.6 + 40.0, "{line}");
-        // Nothing is lost but the first hops, and the last parts, which may be fewer than need the whole pace.
+        // Nothing is lost but the first hops, and the last parts, which may be fewer than need the whole rate.
         let fastest = members as f64 / PUSHES_PER_SECOND;
         assert!(figures.seconds >= fastest && figures.seconds < fastest * 1.05 + 1.0, "{line}");
     }

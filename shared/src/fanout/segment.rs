@@ -244,7 +244,11 @@ impl Segment {
 /// `last` is the last one's sort key. `None` where it is not worth it or cannot be done.
 #[must_use]
 pub fn plan(interval: &Interval, read: usize, last: &str, budget: usize) -> Option<Vec<Interval>> {
-    let size = estimate(interval, read, last);
+    divide(interval, estimate(interval, read, last), budget)
+}
+
+/// The same for an audience whose size is known.
+pub(super) fn divide(interval: &Interval, size: usize, budget: usize) -> Option<Vec<Interval>> {
     if size <= budget {
         return None;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::handover::{Handover, delay, follow};
-use super::segment::{Message, plan};
+use super::segment::{Message, divide, plan};
 use super::{FanOut, FanOutError, Segment, Shift};
 use crate::delivery::{Finish, Job, Progress, Report, Rest, Retry, SaveError, Why, check_size};
 use crate::metrics::{Metric, Trigger};
@@ -32,9 +32,10 @@ struct Look {
 impl Look {
     /// The parts to split the audience into, where it is too large for one invocation.
     fn plan(&self, interval: &Interval, budget: usize) -> Option<Vec<Interval>> {
-        match self.first.last() {
-            Some(last) if !self.members.is_at_end() => plan(interval, self.first.len(), &last.sort_key, budget),
-            _ => None,
+        let (read, last) = (self.first.len(), self.first.last()?);
+        match self.members.is_at_end() {
+            true => divide(interval, read, budget),
+            false => plan(interval, read, &last.sort_key, budget),
         }
     }
 }

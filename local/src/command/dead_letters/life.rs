@@ -260,7 +260,8 @@ mod tests {
                 r#""ttl":172800}}"#
             ),
         );
-        let whole = r#"{"notification":{"to":"everyone","data":1.0,"at":1795520783000},"segment":{"hops":200,"id":"0"}}"#;
+        let whole =
+            r#"{"notification":{"to":"everyone","data":1.0,"at":1795520783000},"segment":{"hops":200,"id":"0"}}"#;
         let begun = lasting(whole, None, NOW).unwrap();
         assert_eq!(begun, whole.replace(r#""hops":200,"#, ""));
         check(

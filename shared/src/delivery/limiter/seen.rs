@@ -23,6 +23,8 @@ pub(in crate::delivery) struct Answered {
     pub(in crate::delivery) epoch: Option<i64>,
     /// Whether the quota let it through.
     pub(in crate::delivery) passed: bool,
+    /// Whether it reached its client.
+    pub(in crate::delivery) reached: bool,
     /// Whether it was its member's first.
     pub(in crate::delivery) is_first: bool,
     /// Whether it tells of the quota: not where its member was throttled before, for that may be the client.
@@ -71,13 +73,13 @@ impl Seen {
         configured: f64,
         now: i64,
     ) -> Option<Lesson> {
-        let Answered { epoch, passed, is_first, counts } = answer;
+        let Answered { epoch, passed, reached, is_first, counts } = answer;
         self.recent.push_back(passed);
         if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
         self.streak = if passed { self.streak + 1 } else { 0 };
-        if passed {
+        if reached {
             self.ok_at = now;
         }
         let epoch = epoch.unwrap_or(learnt.epoch);
@@ -119,15 +121,14 @@ mod tests {
 
     const CONFIGURED: f64 = 8_000.0;
 
+    fn answered(epoch: i64, passed: bool, is_first: bool) -> Answered {
+        Answered { epoch: Some(epoch), passed, reached: passed, is_first, counts: true }
+    }
+
     fn answers(seen: &mut Seen, learnt: &LearntRate, answers: &[(bool, bool)]) -> Vec<Lesson> {
         let taught = answers
             .iter()
-            .map(|(passed, first)| Answered {
-                epoch: Some(learnt.epoch),
-                passed: *passed,
-                is_first: *first,
-                counts: true,
-            })
+            .map(|(passed, first)| answered(learnt.epoch, *passed, *first))
             .filter_map(|answer| seen.answer(answer, learnt, CONFIGURED, 7));
         taught.collect()
     }
@@ -171,7 +172,7 @@ mod tests {
     #[test]
     fn answers_to_posts_of_an_earlier_epoch_say_nothing_any_more() {
         let (mut seen, learnt) = (Seen::default(), LearntRate::new(CONFIGURED).recover(1));
-        let late = Answered { epoch: Some(0), passed: false, is_first: true, counts: true };
+        let late = answered(0, false, true);
         let lessons = (0..50).filter_map(|_| seen.answer(late, &learnt, CONFIGURED, 7));
         assert_eq!(lessons.count(), 0);
     }

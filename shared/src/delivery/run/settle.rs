@@ -31,6 +31,7 @@ impl Run<'_> {
         self.delivery.limiter.learn(Answered {
             epoch,
             passed: !matches!(outcome, Outcome::Throttled),
+            reached: matches!(outcome, Outcome::Delivered),
             is_first: attempt.throttles == 0,
             counts: !matches!(self.retry, Retry::Throttled { .. }),
         });
