@@ -39,8 +39,11 @@ fn what_is_lost_is_seen_without_a_queue_to_go_on_through() {
 
 #[test]
 fn a_seed_is_played_again_to_the_same_end() {
-    let scenario = scenarios::short().into_iter().find(|scenario| scenario.name == "few-queue").unwrap();
-    let posts = |seed| simulate(&scenario, seed).posts.iter().map(|post| (post.at, post.status)).collect::<Vec<_>>();
-    assert_eq!(posts(1), posts(1));
-    assert_ne!(posts(1), posts(2));
+    let posts = |scenario: &Scenario, seed| {
+        simulate(scenario, seed).posts.iter().map(|post| (post.at, post.status)).collect::<Vec<_>>()
+    };
+    for scenario in scenarios::short().iter().filter(|scenario| ["few-queue", "pace-row-ahead"].contains(&scenario.name)) {
+        assert!(posts(scenario, 1) == posts(scenario, 1), "{} goes another way the second time", scenario.name);
+        assert!(posts(scenario, 1) != posts(scenario, 2), "{} does not depend on its seed", scenario.name);
+    }
 }

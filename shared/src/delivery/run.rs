@@ -174,14 +174,16 @@ impl<'a> Run<'a> {
             self.save_if_due();
             let wake = due.into_iter().chain(again).min().unwrap_or(self.deadline).min(self.deadline);
             tokio::select! {
+                // In one order, so that a simulation plays the same again. Posts are last, for there is always another.
+                biased;
                 () = sleep_until(wake) => {}
                 () = changed => {}
-                Some(answer) = self.posts.next() => self.settle(answer)?,
-                Some(attempt) = self.waiting.next() => self.ready.push_front(attempt),
-                Some(attempt) = self.removals.next() => self.settle_removed(&attempt),
-                Some((attempt, closed)) = self.closing.next() => self.settle_closed(attempt, closed),
-                (members, page) = pending_or(&mut self.reading), if self.reading.is_some() => self.take(members, page)?,
                 saved = pending_or(&mut self.saving), if self.saving.is_some() => self.saved(saved)?,
+                (members, page) = pending_or(&mut self.reading), if self.reading.is_some() => self.take(members, page)?,
+                Some((attempt, closed)) = self.closing.next() => self.settle_closed(attempt, closed),
+                Some(attempt) = self.removals.next() => self.settle_removed(&attempt),
+                Some(attempt) = self.waiting.next() => self.ready.push_front(attempt),
+                Some(answer) = self.posts.next() => self.settle(answer)?,
             }
         }
         self.tell(None).await?;
@@ -216,6 +218,7 @@ impl<'a> Run<'a> {
         let end = Instant::now() + DRAIN;
         while !(self.posts.is_empty() && self.removals.is_empty() && self.closing.is_empty()) {
             tokio::select! {
+                biased;
                 () = sleep_until(end) => break,
                 Some(answer) = self.posts.next() => self.settle(answer)?,
                 Some(attempt) = self.removals.next() => self.settle_removed(&attempt),

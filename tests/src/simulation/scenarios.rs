@@ -122,7 +122,20 @@ fn slow_clients() -> Vec<Scenario> {
             wanted,
         )
     };
-    vec![slow, waiting]
+    let never = Slow { audience: "crowd", members: 201, of: 3_000, until: f64::MAX };
+    let wanted = vec![NobodyLost, Soon("other", 15.0), Once, NothingBurnt];
+    let never = Scenario {
+        slow: Some(never),
+        // Whoever is not closed by then stands in a letter: the time to live is an hour.
+        most_seconds: 4_500.0,
+        ..scenario(
+            "201-never",
+            "201 of 3,000 never read, and a message for somebody else comes 100 s later",
+            vec![broadcast(0.0, "crowd", 3_000, Way::Queue), single(100.0, "other")],
+            wanted,
+        )
+    };
+    vec![slow, waiting, never]
 }
 
 /// 300 environments at once, by events of S3, while others take 30 % of the quota.
