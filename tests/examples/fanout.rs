@@ -13,7 +13,7 @@ use tests::standin::Outage;
 const USAGE: &str = "usage: fanout [--members N] [--rate PUSHES_PER_SECOND] [--workers N] [--release] [--healthy] [--queue]
               [--outage STATUS [--after POSTS] [--seconds N] [--share SHARE]]
 
-Sends one notification to N members (100000), 5 % of which are gone, 5 % throttled once, 1 % fail once and 0.5 % hang once,
+Sends one notification to N members (100000), 5 % of which are gone, 2 % throttled once, 1 % fail once and 0.5 % hang once,
 and says what became of it. --release runs the functions as they are deployed; their first build takes minutes.
 
   --healthy   nobody is gone, throttled, fails or hangs
@@ -43,7 +43,7 @@ fn options() -> Option<Options> {
         rate: "4000".to_owned(),
         workers: "4".to_owned(),
         flags: Vec::new(),
-        faults: Faults { gone: 50, throttled: 50, failing: 10, hanging: 5 },
+        faults: Faults { gone: 50, throttled: 20, failing: 10, hanging: 5 },
         is_queued: false,
         outage: Outage { after: 3_000, lasts: Duration::from_secs(8), status: 429, share: 1.0 },
         is_out: false,

@@ -42,7 +42,9 @@ fn a_seed_is_played_again_to_the_same_end() {
     let posts = |scenario: &Scenario, seed| {
         simulate(scenario, seed).posts.iter().map(|post| (post.at, post.status)).collect::<Vec<_>>()
     };
-    for scenario in scenarios::short().iter().filter(|scenario| ["few-queue", "pace-row-ahead"].contains(&scenario.name)) {
+    for scenario in
+        scenarios::short().iter().filter(|scenario| ["few-queue", "pace-row-ahead"].contains(&scenario.name))
+    {
         assert!(posts(scenario, 1) == posts(scenario, 1), "{} goes another way the second time", scenario.name);
         assert!(posts(scenario, 1) != posts(scenario, 2), "{} does not depend on its seed", scenario.name);
     }

@@ -7,12 +7,14 @@ use std::collections::VecDeque;
 
 use crate::registry::LearntRate;
 
-/// More than this share of first attempts throttled is an overload.
+/// More than this share of first attempts throttled is an overload, beyond doubt: by two standard deviations of what so
+/// many attempts with this share would show.
 const OVERLOAD: f64 = 0.05;
-/// Of so many at least.
+const DEVIATIONS: f64 = 2.0;
+/// Of so many attempts at least.
 const ENOUGH: u32 = 20;
 /// After so many it begins to count anew.
-const WINDOW: u32 = 200;
+const WINDOW: u32 = 1_000;
 /// The answers that say whether anything gets through.
 const RECENT: usize = 20;
 
@@ -101,9 +103,11 @@ impl Seen {
     }
 
     fn lesson(&mut self, learnt: &LearntRate, configured: f64) -> Option<Lesson> {
-        let share = f64::from(self.throttled) / f64::from(self.attempts.max(1));
-        if !learnt.is_at_floor(configured) && self.attempts >= ENOUGH && share > OVERLOAD {
-            return Some(Lesson::Throttled(share));
+        let (attempts, throttled) = (f64::from(self.attempts), f64::from(self.throttled));
+        let expected = OVERLOAD * attempts;
+        let is_overload = self.attempts >= ENOUGH && throttled > expected + DEVIATIONS * expected.sqrt();
+        if is_overload && !learnt.is_at_floor(configured) {
+            return Some(Lesson::Throttled(throttled / attempts));
         }
         if learnt.blocked_since.is_some() && self.streak >= learnt.clean_streak(configured) {
             return Some(Lesson::Clean);
@@ -140,6 +144,14 @@ mod tests {
         assert_eq!(answers(&mut seen, &learnt, &half), [Lesson::Throttled(0.5)]);
         learnt.epoch += 1;
         assert_eq!(answers(&mut seen, &learnt, &half).len(), 1);
+    }
+
+    #[test]
+    fn a_few_clients_that_do_not_read_are_no_overload() {
+        let (mut seen, learnt) = (Seen::default(), LearntRate::new(CONFIGURED));
+        // One in fifty, and now and then two in a row.
+        let some: Vec<_> = (0..10_000).map(|number| (number % 50 != 0 && number % 777 != 1, true)).collect();
+        assert_eq!(answers(&mut seen, &learnt, &some), []);
     }
 
     #[test]
