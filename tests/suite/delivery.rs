@@ -144,7 +144,7 @@ async fn stale_connections_are_removed_and_everyone_else_is_reached() {
         let index: usize = id[1..].parse().unwrap();
         assert_eq!(messages, usize::from(index % 10 > 1), "{id}");
     }
-    assert_eq!(setup.table.rows().await.len(), 3 * 240, "nothing of those that are gone is left");
+    assert_eq!(setup.table.rows().await.len(), 4 * 240, "nothing of those that are gone is left");
 }
 
 #[tokio::test(flavor = "multi_thread")]

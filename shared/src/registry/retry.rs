@@ -20,7 +20,8 @@ pub(super) async fn retrying<T, F>(operation: &'static str, call: impl FnOnce() 
 where
     F: Future<Output = Result<T, Error>> + Send,
 {
-    call().await.map_err(|source| RegistryError::DynamoDb { operation, source: Box::new(source) })
+    // Boxed for the compiler: the SDK's futures are deep, ours stand around them, and it bounds how deep a type may be.
+    Box::pin(call()).await.map_err(|source| RegistryError::DynamoDb { operation, source: Box::new(source) })
 }
 
 /// Whether another round of a batch, or of a read followed by a write, may be tried after `failures` failures; waits

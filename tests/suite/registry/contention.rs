@@ -47,8 +47,9 @@ const CONNECTIONS: usize = 1_000;
 const RECONNECTING: usize = 200;
 const FRAMES: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(4);
-/// A machine that does something else too may take longer once.
-const TRIES: usize = 5;
+/// On a machine that is busy with something else a call takes longer, whatever is asked for: then each may take so many
+/// times as long as reading the connections one by one does.
+const TIMES_READING: u32 = 4;
 
 async fn a_thousand_connections_of_one_user_change_and_come_back_without_a_conflict(table: Table) {
     let conflicts = Conflicts::default();
@@ -57,28 +58,29 @@ async fn a_thousand_connections_of_one_user_change_and_come_back_without_a_confl
     for some in present.chunks(50) {
         try_join_all(some.iter().map(|one| registry.connect(one))).await.unwrap();
     }
-    let mut tries = Vec::new();
-    let is_quick = |took: &[Duration; 3]| took.iter().all(|took| *took <= PATIENCE);
-    while tries.len() < TRIES && !tries.iter().any(is_quick) {
-        tries.push(change_and_come_back(&registry, &mut present, tries.len()).await);
-        assert_eq!((conflicts.transactions(), conflicts.refused()), (0, 0));
+    let reading = Instant::now();
+    for some in present.chunks(50) {
+        try_join_all(some.iter().map(|one| registry.connection(&one.id))).await.unwrap();
     }
-    assert!(tries.iter().any(is_quick), "it took {tries:?}");
+    let patience = PATIENCE.max(reading.elapsed() * TIMES_READING);
+    let took = change_and_come_back(&registry, &mut present).await;
+    assert_eq!((conflicts.transactions(), conflicts.refused()), (0, 0));
+    assert!(took.iter().all(|took| *took <= patience), "it took {took:?}, and {patience:?} are allowed");
 }
 
 /// The user gets a durable topic; many of its connections come back, while another connection sends many frames; and the
 /// user loses the topic. Returns how long each took.
-async fn change_and_come_back(registry: &Registry, present: &mut [Connection], number: usize) -> [Duration; 3] {
+async fn change_and_come_back(registry: &Registry, present: &mut [Connection]) -> [Duration; 3] {
     let (user, news) = (UserId::parse("service").unwrap(), topic("news"));
-    let chatty = connection(&format!("chatty{number}"), None, &[]);
+    let chatty = connection("chatty", None, &[]);
     registry.connect(&chatty).await.unwrap();
     let start = Instant::now();
     assert_eq!(registry.add_durable_topic(&user, &news).await.unwrap(), CONNECTIONS);
     let got = start.elapsed();
     assert_eq!(listeners(registry, &news).await, CONNECTIONS);
     let reconnecting = present.iter_mut().take(RECONNECTING).enumerate();
-    let reconnecting = reconnecting.map(|(index, old)| reconnect(registry, old, format!("r{number}-{index}")));
-    let topics: Vec<_> = (0..FRAMES).map(|index| topic(&format!("t{number}-{index}"))).collect();
+    let reconnecting = reconnecting.map(|(index, old)| reconnect(registry, old, format!("r{index}")));
+    let topics: Vec<_> = (0..FRAMES).map(|index| topic(&format!("t{index}"))).collect();
     let frames = topics.iter().map(|topic| registry.subscribe(&chatty.id, std::slice::from_ref(topic)));
     let start = Instant::now();
     tokio::try_join!(try_join_all(reconnecting), try_join_all(frames)).unwrap();

@@ -117,7 +117,8 @@ const SIDE_BY_SIDE: usize = 12;
 #[tokio::test(flavor = "multi_thread")]
 async fn no_interleaving_of_changes_and_connections_loses_or_leaves_a_durable_topic() {
     let table = Engine::Embedded.table().await.unwrap();
-    let registry = Registry::new(table.client_through(Faulty::client(http(), 0.1, 0.05)), &table.name).with_page_rows(2);
+    let registry =
+        Registry::new(table.client_through(Faulty::client(http(), 0.1, 0.05)), &table.name).with_page_rows(2);
     let places = Arc::new(Semaphore::new(SIDE_BY_SIDE));
     let mut trials = Vec::new();
     for number in 0..TRIALS {
