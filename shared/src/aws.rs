@@ -27,8 +27,21 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use crate::config::{ConfigError, optional};
 use crate::delivery::{InvalidEndpoint, Sockets};
 
-/// DynamoDB answers within milliseconds, so the SDK's first pause of a second would be most of a client's wait.
+/// DynamoDB and SQS answer within milliseconds, so the SDK's first pause of a second would be most of a client's wait.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+/// All attempts of one call to DynamoDB together: a function of ten seconds can still say what went wrong.
+const DYNAMODB_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How calls to DynamoDB are repeated that fail for a passing reason: throttling, a failure of DynamoDB's own, a connection
+/// that breaks. At most nine times, after random pauses of up to 50 ms, then twice that, up to a second: 2.8 s together on
+/// average. Nothing else repeats them.
+#[must_use]
+pub fn dynamodb_retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(10)
+        .with_initial_backoff(FIRST_BACKOFF)
+        .with_max_backoff(Duration::from_secs(1))
+}
 
 /// Where AWS is, and as whom we call it.
 #[derive(Debug, Clone)]
@@ -70,18 +83,20 @@ impl Aws {
         })
     }
 
-    /// A DynamoDB client. It repeats what failed for a passing reason, up to five times; conflicts between transactions
-    /// are the registry's business.
+    /// A DynamoDB client. Each attempt of a call has two seconds, all of them together five; see [`dynamodb_retries`].
     #[must_use]
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(3)).build();
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(Duration::from_secs(2))
+            .operation_timeout(DYNAMODB_DEADLINE)
+            .build();
         let mut config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(behavior_version())
             .region(self.region.clone())
             .credentials_provider(self.credentials.clone())
             .http_client(http_client(self.dynamodb_endpoint.as_deref()))
             .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(FIRST_BACKOFF));
+            .retry_config(dynamodb_retries());
         config.set_endpoint_url(self.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }

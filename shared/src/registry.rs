@@ -1,9 +1,9 @@
 //! Who is connected and who listens to what: one DynamoDB table, no scans, no index.
 //!
 //! Nothing else knows DynamoDB. Every write of a membership goes through one pair of functions (`join`, `leave`), and
-//! a subscription is one transaction with the connection it belongs to, so that a connection which is gone can never
-//! leave an orphan behind. What a crash leaves all the same dies by its `expires_at`, or with the first push that finds
-//! its socket gone.
+//! there are no transactions, which DynamoDB cancels where they meet: whoever changes a connection looks at its row again
+//! at last, so that one which is gone leaves no orphan behind, whatever the order. What a crash leaves all the same dies
+//! by its `expires_at`, or with the first push that finds its socket gone.
 
 mod batch;
 mod capacity;
@@ -15,6 +15,7 @@ mod lookup;
 mod members;
 mod rate;
 mod retry;
+mod topics;
 mod work;
 mod write;
 
@@ -40,6 +41,9 @@ pub use work::{Claim, Lease, Position, SegmentKey};
 pub const MAX_TOPICS_PER_CONNECTION: usize = 100;
 /// Most durable topics of one user.
 pub const MAX_DURABLE_TOPICS_PER_USER: usize = 100;
+/// Most bytes that the names of a connection's topics may have together, and as many for the durable topics of a user:
+/// every change of a set pays for all of it.
+pub const MAX_TOPIC_BYTES: usize = 8 * 1_024;
 
 /// Rows that one page of an audience holds: small enough to keep memory flat, large enough to pay for its request.
 const PAGE_ROWS: i32 = 1_000;
@@ -58,11 +62,27 @@ pub enum RegistryError {
         /// How many it would be.
         count: usize,
     },
+    /// The names of the topics that the connection would be subscribed to are too long together.
+    #[error(
+        "the names of the connection's topics would have {bytes} bytes together, and {MAX_TOPIC_BYTES} are allowed; unsubscribe from some, or use shorter names"
+    )]
+    TopicsTooLong {
+        /// How many bytes it would be.
+        bytes: usize,
+    },
     /// The user has as many durable topics as are allowed.
     #[error("the user has {MAX_DURABLE_TOPICS_PER_USER} durable topics, and no more are allowed; remove one first")]
     TooManyDurableTopics,
-    /// The user's durable topics changed again and again while a connection was made.
-    #[error("the durable topics of the user change too fast")]
+    /// The names of the user's durable topics would be too long together.
+    #[error(
+        "the names of the user's durable topics would have {bytes} bytes together, and {MAX_TOPIC_BYTES} are allowed; remove one first, or use shorter names"
+    )]
+    DurableTopicsTooLong {
+        /// How many bytes it would be.
+        bytes: usize,
+    },
+    /// Others changed the same topics of a connection or a user again and again.
+    #[error("the same topics are changed too often at the same time; try again")]
     Contended,
     /// A row is not what it should be.
     #[error("the attribute {attribute} of a row {problem}")]

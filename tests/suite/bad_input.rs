@@ -1,8 +1,8 @@
 //! What clients and producers get wrong: one error that names the field and the fix, and nothing is stored half.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::client::Client;
-use tests::stack::Stack;
+use tests::stack::{Stack, root};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_frame_gets_one_error_and_the_connection_stays_open() {
@@ -61,6 +61,15 @@ async fn the_limit_of_topics_is_told_and_keeps_what_there_was() {
     assert_eq!(error["code"], "TooManyTopics", "{error}");
     let who = client.ask(json!({"action": "whoami"})).await;
     assert_eq!(who["topics"].as_array().unwrap().len(), 100);
+    let mut client = Client::connect(stack.url()).await;
+    let long = |range: std::ops::Range<u32>| range.map(|number| format!("{number:01000}")).collect::<Vec<_>>();
+    assert_eq!(client.ask(json!({"action": "subscribe", "topics": long(0..8)})).await, json!({"type": "ack"}));
+    let error = client.ask(json!({"action": "subscribe", "topics": long(7..9)})).await;
+    assert_eq!(error["code"], "TooManyTopics", "{error}");
+    let message = "`topics`: the names of the connection's topics would have 9000 bytes together, and 8192 are allowed; \
+                   unsubscribe from some, or use shorter names";
+    assert_eq!(error["message"], message);
+    assert_eq!(client.ask(json!({"action": "subscribe", "topic": "short"})).await, json!({"type": "ack"}));
     stack.stop().await;
 }
 
@@ -78,6 +87,14 @@ async fn a_handshake_that_cannot_be_served_is_refused_with_its_status() {
     }
     // Who a client is is the authorizer's business, which cannot say more than no.
     assert_eq!(Client::offer(&format!("{}?user=a%0Ab", stack.url()), &[]).await.unwrap_err(), 403);
+    // More than fits into the URL that API Gateway takes.
+    let event = std::fs::read_to_string(root().join("tests/events/connect-with-topics.json")).unwrap();
+    let mut event: Value = serde_json::from_str(&event).unwrap();
+    let topics: Vec<_> = (0..9).map(|number| format!("orders/{number:0993}")).collect();
+    event["multiValueQueryStringParameters"]["topic"] = json!(topics);
+    let answer = stack.invoke("connect", &event.to_string()).await;
+    let refused = "the values of ?topic= have 9000 bytes together; 8192 are allowed, so give fewer or shorter ones";
+    assert_eq!((&answer.payload["statusCode"], &answer.payload["body"]), (&json!(400), &json!(refused)), "{answer:?}");
     assert_eq!(stack.rows().await, []);
     stack.stop().await;
 }

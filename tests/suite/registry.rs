@@ -9,6 +9,8 @@ mod listing;
 mod rate;
 mod reading;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use tests::engine::{Row, Table};
 use tidings::protocol::Protocol;
@@ -80,6 +82,46 @@ pub(crate) async fn ids(registry: &Registry, targets: &[Target]) -> Vec<String> 
 
 pub(crate) fn text<'a>(row: &'a Row, attribute: &str) -> &'a str {
     row[attribute].as_s().unwrap()
+}
+
+/// What the table says of its connections.
+pub(crate) struct Said {
+    /// The connections that have a row, with what it says.
+    pub(crate) connections: BTreeMap<String, Row>,
+    /// The memberships that they should have, as pairs of keys, sorted.
+    pub(crate) expected: Vec<(String, String)>,
+    /// The memberships that there are.
+    pub(crate) found: Vec<(String, String)>,
+}
+
+pub(crate) async fn said(table: &Table) -> Said {
+    let mut said = Said { connections: BTreeMap::new(), expected: Vec::new(), found: Vec::new() };
+    for row in table.rows().await {
+        let (pk, sk) = (text(&row, "pk").to_owned(), text(&row, "sk").to_owned());
+        if ["conn#", "user#", "topic#"].iter().any(|prefix| pk.starts_with(prefix)) {
+            said.found.push((pk, sk));
+        } else if let Some(id) = pk.strip_prefix("subs#") {
+            // Four slots share a partition.
+            let slot = u8::from_str_radix(&sk[..2], 16).unwrap() / 4 * 4;
+            let user = row.get("user").map(|user| format!("user#{}", user.as_s().unwrap()));
+            let topics = topics(&row).into_iter().map(|topic| format!("topic#{topic}"));
+            let partitions = std::iter::once(format!("conn#{slot:02x}")).chain(user).chain(topics);
+            said.expected.extend(partitions.map(|pk| (pk, sk.clone())));
+            said.connections.insert(id.to_owned(), row);
+        }
+    }
+    said.expected.sort();
+    said.found.sort();
+    said
+}
+
+/// The topics that a row lists. How many bytes they have together has to be right, too.
+pub(crate) fn topics(row: &Row) -> BTreeSet<String> {
+    let topics: BTreeSet<_> =
+        row.get("topics").map(|topics| topics.as_ss().unwrap().iter().cloned().collect()).unwrap_or_default();
+    let bytes: usize = topics.iter().map(String::len).sum();
+    assert_eq!(row["topic_bytes"].as_n().unwrap(), &bytes.to_string(), "{row:?}");
+    topics
 }
 
 /// Rows that put `count` connections into a topic, without the connections themselves: orphans, for all a reader knows.

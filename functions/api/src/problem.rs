@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use serde::Serialize;
-use tidings::registry::{MAX_DURABLE_TOPICS_PER_USER, RegistryError};
+use tidings::registry::{MAX_DURABLE_TOPICS_PER_USER, MAX_TOPIC_BYTES, RegistryError};
 
 use crate::response::Response;
 
@@ -29,6 +29,8 @@ pub(crate) enum Problem {
     StillOpening,
     /// 409: the user has as many durable topics as are allowed.
     TooManyTopics,
+    /// 409: the names of the user's durable topics would be too long together.
+    TopicsTooLong { bytes: usize },
     /// 413: something is too long.
     TooLarge {
         /// `body`, or a path into it.
@@ -75,7 +77,9 @@ impl Problem {
             Self::MethodNotAllowed { .. } => ("method-not-allowed", "The path does not have this method", 405),
             Self::NotAcceptable => ("not-acceptable", "The answer is JSON only", 406),
             Self::StillOpening => ("still-opening", "The connection is being opened", 409),
-            Self::TooManyTopics => ("too-many-topics", "The user has too many durable topics", 409),
+            Self::TooManyTopics | Self::TopicsTooLong { .. } => {
+                ("too-many-topics", "The user has too many durable topics", 409)
+            }
             Self::TooLarge { .. } => ("too-large", "The request is too large", 413),
             Self::UnsupportedMediaType => ("unsupported-media-type", "The body must be JSON", 415),
             Self::Internal => ("internal", "The request failed on our side", 500),
@@ -96,6 +100,10 @@ impl Problem {
             Self::TooManyTopics => {
                 format!("a user may have {MAX_DURABLE_TOPICS_PER_USER} durable topics; remove one first")
             }
+            Self::TopicsTooLong { bytes } => format!(
+                "`topic`: the names of the user's durable topics would have {bytes} bytes together, and {MAX_TOPIC_BYTES} are \
+                 allowed; remove one first, or use shorter names"
+            ),
             Self::TooLarge { field, bytes, most, fix } => {
                 let what = if field == "body" { "it" } else { "the message" };
                 format!("`{field}`: {what} would have {bytes} bytes, and {most} are allowed; {fix}")
@@ -125,6 +133,7 @@ impl From<RegistryError> for Problem {
     fn from(error: RegistryError) -> Self {
         match error {
             RegistryError::TooManyDurableTopics => Self::TooManyTopics,
+            RegistryError::DurableTopicsTooLong { bytes } => Self::TopicsTooLong { bytes },
             error => Self::internal(&error),
         }
     }

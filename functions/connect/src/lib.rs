@@ -7,7 +7,7 @@ use aws_lambda_events::encodings::Body;
 use aws_lambda_events::http::HeaderValue;
 use lambda_runtime::Diagnostic;
 use tidings::metrics::{Metric, Metrics};
-use tidings::registry::{MAX_TOPICS_PER_CONNECTION, Registry, RegistryError};
+use tidings::registry::{MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError};
 
 use request::{Handshake, Refusal};
 
@@ -53,6 +53,12 @@ pub async fn handle(deps: &Deps, event: ApiGatewayWebsocketProxyRequest) -> Resu
         Err(RegistryError::TooManyTopics { count }) => {
             let refusal =
                 Refusal::Invalid(format!("?topic= is there {count} times; {MAX_TOPICS_PER_CONNECTION} are allowed"));
+            return Ok(refuse(deps, &refusal));
+        }
+        Err(RegistryError::TopicsTooLong { bytes }) => {
+            let refusal = Refusal::Invalid(format!(
+                "the values of ?topic= have {bytes} bytes together; {MAX_TOPIC_BYTES} are allowed, so give fewer or shorter ones"
+            ));
             return Ok(refuse(deps, &refusal));
         }
         Err(error) => return Err(Error::Registry(error)),

@@ -95,10 +95,10 @@ fn answer(outcome: Result<ReplyBody, ActionError>, action: String) -> Result<Rep
 
 /// What a client is told when the registry refuses; anything else is not the client's business.
 pub(crate) fn refusal(error: RegistryError) -> Result<ClientError, RegistryError> {
-    let code = match &error {
-        RegistryError::NotConnected => ErrorCode::NotConnected,
-        RegistryError::TooManyTopics { .. } => ErrorCode::TooManyTopics,
+    Ok(match &error {
+        RegistryError::NotConnected => ClientError::new(ErrorCode::NotConnected, error.to_string()),
+        RegistryError::TooManyTopics { .. } => ClientError::new(ErrorCode::TooManyTopics, error.to_string()),
+        RegistryError::TopicsTooLong { .. } => ClientError::new(ErrorCode::TooManyTopics, format!("`topics`: {error}")),
         _ => return Err(error),
-    };
-    Ok(ClientError::new(code, error.to_string()))
+    })
 }

@@ -1,28 +1,24 @@
-//! Reads by key and writes that need no transaction, as many at a time as DynamoDB takes.
+//! Reads by key and writes without a condition, as many at a time as DynamoDB takes.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, PutRequest, ReturnConsumedCapacity, WriteRequest};
 
+use futures_util::StreamExt;
+use futures_util::stream;
+
 use super::items::Item;
 use super::keys::Key;
-use super::{Registry, RegistryError, members, retry};
+use super::{Registry, RegistryError, retry};
 
 /// `BatchWriteItem` takes no more.
 const MAX_ITEMS: usize = 25;
 const OPERATION: &str = "BatchWriteItem";
+/// Batches that are written side by side.
+const SIDE_BY_SIDE: usize = 4;
 /// `BatchGetItem` takes no more.
 pub(super) const MAX_READS: usize = 100;
 const READ: &str = "BatchGetItem";
-
-/// How rows are read.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Reading {
-    /// Whole rows, eventually consistently.
-    Whole,
-    /// What a push needs of them, consistently.
-    Members,
-}
 
 pub(super) fn put(item: Item) -> WriteRequest {
     // Only a missing item is refused, and it is there.
@@ -38,17 +34,13 @@ pub(super) fn delete(key: Key) -> WriteRequest {
 
 impl Registry {
     /// The rows that have these keys, at most a hundred, in no particular order; keys that DynamoDB leaves unprocessed are
-    /// read again.
-    pub(super) async fn read_batch(&self, mut keys: Vec<Item>, reading: Reading) -> Result<Vec<Item>, RegistryError> {
+    /// read again. Read consistently.
+    pub(super) async fn read_batch(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, RegistryError> {
         let mut items = Vec::with_capacity(keys.len());
         let mut failures = 0;
         while !keys.is_empty() {
             let answer = retry::retrying(READ, || async {
-                let mut wanted = KeysAndAttributes::builder().set_keys(Some(keys.clone()));
-                if let Reading::Members = reading {
-                    wanted = wanted.consistent_read(true).projection_expression(members::PROJECTION);
-                    wanted = wanted.set_expression_attribute_names(Some(members::placeholders()));
-                }
+                let wanted = KeysAndAttributes::builder().set_keys(Some(keys.clone())).consistent_read(true);
                 let request = self.client.batch_get_item().request_items(&self.table, wanted.build()?);
                 Ok(request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await?)
             })
@@ -64,12 +56,12 @@ impl Registry {
         Ok(items)
     }
 
-    /// Writes everything, in order; items that DynamoDB leaves unprocessed are written again.
+    /// Writes everything, in no particular order; items that DynamoDB leaves unprocessed are written again. Nothing is
+    /// on its way any more when it returns, a failure included.
     pub(super) async fn write_all(&self, requests: Vec<WriteRequest>) -> Result<(), RegistryError> {
-        for chunk in requests.chunks(MAX_ITEMS) {
-            self.write_chunk(chunk.to_vec()).await?;
-        }
-        Ok(())
+        let chunks: Vec<_> = requests.chunks(MAX_ITEMS).map(|chunk| self.write_chunk(chunk.to_vec())).collect();
+        let written: Vec<_> = stream::iter(chunks).buffer_unordered(SIDE_BY_SIDE).collect().await;
+        written.into_iter().collect()
     }
 
     async fn write_chunk(&self, mut chunk: Vec<WriteRequest>) -> Result<(), RegistryError> {

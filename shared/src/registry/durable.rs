@@ -1,41 +1,28 @@
 //! Durable topics: what a user is subscribed to on every connection, those to come included.
 //!
-//! A user's durable topics are one row. Whoever changes it and whoever connects may meet in any order, so each does two
-//! things one after the other: a change first writes the row and then reads the user's connections; a connection first
-//! writes itself and then reads the row. Whatever the order, one of the two sees the other. And what either does to a
-//! connection is a transaction which checks that the row still says so, so that one that was overtaken does nothing.
+//! A user's durable topics are one row. Whoever changes it and whoever connects may meet in any order, so each does three
+//! things one after the other: a change writes the row, reads the user's connections and acts on each; a connection
+//! writes itself, reads the row and acts. Whatever the order, one of the two sees the other. At last each reads the row
+//! again, and acts again until what it did last agrees with it. So of two that were overtaken by each other, the one that
+//! acts last leaves every connection as the row says.
+
+use std::collections::HashMap;
+use std::slice;
 
 use aws_sdk_dynamodb::Error;
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, ReturnConsumedCapacity, ReturnValue, TransactWriteItem};
-use futures_util::future::try_join_all;
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt};
 
-use super::items::{self, Connection, Membership, join, leave, topic_set};
+use super::batch::MAX_READS;
+use super::items::{self, Connection};
 use super::keys::{Interval, Key, TOPICS, user_partition};
-use super::write::{refusals, unbuildable};
-use super::{MAX_DURABLE_TOPICS_PER_USER, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError, retry};
+use super::topics::{Change, Done, TopicSet};
+use super::{Registry, RegistryError, retry};
 use crate::ids::{Topic, UserId};
 
-/// Topics of one transaction: each is a row and a part of the condition, which may have 4 KB.
-const TOPICS_AT_ONCE: usize = 50;
 /// Connections of a user that are changed side by side.
-const SIDE_BY_SIDE: usize = 16;
-
-/// A change of one connection's subscriptions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Join,
-    Leave,
-}
-
-/// What became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Done,
-    /// The connection is gone, or has no room.
-    Refused,
-    /// The user's row says something else by now, and whoever changed it takes care of the connection.
-    Overtaken,
-}
+const SIDE_BY_SIDE: usize = 32;
 
 impl Registry {
     /// The topics that a user is subscribed to on every connection, sorted. Read consistently.
@@ -57,33 +44,10 @@ impl Registry {
     /// Doing it twice does no harm, and repairs what a failure left undone.
     ///
     /// # Errors
-    /// [`RegistryError::TooManyDurableTopics`] when the user has as many as are allowed; else when DynamoDB fails.
+    /// [`RegistryError::TooManyDurableTopics`] or [`RegistryError::DurableTopicsTooLong`] when the user would have more than
+    /// is allowed; else when DynamoDB fails.
     pub async fn add_durable_topic(&self, user: &UserId, topic: &Topic) -> Result<usize, RegistryError> {
-        let full = retry::retrying("UpdateItem", || async {
-            let request = self.client.update_item().table_name(&self.table);
-            let request = request.set_key(Some(Key::durable_topics(user).attributes()));
-            let request =
-                request.update_expression("ADD #topics :topics").expression_attribute_names("#topics", TOPICS);
-            let request = request.condition_expression(
-                "attribute_not_exists(#topics) OR size(#topics) < :most OR contains(#topics, :topic)",
-            );
-            let request = request.expression_attribute_values(":topics", topic_set(std::slice::from_ref(topic)));
-            let request = request.expression_attribute_values(":topic", AttributeValue::S(topic.to_string()));
-            let most = AttributeValue::N(MAX_DURABLE_TOPICS_PER_USER.to_string());
-            let request = request.expression_attribute_values(":most", most);
-            match request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.map_err(Error::from) {
-                Ok(answer) => {
-                    self.counter.add_write(answer.consumed_capacity.as_ref());
-                    Ok(false)
-                }
-                Err(Error::ConditionalCheckFailedException(_)) => Ok(true),
-                Err(error) => Err(error),
-            }
-        })
-        .await?;
-        if full {
-            return Err(RegistryError::TooManyDurableTopics);
-        }
+        self.change_set(TopicSet::Durable(user), Change::Join, slice::from_ref(topic)).await?;
         self.change_connections(user, topic, Change::Join).await
     }
 
@@ -93,18 +57,8 @@ impl Registry {
     /// # Errors
     /// When DynamoDB fails.
     pub async fn remove_durable_topic(&self, user: &UserId, topic: &Topic) -> Result<usize, RegistryError> {
-        let answer = retry::retrying("UpdateItem", || async {
-            let request = self.client.update_item().table_name(&self.table);
-            let request = request.set_key(Some(Key::durable_topics(user).attributes()));
-            let request = request.update_expression("DELETE #topics :topics");
-            let request = request.expression_attribute_names("#topics", TOPICS);
-            let request = request.expression_attribute_values(":topics", topic_set(std::slice::from_ref(topic)));
-            let request = request.return_values(ReturnValue::AllNew);
-            Ok(request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await?)
-        })
-        .await?;
-        self.counter.add_write(answer.consumed_capacity.as_ref());
-        if answer.attributes.is_some_and(|row| !row.contains_key(TOPICS)) {
+        let row = self.change_set(TopicSet::Durable(user), Change::Leave, slice::from_ref(topic)).await?;
+        if row.is_some_and(|row| !row.contains_key(TOPICS)) {
             self.delete_empty(user).await?;
         }
         self.change_connections(user, topic, Change::Leave).await
@@ -128,31 +82,70 @@ impl Registry {
         .await
     }
 
-    /// Subscribes a connection that was just written to its user's durable topics; returns these.
+    /// Subscribes a connection that was just written to its user's durable topics, and sees to it that its memberships are
+    /// what its row says, see [`Registry::settle`]. Returns the durable topics.
     pub(super) async fn join_durable_topics(&self, connection: &Connection) -> Result<Vec<Topic>, RegistryError> {
-        let Some(user) = &connection.user else { return Ok(Vec::new()) };
+        let set = TopicSet::Granted(&connection.id);
+        let mut done = Done::new(connection, Change::Join, &connection.topics);
+        let mut granted = Vec::new();
+        let mut failures = 0;
+        for round in 0.. {
+            let (mut now, durable) = self.look_at(connection).await?;
+            let is_granted = durable == granted;
+            let added = difference(&durable, &granted);
+            for (change, topics) in [(Change::Join, &added), (Change::Leave, &difference(&granted, &durable))] {
+                if !topics.is_empty() {
+                    let row = self.change_set(set, change, topics).await?;
+                    now = row.as_ref().map(items::read).transpose()?;
+                }
+            }
+            done.watch(&added);
+            granted = durable;
+            let writes = done.act(Some(&now.ok_or(RegistryError::NotConnected)?));
+            if writes.is_empty() && is_granted {
+                break;
+            }
+            self.write_all(writes).await?;
+            // The first round is as it should be; only then somebody else is at work.
+            if round > 0 && !retry::again(&mut failures).await {
+                return Err(RegistryError::Contended);
+            }
+        }
+        Ok(granted)
+    }
+
+    /// A connection and the durable topics of its user as they are now, in one read.
+    async fn look_at(&self, connection: &Connection) -> Result<(Option<Connection>, Vec<Topic>), RegistryError> {
+        let user = connection.user.as_ref().map(Key::durable_topics);
+        let keys = user.into_iter().chain([Key::connection(&connection.id)]);
+        let rows = self.read_batch(keys.map(Key::attributes).collect()).await?;
+        let (durable, own): (Vec<_>, Vec<_>) = rows.iter().partition(|row| items::sort_key(row) == TOPICS);
+        Ok((
+            own.first().map(|row| items::read(row)).transpose()?,
+            durable.first().map_or(Ok(Vec::new()), |row| items::topics(row))?,
+        ))
+    }
+
+    /// Applies a change of the user's row to every connection that the user has, until the row says the same as what was
+    /// done last. Returns how many connections were changed, none if somebody else's change came after it.
+    async fn change_connections(&self, user: &UserId, topic: &Topic, change: Change) -> Result<usize, RegistryError> {
+        let mut doing = change;
         let mut failures = 0;
         loop {
-            let topics = self.durable_topics(user).await?;
-            let mut outcomes = Vec::new();
-            for some in topics.chunks(TOPICS_AT_ONCE) {
-                outcomes.push(self.change(connection, user, some, Change::Join).await?);
+            let changed = self.change_each(user, topic, doing).await?;
+            let wanted = Change::towards(self.durable_topics(user).await?.contains(topic));
+            if wanted == doing {
+                return Ok(if doing == change { changed } else { 0 });
             }
-            if outcomes.contains(&Outcome::Refused) {
-                return Err(RegistryError::NotConnected);
-            }
-            if !outcomes.contains(&Outcome::Overtaken) {
-                return Ok(topics);
-            }
+            doing = wanted;
             if !retry::again(&mut failures).await {
                 return Err(RegistryError::Contended);
             }
         }
     }
 
-    /// Applies a change of the user's row to every connection that the user has.
-    async fn change_connections(&self, user: &UserId, topic: &Topic, change: Change) -> Result<usize, RegistryError> {
-        let (pk, topics) = (user_partition(user), std::slice::from_ref(topic));
+    async fn change_each(&self, user: &UserId, topic: &Topic, change: Change) -> Result<usize, RegistryError> {
+        let pk = user_partition(user);
         let mut interval = Interval::whole();
         let mut changed = 0;
         loop {
@@ -162,78 +155,44 @@ impl Registry {
             .await?;
             self.counter.add_read(answer.consumed_capacity.as_ref());
             let connections: Vec<_> = answer.items().iter().filter_map(items::readable).collect();
-            let mut outcomes = Vec::with_capacity(connections.len());
-            for some in connections.chunks(SIDE_BY_SIDE) {
-                let changes = some.iter().map(|connection| self.change(connection, user, topics, change));
-                outcomes.extend(try_join_all(changes).await?);
+            for some in connections.chunks(MAX_READS) {
+                changed += self.change_some_connections(some, topic, change).await?;
             }
-            changed += outcomes.iter().filter(|outcome| **outcome == Outcome::Done).count();
-            match answer.last_evaluated_key.as_ref().map(items::sort_key) {
-                Some(last) if !outcomes.contains(&Outcome::Overtaken) => interval.after = Some(last),
-                _ => return Ok(changed),
+            let last = answer.last_evaluated_key.as_ref().map(items::sort_key);
+            match last.and_then(|last| interval.behind(last)) {
+                None => return Ok(changed),
+                Some(rest) => interval = rest,
             }
         }
     }
 
-    /// Changes one connection, if the user's row still says so.
-    async fn change(
+    /// What [`Registry::change`] does, for many connections at once. Returns how many of them are there.
+    async fn change_some_connections(
         &self,
-        connection: &Connection,
-        user: &UserId,
-        topics: &[Topic],
+        connections: &[Connection],
+        topic: &Topic,
         change: Change,
-    ) -> Result<Outcome, RegistryError> {
-        let (verb, room) = match change {
-            Change::Join => {
-                let most = MAX_TOPICS_PER_CONNECTION + MAX_DURABLE_TOPICS_PER_USER;
-                ("ADD", Some(most - topics.len()))
+    ) -> Result<usize, RegistryError> {
+        let topics = slice::from_ref(topic);
+        let sets = connections.iter().map(|connection| TopicSet::Granted(&connection.id));
+        let changes: Vec<_> = sets.map(|set| self.change_set(set, change, topics)).collect();
+        let rows: Vec<_> = stream::iter(changes).buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
+        let changed = rows.iter().flatten().map(items::read).collect::<Result<Vec<_>, _>>()?;
+        self.write_all(changed.iter().map(|connection| change.write(connection, topic)).collect()).await?;
+        let ids: Vec<_> = changed.iter().map(|connection| connection.id.clone()).collect();
+        let now = self.connections(&ids).await?;
+        let now: HashMap<_, _> = now.iter().map(|now| (&now.id, now.topics.contains(topic))).collect();
+        for connection in &changed {
+            // Most are as they should be, and all of them were looked at together.
+            if now.get(&connection.id).copied() != Some(change == Change::Join) {
+                self.settle(connection, change, topics).await?;
             }
-            Change::Leave => ("DELETE", None),
-        };
-        let mut writes = vec![self.change_topics(&connection.id, verb, topics, room)?];
-        for topic in topics {
-            let membership = Membership::Topic(topic);
-            writes.push(match change {
-                Change::Join => self.put(join(connection, membership))?,
-                Change::Leave => self.delete(leave(&connection.id, membership))?,
-            });
         }
-        writes.push(self.check_durable(user, topics, change)?);
-        let check = writes.len() - 1;
-        match self.transact(writes).await {
-            Ok(()) => Ok(Outcome::Done),
-            Err(error) => match refusals(&error) {
-                refused if refused.contains(&check) => Ok(Outcome::Overtaken),
-                refused if !refused.is_empty() => Ok(Outcome::Refused),
-                _ => Err(error),
-            },
-        }
+        Ok(now.len())
     }
+}
 
-    /// Holds while the user's row has all of these topics, or none of them.
-    fn check_durable(
-        &self,
-        user: &UserId,
-        topics: &[Topic],
-        change: Change,
-    ) -> Result<TransactWriteItem, RegistryError> {
-        let holds = match change {
-            Change::Join => "contains",
-            Change::Leave => "NOT contains",
-        };
-        let terms: Vec<_> = (0..topics.len()).map(|index| format!("{holds}(#topics, :t{index})")).collect();
-        let mut condition = terms.join(" AND ");
-        if change == Change::Leave {
-            condition = format!("attribute_not_exists(#topics) OR ({condition})");
-        }
-        let mut check = ConditionCheck::builder()
-            .table_name(&self.table)
-            .set_key(Some(Key::durable_topics(user).attributes()))
-            .condition_expression(condition)
-            .expression_attribute_names("#topics", TOPICS);
-        for (index, topic) in topics.iter().enumerate() {
-            check = check.expression_attribute_values(format!(":t{index}"), AttributeValue::S(topic.to_string()));
-        }
-        Ok(TransactWriteItem::builder().condition_check(check.build().map_err(unbuildable)?).build())
-    }
+/// Those of `all` that are not among `some`.
+fn difference(all: &[Topic], some: &[Topic]) -> Vec<Topic> {
+    all.iter().filter(|topic| !some.contains(topic)).cloned().collect()
 }

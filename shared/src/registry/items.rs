@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::RegistryError;
-use super::keys::{CONNECTED_AT, EXPIRES_AT, Key, PROTOCOL, SK, SOCKET, TOPICS, USER};
+use super::keys::{CONNECTED_AT, EXPIRES_AT, Key, PROTOCOL, SK, SOCKET, TOPIC_BYTES, TOPICS, USER};
 use crate::ids::{ConnectionId, Socket, Topic, UserId};
 use crate::protocol::Protocol;
 
@@ -27,7 +27,8 @@ pub struct Connection {
     pub protocol: Protocol,
     /// When it was made, in milliseconds since the epoch.
     pub connected_at: i64,
-    /// What it is subscribed to: at most [`super::MAX_TOPICS_PER_CONNECTION`] of its own, and its user's durable topics.
+    /// What it is subscribed to: its own, at most [`super::MAX_TOPICS_PER_CONNECTION`] of at most
+    /// [`super::MAX_TOPIC_BYTES`] together, and its user's durable topics, within the same bounds.
     pub topics: Vec<Topic>,
 }
 
@@ -44,9 +45,10 @@ impl Connection {
     }
 }
 
-/// What puts a connection into an audience: users and topics alike.
+/// What puts a connection into an audience.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Membership<'a> {
+    Everyone,
     User(&'a UserId),
     Topic(&'a Topic),
 }
@@ -54,6 +56,7 @@ pub(super) enum Membership<'a> {
 impl Membership<'_> {
     fn key(self, connection: &ConnectionId) -> Key {
         match self {
+            Self::Everyone => Key::everyone(connection),
             Self::User(user) => Key::user(user, connection),
             Self::Topic(topic) => Key::topic(topic, connection),
         }
@@ -75,21 +78,29 @@ pub(super) fn leave(connection: &ConnectionId, membership: Membership<'_>) -> Ke
 /// Everything that puts the connection into an audience.
 pub(super) fn memberships(connection: &Connection) -> impl Iterator<Item = Membership<'_>> {
     let user = connection.user.iter().map(Membership::User);
-    user.chain(connection.topics.iter().map(Membership::Topic))
+    let topics = connection.topics.iter().map(Membership::Topic);
+    std::iter::once(Membership::Everyone).chain(user).chain(topics)
 }
 
-/// The connection's own row.
+/// The row that says what a connection is.
 pub(super) fn connection_item(connection: &Connection) -> Item {
     let mut item = Key::connection(&connection.id).attributes();
     describe(connection, &mut item);
+    let bytes = topic_bytes(&connection.topics).to_string();
+    item.insert(TOPIC_BYTES.to_owned(), AttributeValue::N(bytes));
     if !connection.topics.is_empty() {
         item.insert(TOPICS.to_owned(), topic_set(&connection.topics));
     }
     item
 }
 
-pub(super) fn topic_set(topics: &[Topic]) -> AttributeValue {
-    AttributeValue::Ss(topics.iter().map(Topic::to_string).collect())
+pub(super) fn topic_set<'a>(topics: impl IntoIterator<Item = &'a Topic>) -> AttributeValue {
+    AttributeValue::Ss(topics.into_iter().map(Topic::to_string).collect())
+}
+
+/// How many bytes these names have together.
+pub(super) fn topic_bytes<'a>(topics: impl IntoIterator<Item = &'a Topic>) -> usize {
+    topics.into_iter().map(|topic| topic.as_str().len()).sum()
 }
 
 /// What the connection's row and its memberships have in common.

@@ -2,7 +2,8 @@
 //!
 //! | item | `pk` | `sk` |
 //! | --- | --- | --- |
-//! | connection | `conn#<first digit of slot>` | `<slot>#<connection id>` |
+//! | connection, with its topics | `subs#<connection id>` | `<slot>#<connection id>` |
+//! | membership of everyone | `conn#<first slot of four>` | `<slot>#<connection id>` |
 //! | membership of a user | `user#<user id>` | `<slot>#<connection id>` |
 //! | segment of a fan-out | `work#<scope>#<notification id>` | `<segment id>` |
 //! | its notification | `work#<scope>#<notification id>` | `payload` |
@@ -33,8 +34,10 @@ pub const CONNECTED_AT: &str = "connected_at";
 pub const PROTOCOL: &str = "protocol";
 /// The socket that carries the connection; absent while it is the first one.
 pub const SOCKET: &str = "socket";
-/// The topics that a connection is subscribed to, a string set; absent when there are none.
+/// The topics that a connection or all connections of a user are subscribed to, a string set; absent when there are none.
 pub const TOPICS: &str = "topics";
+/// How many bytes the names of these topics have together.
+pub(super) const TOPIC_BYTES: &str = "topic_bytes";
 /// The connection's user; absent when it is anonymous.
 pub const USER: &str = "user";
 
@@ -78,7 +81,11 @@ pub(super) const ABOVE_ALL: &str = "g";
 
 /// Topics whose names are longer are hashed in keys, so that no key costs much more than its row.
 const LONGEST_PLAIN_TOPIC: usize = 256;
-const HEX: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b", "c", "d", "e", "f"];
+
+/// Slots that share a partition of everyone, which has 64 partitions so. DynamoDB writes 1,000 units a second to one
+/// partition of its own, and puts ours there by a hash: few of them would fall together, and hold back a table that is
+/// warmed for more. Each also costs one read to look at, so there are not more.
+const SLOTS_TOGETHER: u8 = 4;
 
 /// The key of one item.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -88,9 +95,14 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// The row that says what a connection is.
     pub(super) fn connection(connection: &ConnectionId) -> Self {
-        let sk = sort_key(connection);
-        Self { pk: format!("conn#{}", &sk[..1]), sk }
+        Self { pk: format!("subs#{connection}"), sk: sort_key(connection) }
+    }
+
+    pub(super) fn everyone(connection: &ConnectionId) -> Self {
+        let slot = slot(connection);
+        Self { pk: everyone_partition(slot - slot % SLOTS_TOGETHER), sk: sort_key(connection) }
     }
 
     pub(super) fn user(user: &UserId, connection: &ConnectionId) -> Self {
@@ -114,10 +126,17 @@ impl Key {
     }
 }
 
+fn slot(connection: &ConnectionId) -> u8 {
+    digest(&SHA256, connection.as_str().as_bytes()).as_ref()[0]
+}
+
 /// The sort key of everything that a connection owns.
 pub(super) fn sort_key(connection: &ConnectionId) -> String {
-    let slot = digest(&SHA256, connection.as_str().as_bytes()).as_ref()[0];
-    format!("{slot:02x}#{connection}")
+    format!("{:02x}#{connection}", slot(connection))
+}
+
+fn everyone_partition(first_slot: u8) -> String {
+    format!("conn#{first_slot:02x}")
 }
 
 /// The connection that a sort key of an audience belongs to.
@@ -198,20 +217,20 @@ impl Interval {
         matches!((&self.after, &self.to), (Some(after), Some(to)) if after >= to)
     }
 
-    /// The partitions of all connections that can hold something of the interval, in the order of their sort keys.
-    pub(super) fn connection_partitions(&self) -> Vec<String> {
+    /// The partitions of everyone that can hold something of the interval, in the order of their sort keys.
+    pub(super) fn everyone_partitions(&self) -> Vec<String> {
         if self.is_empty() {
             return Vec::new();
         }
-        let next = HEX.iter().skip(1).chain(std::iter::once(&ABOVE_ALL));
-        HEX.iter()
-            .zip(next)
-            .filter(|(digit, next)| {
-                self.after.as_deref().is_none_or(|after| after < **next)
-                    && self.to.as_deref().is_none_or(|to| to >= **digit)
-            })
-            .map(|(digit, _)| format!("conn#{digit}"))
-            .collect()
+        let first_slots = (0..=u8::MAX).step_by(usize::from(SLOTS_TOGETHER));
+        first_slots.filter(|first| self.meets_slots_from(*first)).map(everyone_partition).collect()
+    }
+
+    /// Whether the slots that share a partition, from `first` on, can hold something of the interval.
+    fn meets_slots_from(&self, first: u8) -> bool {
+        let next = first.checked_add(SLOTS_TOGETHER).map_or(ABOVE_ALL.to_owned(), |next| format!("{next:02x}"));
+        self.after.as_deref().is_none_or(|after| after < next.as_str())
+            && self.to.as_deref().is_none_or(|to| to >= format!("{first:02x}").as_str())
     }
 
     /// The partition `pk` alone, unless the interval is empty.
@@ -264,17 +283,27 @@ mod tests {
     #[test]
     fn only_partitions_that_can_hold_something_are_read() {
         for (after, to, first, last, count) in [
-            ("", "", "conn#0", "conn#f", 16),
-            ("40", "7f#zz", "conn#4", "conn#7", 4),
-            ("3f#zz", "40", "conn#3", "conn#4", 2),
-            ("ff#a", "", "conn#f", "conn#f", 1),
-            ("f", "", "conn#f", "conn#f", 1),
-            ("", "00#a", "conn#0", "conn#0", 1),
+            ("", "", "conn#00", "conn#fc", 64),
+            ("40", "7f#zz", "conn#40", "conn#7c", 16),
+            ("3f#zz", "40", "conn#3c", "conn#40", 2),
+            ("ff#a", "", "conn#fc", "conn#fc", 1),
+            ("fd", "", "conn#fc", "conn#fc", 1),
+            ("", "03#a", "conn#00", "conn#00", 1),
         ] {
-            let partitions = interval(after, to).connection_partitions();
+            let partitions = interval(after, to).everyone_partitions();
             let found = (partitions[0].as_str(), partitions[partitions.len() - 1].as_str(), partitions.len());
             assert_eq!(found, (first, last, count), "{after:?} {to:?}");
         }
-        assert!(interval("7f", "7f").connection_partitions().is_empty());
+        assert!(interval("7f", "7f").everyone_partitions().is_empty());
+    }
+
+    #[test]
+    fn every_connection_is_in_one_of_the_partitions_of_everyone() {
+        for index in 0..1_000 {
+            let connection = ConnectionId::parse(format!("c{index}")).unwrap();
+            let Key { pk, sk } = Key::everyone(&connection);
+            let just_it = Interval { after: Some(sk[..2].to_owned()), to: Some(sk) };
+            assert_eq!(just_it.everyone_partitions(), [pk]);
+        }
     }
 }

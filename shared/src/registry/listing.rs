@@ -1,5 +1,7 @@
 //! Looking at audiences: who is in one, page by page, and how many.
 
+use std::collections::VecDeque;
+
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
 use futures_util::future::try_join_all;
@@ -9,8 +11,11 @@ use super::keys::{EXPIRES_AT, Interval, USER, connection_of, topic_partition, us
 use super::{Registry, RegistryError, members, retry};
 use crate::ids::{ConnectionId, Topic, UserId};
 
-/// Most queries for one page: rows that have expired can fill many, and somebody waits.
-const MAX_QUERIES: usize = 40;
+/// Most rounds of queries for one page: rows that have expired can fill many, and somebody waits. Partitions without a row
+/// take eight at most.
+const MAX_ROUNDS: usize = 40;
+/// Partitions that are read side by side where the first ones have little.
+const MOST_SIDE_BY_SIDE: usize = 16;
 
 /// Connections that are looked at together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +32,7 @@ impl Audience<'_> {
     /// Its partitions that can hold something of the interval, in the order of their sort keys.
     fn partitions(self, interval: &Interval) -> Vec<String> {
         match self {
-            Self::Everyone => interval.connection_partitions(),
+            Self::Everyone => interval.everyone_partitions(),
             Self::User(user) => interval.partition(user_partition(user)),
             Self::Topic(topic) => interval.partition(topic_partition(topic)),
         }
@@ -77,25 +82,35 @@ impl Registry {
         limit: u16,
         now: i64,
     ) -> Result<Page, RegistryError> {
+        let limit = usize::from(limit);
         let mut interval = after.map_or_else(Interval::whole, Interval::beyond);
-        let mut partitions = audience.partitions(&interval).into_iter().peekable();
+        let mut partitions = VecDeque::from(audience.partitions(&interval));
         let mut connections = Vec::new();
-        for _ in 0..MAX_QUERIES {
-            let Some(pk) = partitions.peek() else { return Ok(Page { connections, next: None }) };
-            let wanted = i32::from(limit) - i32::try_from(connections.len()).unwrap_or(i32::MAX);
-            let read = self.list(pk, &interval, wanted, now).await?;
-            connections.extend(read.alive);
-            interval.after = read.last.or(interval.after);
-            if !read.goes_on {
-                partitions.next();
+        let mut side_by_side = 1;
+        for _ in 0..MAX_ROUNDS {
+            let wanted = i32::try_from(limit - connections.len()).unwrap_or(i32::MAX);
+            let some = partitions.iter().take(side_by_side);
+            for read in try_join_all(some.map(|pk| self.list(pk, &interval, wanted, now))).await? {
+                connections.extend(read.alive);
+                interval.after = read.last.or(interval.after);
+                if read.goes_on {
+                    // What was read beyond is not next.
+                    break;
+                }
+                partitions.pop_front();
             }
-            if connections.len() >= usize::from(limit) {
+            if connections.len() >= limit || partitions.is_empty() {
                 break;
             }
+            side_by_side = (side_by_side * 2).min(MOST_SIDE_BY_SIDE);
         }
-        let goes_on = partitions.peek().is_some();
-        let next = interval.after.as_deref().filter(|_| goes_on).and_then(connection_of);
-        Ok(Page { connections, next })
+        let goes_on = connections.len() > limit || !partitions.is_empty();
+        connections.truncate(limit);
+        let last = match connections.last() {
+            Some(last) if connections.len() == limit => Some(last.id.clone()),
+            _ => interval.after.as_deref().and_then(connection_of),
+        };
+        Ok(Page { connections, next: last.filter(|_| goes_on) })
     }
 
     /// Up to `limit` rows of a partition.

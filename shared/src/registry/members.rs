@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
-use super::batch::Reading;
 use super::items::{self, Item};
 use super::keys::{
-    CONNECTED_AT, EXPIRES_AT, Interval, Key, PROTOCOL, SK, SOCKET, sort_key, topic_partition, user_partition,
+    CONNECTED_AT, EXPIRES_AT, Interval, Key, PK, PROTOCOL, SK, SOCKET, sort_key, topic_partition, user_partition,
 };
 use super::{Registry, RegistryError, retry};
 use crate::ids::{ConnectionId, Socket};
 use crate::notification::Target;
 use crate::protocol::Protocol;
 
-/// Partitions whose first pages are read side by side: everyone is 16 of them, and most hold one page or less.
-const READ_AHEAD: usize = 8;
+/// Partitions whose first pages are read side by side: everyone is 64 of them, and most hold one page or less.
+const READ_AHEAD: usize = 16;
 
 /// A connection that a notification reaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +32,8 @@ pub struct Member {
     pub connected_at: i64,
     /// Index of the first target that names it.
     pub target: usize,
-    /// Partition of the membership that led to it; `None` if it was the connection's own row.
-    pub(super) membership: Option<Arc<str>>,
+    /// Partition of the membership that led to it.
+    pub(super) membership: Arc<str>,
 }
 
 /// The members of one or several audiences, in the order of their sort keys, each once.
@@ -57,7 +56,7 @@ struct Reader {
 #[derive(Debug, Clone)]
 enum Range {
     /// An interval of a partition.
-    Rows { pk: Arc<str>, target: usize, interval: Interval, is_first: bool },
+    Rows { pk: Arc<str>, target: usize, interval: Interval },
     /// Connections that were named one by one, at most 100, with their targets.
     Named(Vec<(ConnectionId, usize)>),
 }
@@ -72,8 +71,7 @@ impl Registry {
     /// The members of the audiences that `targets` name, as far as their sort keys lie in `interval`. Rows that have
     /// expired at `now` (milliseconds since the epoch) are left out.
     ///
-    /// The first page of each partition is read consistently, so that a subscription that was acknowledged is seen;
-    /// later ones eventually, at half the price.
+    /// Read consistently, so that nobody is missed whose subscription was acknowledged.
     #[must_use]
     pub fn members(&self, targets: &[Target], interval: &Interval, now: i64) -> Members {
         let mut readers = Vec::new();
@@ -86,10 +84,9 @@ impl Registry {
                 }
                 Target::User(user) => interval.partition(user_partition(user)),
                 Target::Topic(topic) => interval.partition(topic_partition(topic)),
-                Target::Everyone => interval.connection_partitions(),
+                Target::Everyone => interval.everyone_partitions(),
             };
-            let rows =
-                |pk: String| Range::Rows { pk: pk.into(), target: index, interval: interval.clone(), is_first: true };
+            let rows = |pk: String| Range::Rows { pk: pk.into(), target: index, interval: interval.clone() };
             readers.push(Reader { ranges: partitions.into_iter().map(rows).collect(), pages: VecDeque::new() });
         }
         named.retain(|(connection, _)| interval.contains(&sort_key(connection)));
@@ -101,49 +98,33 @@ impl Registry {
 
     async fn read_range(&self, range: Range, now: i64) -> Result<Page, RegistryError> {
         match range {
-            Range::Rows { pk, target, interval, is_first } => self.rows(pk, target, interval, is_first, now).await,
+            Range::Rows { pk, target, interval } => self.rows(pk, target, interval, now).await,
             Range::Named(named) => self.named(&named, now).await,
         }
     }
 
-    async fn rows(
-        &self,
-        pk: Arc<str>,
-        target: usize,
-        interval: Interval,
-        is_first: bool,
-        now: i64,
-    ) -> Result<Page, RegistryError> {
+    async fn rows(&self, pk: Arc<str>, target: usize, interval: Interval, now: i64) -> Result<Page, RegistryError> {
         let answer = retry::retrying("Query", || async {
             let request = self.query(&pk, &interval).projection_expression(PROJECTION);
             let request = request.set_expression_attribute_names(Some(placeholders()));
-            Ok(request.consistent_read(is_first).limit(self.page_rows).send().await?)
+            Ok(request.consistent_read(true).limit(self.page_rows).send().await?)
         })
         .await?;
         self.counter.add_read(answer.consumed_capacity.as_ref());
-        let membership = (!pk.starts_with("conn#")).then(|| Arc::clone(&pk));
         let last = answer.last_evaluated_key.as_ref().map(items::sort_key);
-        let members = answer.items().iter().filter_map(|item| member(item, target, membership.as_ref(), now));
+        let members = answer.items().iter().filter_map(|item| member(item, target, &pk, now));
         Ok(Page {
             members: members.collect(),
-            rest: last.and_then(|last| interval.behind(last)).map(|interval| Range::Rows {
-                pk,
-                target,
-                interval,
-                is_first: false,
-            }),
+            rest: last.and_then(|last| interval.behind(last)).map(|interval| Range::Rows { pk, target, interval }),
         })
     }
 
     async fn named(&self, named: &[(ConnectionId, usize)], now: i64) -> Result<Page, RegistryError> {
-        let keys = named.iter().map(|(connection, _)| Key::connection(connection).attributes()).collect();
-        let items = self.read_batch(keys, Reading::Members).await?;
+        let keys = named.iter().map(|(connection, _)| Key::everyone(connection).attributes()).collect();
+        let items = self.read_batch(keys).await?;
         let targets: HashMap<&ConnectionId, usize> =
             named.iter().map(|(connection, target)| (connection, *target)).collect();
-        let mut members: Vec<_> = items.iter().filter_map(|item| member(item, 0, None, now)).collect();
-        for member in &mut members {
-            member.target = targets.get(&member.connection).copied().unwrap_or_default();
-        }
+        let mut members: Vec<_> = items.iter().filter_map(|item| named_member(item, &targets, now)).collect();
         members.sort_unstable_by(|one, other| one.sort_key.cmp(&other.sort_key));
         Ok(Page { members: members.into(), rest: None })
     }
@@ -164,7 +145,7 @@ pub(super) fn placeholders() -> HashMap<String, String> {
 }
 
 /// What a row says of its connection. A row that cannot be read must not keep the others from being served.
-fn member(item: &Item, target: usize, membership: Option<&Arc<str>>, now: i64) -> Option<Member> {
+fn member(item: &Item, target: usize, membership: &Arc<str>, now: i64) -> Option<Member> {
     if items::is_expired(item, now) {
         return None;
     }
@@ -176,18 +157,33 @@ fn member(item: &Item, target: usize, membership: Option<&Arc<str>>, now: i64) -
             protocol: connection.protocol,
             connected_at: connection.connected_at,
             target,
-            membership: membership.cloned(),
+            membership: Arc::clone(membership),
         }),
         Err(error) => {
-            tracing::error!(%error, membership = membership.map_or("conn", |pk| pk), "skipped a row that cannot be read");
+            tracing::error!(%error, %membership, "skipped a row that cannot be read");
             None
         }
     }
 }
 
+fn named_member(item: &Item, targets: &HashMap<&ConnectionId, usize>, now: i64) -> Option<Member> {
+    let membership = items::text(item, PK)?.as_str().into();
+    let member = member(item, 0, &membership, now)?;
+    Some(Member { target: targets.get(&member.connection).copied().unwrap_or_default(), ..member })
+}
+
 impl Reader {
     fn first(&self) -> Option<&Member> {
         self.pages.front()?.members.front()
+    }
+
+    /// Drops pages that are served, as far as the next one is there.
+    fn advance(&mut self) {
+        while self.pages.len() > 1
+            && self.pages.front().is_some_and(|page| page.members.is_empty() && page.rest.is_none())
+        {
+            self.pages.pop_front();
+        }
     }
 
     /// Drops what is served; says what must be read before the reader can go on.
@@ -266,6 +262,7 @@ impl Members {
                 && page.members.front().is_some_and(|member| member.sort_key == sort_key)
             {
                 let member = page.members.pop_front();
+                reader.advance();
                 if member.as_ref().is_some_and(|member| member.target == target) {
                     chosen = member;
                 }

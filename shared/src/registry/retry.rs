@@ -1,8 +1,8 @@
 //! Trying again what failed for a passing reason.
 //!
-//! API Gateway may run two frames of one client in parallel, and a transaction that meets another one on the same row
-//! is cancelled, not queued. The SDK does not repeat that; this does. Each pause is random up to a bound that doubles,
-//! so that those who met once do not meet again.
+//! The SDK repeats calls, and nothing else does, so that attempts do not multiply; see [`crate::aws::dynamodb_retries`].
+//! What is left is what the SDK takes for a success: a batch that DynamoDB did in part, and rows that others changed
+//! meanwhile. Each pause is random up to a bound that doubles, so that those who met once do not meet again.
 
 use std::time::Duration;
 
@@ -10,58 +10,28 @@ use aws_sdk_dynamodb::Error;
 
 use super::RegistryError;
 
-const ATTEMPTS: u32 = 10;
+/// Their pauses take a second together, and never more than two and a half.
+const ROUNDS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs `attempt` until it succeeds, fails for good, or has failed ten times.
-pub(super) async fn retrying<T, F>(operation: &'static str, attempt: impl Fn() -> F) -> Result<T, RegistryError>
+/// Makes a call, which the SDK repeats as long as it fails for a passing reason, and names it if it fails for good.
+pub(super) async fn retrying<T, F>(operation: &'static str, call: impl FnOnce() -> F) -> Result<T, RegistryError>
 where
     F: Future<Output = Result<T, Error>> + Send,
 {
-    let mut failures = 0;
-    loop {
-        match attempt().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) if failures + 1 < ATTEMPTS && is_passing(&error) => {
-                pause(failures).await;
-                failures += 1;
-            }
-            Err(error) => return Err(RegistryError::DynamoDb { operation, source: Box::new(error) }),
-        }
-    }
+    // Boxed for the compiler: the SDK's futures are deep, ours stand around them, and it bounds how deep a type may be.
+    Box::pin(call()).await.map_err(|source| RegistryError::DynamoDb { operation, source: Box::new(source) })
 }
 
 /// Whether another round of a batch, or of a read followed by a write, may be tried after `failures` failures; waits
 /// before it says yes.
 pub(super) async fn again(failures: &mut u32) -> bool {
-    if *failures + 1 >= ATTEMPTS {
+    if *failures + 1 >= ROUNDS {
         return false;
     }
-    pause(*failures).await;
+    let bound = FIRST_PAUSE.saturating_mul(1 << *failures).min(LONGEST_PAUSE);
+    tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
     *failures += 1;
     true
-}
-
-async fn pause(failures: u32) {
-    let bound = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
-    tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
-}
-
-fn is_passing(error: &Error) -> bool {
-    match error {
-        Error::InternalServerError(_)
-        | Error::ProvisionedThroughputExceededException(_)
-        | Error::RequestLimitExceeded(_)
-        | Error::ThrottlingException(_)
-        | Error::TransactionConflictException(_)
-        | Error::TransactionInProgressException(_) => true,
-        Error::TransactionCanceledException(cancelled) => {
-            let codes = || cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
-            codes().all(|code| {
-                matches!(code, "None" | "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded")
-            }) && codes().any(|code| code != "None")
-        }
-        _ => false,
-    }
 }

@@ -51,6 +51,15 @@ async fn the_limit_of_durable_topics_is_told() {
     }
     let problem = rest.call("PUT", "/users/alice/topics?topic=more", 409).await;
     assert_eq!(problem["type"], "urn:tidings:problem:too-many-topics");
+    let bob = tidings::UserId::parse("bob").unwrap();
+    for index in 0..8 {
+        let topic = tidings::Topic::parse(format!("{index:01000}")).unwrap();
+        rest.stack.registry().add_durable_topic(&bob, &topic).await.unwrap();
+    }
+    let long = rest.call("PUT", &format!("/users/bob/topics?topic={:01000}", 8), 409).await;
+    let detail = "`topic`: the names of the user's durable topics would have 9000 bytes together, and 8192 are allowed; \
+                  remove one first, or use shorter names";
+    assert_eq!((&long["type"], &long["detail"]), (&problem["type"], &json!(detail)));
     let (mut client, _) = rest.connect("?user=alice").await;
     let who = client.ask(json!({"action": "whoami", "id": 2})).await;
     assert_eq!(who["topics"].as_array().unwrap().len(), 100);
