@@ -101,7 +101,7 @@ impl Registry {
     /// the epoch. One write, two where nobody reserved for a while or `known` is out of date.
     ///
     /// # Errors
-    /// When DynamoDB fails. It is not asked again: whoever waits for a reservation asks anew anyway.
+    /// When DynamoDB fails, after the SDK's own attempts: whoever waits for a reservation asks anew.
     pub async fn reserve(&self, known: &mut RateLimit, wanted: &Wanted, now: i64) -> Result<Granted, RegistryError> {
         for _ in 0..ATTEMPTS {
             let reservation = Reservation::new(known, wanted, now);

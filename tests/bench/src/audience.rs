@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::StatusCode;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Result;
@@ -103,6 +103,7 @@ impl State {
             "Query" => Reply::json(self.query(&read())),
             "Scan" => Reply::json(self.scan(&read())),
             "UpdateItem" => self.update(&read()),
+            "BatchGetItem" => Reply::json(self.connections(&serde_json::from_slice(&request.body).unwrap_or_default())),
             _ => Reply::json("{}"),
         }
     }
@@ -170,6 +171,24 @@ impl State {
         }
     }
 
+    /// The rows of connections among those that are asked for: whoever connects looks at its own again.
+    fn connections(&self, request: &Value) -> String {
+        let tables = request["RequestItems"].as_object().into_iter().flatten();
+        let found = tables.map(|(table, wanted)| {
+            let keys = wanted["Keys"].as_array().into_iter().flatten();
+            let rows = keys.filter(|key| key["pk"]["S"].as_str().is_some_and(|pk| pk.starts_with("subs#")));
+            (table.clone(), rows.map(|key| self.connection_row(&key["sk"])).collect())
+        });
+        json!({"Responses": found.collect::<serde_json::Map<_, Value>>(), "UnprocessedKeys": {}}).to_string()
+    }
+
+    fn connection_row(&self, sort_key: &Value) -> Value {
+        json!({
+            "sk": sort_key, "protocol": {"S": "tidings.v1.json"}, "connected_at": {"N": self.connected_at.to_string()},
+            "expires_at": {"N": (self.connected_at / 1_000 + 8_100).to_string()},
+        })
+    }
+
     /// A page of a table that holds connection ids and nothing else, as in AWS's sample.
     fn scan(&self, read: &Read) -> String {
         let size = self.size.load(Ordering::Relaxed);
@@ -231,7 +250,7 @@ mod tests {
                 read.expression_attribute_values
                     .insert(":after".to_owned(), Text { text: after.clone(), ..Text::default() });
             }
-            let page: serde_json::Value = serde_json::from_str(&state.query(&read)).unwrap();
+            let page: Value = serde_json::from_str(&state.query(&read)).unwrap();
             for item in page["Items"].as_array().unwrap() {
                 found.push(item["sk"]["S"].as_str().unwrap().to_owned());
             }
@@ -247,10 +266,10 @@ mod tests {
     #[test]
     fn a_scan_ends_after_its_last_page() {
         let state = state(DEFAULT_PAGE + 1);
-        let page: serde_json::Value = serde_json::from_str(&state.scan(&Read::default())).unwrap();
+        let page: Value = serde_json::from_str(&state.scan(&Read::default())).unwrap();
         let last = page["LastEvaluatedKey"]["connectionId"]["S"].as_str().unwrap().to_owned();
         let key = BTreeMap::from([("connectionId".to_owned(), Text { text: last, ..Text::default() })]);
-        let rest: serde_json::Value =
+        let rest: Value =
             serde_json::from_str(&state.scan(&Read { exclusive_start_key: key, ..Read::default() })).unwrap();
         assert_eq!(rest["Items"].as_array().unwrap().len(), 1);
         assert!(rest["LastEvaluatedKey"].is_null());
