@@ -247,9 +247,8 @@ impl World {
             while let Some(sent) = sending.join_next().await {
                 sent.unwrap();
             }
-            while self.lambda.counts().open > 0
-                || [FAN_OUT, NOTIFICATIONS].iter().any(|queue| !self.queues.is_empty(queue))
-            {
+            let is_empty = || [FAN_OUT, NOTIFICATIONS].iter().all(|queue| self.queues.is_empty(queue));
+            while !(self.lambda.is_idle() && is_empty()) {
                 sleep(Duration::from_millis(250)).await;
             }
         };

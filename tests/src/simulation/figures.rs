@@ -107,7 +107,7 @@ impl Figures {
             timeouts: counts.timeouts,
             invocations: counts.invocations,
             starts: counts.starts,
-            pace_writes: world.rows.counts().pace_writes.values().copied().max().unwrap_or(0),
+            pace_writes: world.rows.most_pace_writes(),
             answers: counts.answers,
             pace: f64::from(scenario.pace),
         };

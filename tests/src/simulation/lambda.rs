@@ -23,7 +23,7 @@ const START: Duration = Duration::from_millis(60);
 const HAND_OVER: Duration = Duration::from_millis(3);
 /// The function's timeout.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// What waits for a message before it receives, in seconds, and its longest.
+/// From a message that can be received until it is, by a mapping that was waiting: the least and the most, in seconds.
 const POLL: (f64, f64) = (0.005, 0.030);
 /// Pauses before Lambda itself tries again what failed.
 const ASYNC_PAUSES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
@@ -56,6 +56,8 @@ struct Function {
 struct State {
     idle: Vec<Deps>,
     busy: usize,
+    /// Events under way, those included that are yet to be tried again.
+    open: usize,
     counts: Counts,
 }
 
@@ -72,10 +74,6 @@ pub struct Counts {
     pub answers: Vec<Result<Value, String>>,
     /// Receives of messages that were not deleted after their invocation.
     pub burnt: u64,
-    /// Asynchronous events that failed three times.
-    pub dropped: u64,
-    /// Events under way, those included that are yet to be tried again.
-    pub open: usize,
 }
 
 /// What an invocation came to.
@@ -100,28 +98,31 @@ impl Lambda {
         self.state().counts.clone()
     }
 
+    /// Whether no event is under way or yet to be tried again.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.state().open == 0
+    }
+
     /// Invokes and waits for the answer, as an SDK does: it tries again where Lambda has no room.
     pub async fn direct(&self, event: String) {
-        self.state().counts.open += 1;
+        self.state().open += 1;
         let outcome = self.patiently(&event, Duration::MAX).await;
         let mut state = self.state();
-        state.counts.open -= 1;
+        state.open -= 1;
         state.counts.answers.extend(outcome);
     }
 
     /// Leaves an event to Lambda, which invokes until that succeeds, three times at most.
     pub async fn leave(&self, event: String) {
-        self.state().counts.open += 1;
+        self.state().open += 1;
         for pause in [Duration::ZERO].into_iter().chain(ASYNC_PAUSES) {
             sleep(pause).await;
             if matches!(self.patiently(&event, Duration::MAX).await, Some(Ok(_))) {
-                self.state().counts.open -= 1;
-                return;
+                break;
             }
         }
-        let mut state = self.state();
-        state.counts.open -= 1;
-        state.counts.dropped += 1;
+        self.state().open -= 1;
     }
 
     /// Polls a queue for ever.
@@ -148,7 +149,7 @@ impl Lambda {
 
     /// Invokes with a batch, and deletes what is done.
     async fn serve(&self, queue: &str, batch: Vec<Message>) {
-        self.state().counts.open += 1;
+        self.state().open += 1;
         let records: Vec<_> = batch.iter().map(|message| record(queue, message)).collect();
         let event = json!({"Records": records}).to_string();
         // As long as the messages are hidden.
@@ -162,7 +163,7 @@ impl Lambda {
         }
         let mut state = self.state();
         state.counts.burnt += failed.len() as u64;
-        state.counts.open -= 1;
+        state.open -= 1;
     }
 
     /// Invokes once the account has room; `None` where it has none for so long.

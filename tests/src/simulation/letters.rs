@@ -95,7 +95,6 @@ mod tests {
             (r#"{"messageId":"m","body":"{\"to\":{\"topic\":\"t\"},\"data\":\"n\"}"}"#.to_owned(), true, true),
         ] {
             let letter = Letter::read(&body);
-            // Slots: m-1= before z-9=.
             let other = ["z-1=", "z-2=", "z-3=", "z-4="].into_iter().find(|id| rows::sort_key(id) > inside).unwrap();
             assert_eq!(
                 (letter.label.as_str(), letter.names("m-1="), letter.names(other)),

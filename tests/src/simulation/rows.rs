@@ -27,16 +27,8 @@ const HALF: (f64, f64) = (0.002, 0.004);
 pub struct Rows {
     database: Database,
     time: Time,
-    counts: Arc<Mutex<Counts>>,
-}
-
-/// Calls of the table.
-#[derive(Debug, Clone, Default)]
-pub struct Counts {
-    /// Writes of the pace row, refused ones too, by the second in which they were made.
-    pub pace_writes: BTreeMap<u64, u64>,
-    /// All calls, by operation.
-    pub calls: BTreeMap<String, u64>,
+    /// Writes of the row of the pace, refused ones too, by the second in which they were made.
+    pace_writes: Arc<Mutex<BTreeMap<u64, u64>>>,
 }
 
 /// How the engine is to answer.
@@ -56,7 +48,7 @@ impl Rows {
     /// The empty table.
     #[must_use]
     pub fn new(time: Time) -> Self {
-        let rows = Self { database: Database::memory().unwrap(), time, counts: Arc::default() };
+        let rows = Self { database: Database::memory().unwrap(), time, pace_writes: Arc::default() };
         let mut description: Value = serde_json::from_str(include_str!("../../../infra/table.json")).unwrap();
         description["TableName"] = TABLE.into();
         rows.run("CreateTable", &description.to_string()).unwrap();
@@ -69,10 +61,11 @@ impl Rows {
         Registry::new(self.client(true), TABLE)
     }
 
-    /// What was called so far.
+    /// Most writes of the row of the pace in a second.
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn most_pace_writes(&self) -> u64 {
+        let writes = self.pace_writes.lock().unwrap_or_else(PoisonError::into_inner);
+        writes.values().copied().max().unwrap_or(0)
     }
 
     fn client(&self, takes_time: bool) -> aws_sdk_dynamodb::Client {
@@ -173,10 +166,16 @@ impl Rows {
     }
 
     fn count(&self, operation: &str, body: &str) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        *counts.calls.entry(operation.to_owned()).or_default() += 1;
         if operation == "UpdateItem" && body.contains(&format!(r#""pk":{{"S":"{RATE_ROW}"}}"#)) {
-            *counts.pace_writes.entry(self.time.seconds() as u64).or_default() += 1;
+            let mut writes = self.pace_writes.lock().unwrap_or_else(PoisonError::into_inner);
+            *writes.entry(self.time.seconds() as u64).or_default() += 1;
+        }
+    }
+
+    fn answer(&self, operation: &str, body: &str) -> (u16, String) {
+        match self.run(operation, body) {
+            Ok(answer) => (200, answer),
+            Err(error) => (error.status_code(), error.to_json()),
         }
     }
 }
@@ -194,26 +193,10 @@ impl Service for Answering {
     }
 }
 
-impl Rows {
-    fn answer(&self, operation: &str, body: &str) -> (u16, String) {
-        match self.run(operation, body) {
-            Ok(answer) => (200, answer),
-            Err(error) => (error.status_code(), error.to_json()),
-        }
-    }
-}
-
 /// The socket of a member of an audience.
 #[must_use]
 pub fn socket(audience: &str, number: usize) -> String {
     format!("{audience}-{number}=")
-}
-
-/// The audience and the number of a socket.
-#[must_use]
-pub fn member(socket: &str) -> Option<(&str, usize)> {
-    let (audience, number) = socket.strip_suffix('=')?.rsplit_once('-')?;
-    Some((audience, number.parse().ok()?))
 }
 
 /// The sort key of a connection, as the registry makes it.
