@@ -1,19 +1,21 @@
 //! A stand-in for DynamoDB that holds an audience of any size without holding it: the rows that the registry would have
 //! written are made when they are read. It takes every write at once.
 
+mod rate;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Result;
 use crate::server::{Reply, Request, Server};
+use rate::RateRow;
 
 /// The topic that everybody is subscribed to.
 pub(crate) const TOPIC: &str = "crowd";
@@ -35,8 +37,7 @@ struct State {
     size: AtomicU64,
     /// Half read units that queries have cost.
     half_units: AtomicU64,
-    /// Up to when posts are reserved, in microseconds since the epoch.
-    reserved_until: AtomicI64,
+    rate: RateRow,
     connected_at: u128,
 }
 
@@ -44,6 +45,7 @@ struct State {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Read {
+    key: BTreeMap<String, Text>,
     expression_attribute_values: BTreeMap<String, Text>,
     exclusive_start_key: BTreeMap<String, Text>,
     limit: Option<u64>,
@@ -61,16 +63,21 @@ struct Text {
 impl Audience {
     /// Starts it with an audience of `size`.
     pub(crate) async fn start(size: u64, tls: Option<TlsAcceptor>) -> Result<Self> {
+        Self::far_away(size, tls, Duration::ZERO).await
+    }
+
+    /// Starts it so far away that each answer takes a round trip.
+    pub(crate) async fn far_away(size: u64, tls: Option<TlsAcceptor>, round_trip: Duration) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let state = Arc::new(State {
             size: AtomicU64::new(size),
             half_units: AtomicU64::new(0),
-            reserved_until: AtomicI64::new(0),
+            rate: RateRow::default(),
             connected_at: now - 3_600_000,
         });
         let shared = Arc::clone(&state);
-        let server = Server::start(tls, move |request| std::future::ready(shared.answer(&request))).await?;
+        let server = Server::start(tls, round_trip, move |request| std::future::ready(shared.answer(&request))).await?;
         Ok(Self { server, scheme, state })
     }
 
@@ -81,12 +88,17 @@ impl Audience {
 
     /// Nobody has reserved any posts.
     pub(crate) fn rest(&self) {
-        self.state.reserved_until.store(0, Ordering::Relaxed);
+        self.state.rate.rest();
     }
 
     /// Read units since the last call.
     pub(crate) fn take_units(&self) -> f64 {
         self.state.half_units.swap(0, Ordering::Relaxed) as f64 / 2.0
+    }
+
+    /// Writes of the rate limit's row since the last call.
+    pub(crate) fn take_rate_writes(&self) -> u64 {
+        self.state.rate.take_writes()
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -108,12 +120,15 @@ impl State {
         }
     }
 
-    /// A page of the topic's memberships.
+    /// A page of the memberships of the topic, or of a user, who has one: the member of the same number.
     fn query(&self, read: &Read) -> String {
         let bound = |name: &str| read.expression_attribute_values.get(name).map(|bound| bound.text.trim_end());
+        let pk = bound(":pk").unwrap_or_default();
         let size = self.size.load(Ordering::Relaxed);
-        let first = bound(":after").map_or(0, |after| behind(after, size));
-        let last = bound(":to").map_or(size, |to| behind(to, size));
+        let user = pk.strip_prefix("user#").and_then(|user| user.parse::<u64>().ok());
+        let (first, last) = user.map_or((0, size), |number| (number, number + 1));
+        let first = bound(":after").map_or(first, |after| behind(after, size));
+        let last = bound(":to").map_or(last, |to| behind(to, size));
         let end = last.min(first + read.limit.unwrap_or(DEFAULT_PAGE));
         let mut items = String::new();
         for number in first..end {
@@ -127,7 +142,6 @@ impl State {
                 self.connected_at / 1_000 + 8_100
             );
         }
-        let pk = bound(":pk").unwrap_or_default();
         let rest = (end < last).then(|| {
             let key = json!({"pk": {"S": pk}, "sk": {"S": sort_key(end - 1, size)}});
             format!(r#","LastEvaluatedKey":{key}"#)
@@ -143,32 +157,9 @@ impl State {
         )
     }
 
-    /// Reserves posts in the row of the rate limit, where its condition holds; takes any other change.
+    /// The row of the rate limit has conditions; any other change is taken.
     fn update(&self, read: &Read) -> Reply {
-        let number = |name: &str| read.expression_attribute_values.get(name)?.number.parse::<i64>().ok();
-        let until = |until: i64| match (number(":length"), number(":oldest"), number(":latest"), number(":seen")) {
-            (Some(length), Some(oldest), Some(latest), _) => {
-                (oldest..=latest).contains(&until).then_some(until + length)
-            }
-            (_, _, _, Some(seen)) => (seen == until).then(|| number(":until")).flatten(),
-            _ => Some(until),
-        };
-        let changed = self.reserved_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, until);
-        let row = |until: i64| {
-            format!(
-                r#"{{"epoch":{{"N":"0"}},"base_rate":{{"N":"1000000000"}},"good_rate":{{"N":"1000000000"}},"changed_at":{{"N":"0"}},"probe_at":{{"N":"0"}},"ok_at":{{"N":"0"}},"reserved_until":{{"N":"{until}"}}}}"#
-            )
-        };
-        match changed {
-            Ok(before) => Reply::json(format!(r#"{{"Attributes":{}}}"#, row(until(before).unwrap_or(before)))),
-            Err(now) => {
-                let kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
-                Reply {
-                    status: StatusCode::BAD_REQUEST,
-                    ..Reply::json(format!(r#"{{"__type":"{kind}","Item":{}}}"#, row(now)))
-                }
-            }
-        }
+        if RateRow::is_meant(read) { self.rate.update(read) } else { Reply::json(r#"{"Attributes":{}}"#) }
     }
 
     /// The rows of connections among those that are asked for: whoever connects looks at its own again.
@@ -235,7 +226,7 @@ mod tests {
         State {
             size: AtomicU64::new(size),
             half_units: AtomicU64::new(0),
-            reserved_until: AtomicI64::new(0),
+            rate: RateRow::default(),
             connected_at: 1_000_000,
         }
     }
@@ -261,6 +252,23 @@ mod tests {
         }
         assert_eq!(found.len(), 1_000);
         assert!(found.is_sorted() && found.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn a_user_has_one_connection_that_nobody_else_has() {
+        let state = state(1_000);
+        let connections = [0, 7, 999].map(|user| {
+            let pk = Text { text: format!("user#{user}"), ..Text::default() };
+            let read = Read {
+                expression_attribute_values: BTreeMap::from([(":pk".to_owned(), pk)]),
+                limit: Some(201),
+                ..Read::default()
+            };
+            let page: serde_json::Value = serde_json::from_str(&state.query(&read)).unwrap();
+            assert_eq!((&page["Count"], page["LastEvaluatedKey"].is_null()), (&1.into(), true));
+            page["Items"][0]["sk"]["S"].as_str().unwrap().to_owned()
+        });
+        assert_eq!(connections, ["00#member000000000=", "01#member000000007=", "ff#member000000999="]);
     }
 
     #[test]

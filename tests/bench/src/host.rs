@@ -53,7 +53,7 @@ impl Function {
         let (events, inbox) = mpsc::channel(1);
         let (outbox, answers) = mpsc::channel(8);
         let exchange = Arc::new(Exchange { events: Mutex::new(inbox), answers: outbox });
-        let server = Server::start(None, move |request| answer(Arc::clone(&exchange), request)).await?;
+        let server = Server::start(None, Duration::ZERO, move |request| answer(Arc::clone(&exchange), request)).await?;
         let mut all = lambda_environment();
         all.push(("AWS_LAMBDA_RUNTIME_API".to_owned(), format!("127.0.0.1:{}", server.port)));
         all.extend_from_slice(environment);

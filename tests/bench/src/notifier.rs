@@ -13,6 +13,9 @@ use crate::sockets::Sockets;
 /// As long as Lambda lets a function run.
 pub(crate) const LONGEST: Duration = Duration::from_secs(900);
 
+/// The name of the queue whose messages are notifications.
+pub(crate) const NOTIFICATION_QUEUE: &str = "notifications";
+
 /// A notifier that runs.
 #[derive(Debug)]
 pub(crate) struct Notifier {
@@ -60,11 +63,12 @@ pub(crate) fn environment(
 ) -> Vec<(String, String)> {
     // Nothing is handed on or fails, so nothing is sent to a queue.
     let nowhere = "http://127.0.0.1:9/123456789012/nowhere".to_owned();
+    let notifications = format!("http://127.0.0.1:9/123456789012/{NOTIFICATION_QUEUE}");
     let mut environment = vec![
         ("TABLE_NAME".to_owned(), "connections".to_owned()),
         ("WEBSOCKET_ENDPOINT".to_owned(), sockets.endpoint()),
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), audience.endpoint()),
-        ("NOTIFICATION_QUEUE_URL".to_owned(), nowhere.clone()),
+        ("NOTIFICATION_QUEUE_URL".to_owned(), notifications),
         ("FAN_OUT_QUEUE_URL".to_owned(), nowhere.clone()),
         ("DEAD_LETTER_QUEUE_URL".to_owned(), nowhere),
         ("PUSHES_PER_SECOND".to_owned(), pushes_per_second.to_string()),

@@ -4,6 +4,7 @@ mod broadcast;
 mod gateway;
 mod growth;
 mod instructions;
+mod notifications;
 mod polling;
 mod pushes;
 mod registry;
@@ -24,6 +25,7 @@ pub(crate) async fn measure(row: Row, setup: &Setup) -> Result<Vec<Line>> {
         Row::Pushes => pushes::measure(setup).await,
         Row::Growth => growth::measure(setup).await,
         Row::Broadcast => broadcast::measure(setup).await,
+        Row::Notifications => notifications::measure(setup).await,
         Row::Registry => registry::measure(setup).await,
         Row::Gateway => gateway::measure(setup).await,
         Row::Instructions => instructions::measure(setup).await,

@@ -1,6 +1,7 @@
 //! A small HTTP server for the stand-ins: as little work as can be, so that what is measured is not it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -57,8 +58,8 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Answers what comes, encrypted where there is an acceptor.
-    pub(crate) async fn start<H, F>(tls: Option<TlsAcceptor>, handler: H) -> Result<Self>
+    /// Answers what comes, encrypted where there is an acceptor, and so late as if the answer had come a long way.
+    pub(crate) async fn start<H, F>(tls: Option<TlsAcceptor>, round_trip: Duration, handler: H) -> Result<Self>
     where
         H: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Reply> + Send + 'static,
@@ -76,10 +77,10 @@ impl Server {
                         // A client that gives up a handshake tells of it itself.
                         Some(tls) => {
                             if let Ok(socket) = tls.accept(socket).await {
-                                serve(socket, handler).await;
+                                serve(socket, round_trip, handler).await;
                             }
                         }
-                        None => serve(socket, handler).await,
+                        None => serve(socket, round_trip, handler).await,
                     }
                 });
             }
@@ -88,8 +89,11 @@ impl Server {
     }
 }
 
-async fn serve<H, F>(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, handler: Arc<H>)
-where
+async fn serve<H, F>(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    round_trip: Duration,
+    handler: Arc<H>,
+) where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
@@ -99,7 +103,11 @@ where
             let (head, body) = request.into_parts();
             let body = body.collect().await?.to_bytes();
             let request = Request { path: head.uri.path().to_owned(), headers: head.headers, body };
-            Ok::<_, hyper::Error>(response(handler(request).await))
+            let reply = handler(request).await;
+            if !round_trip.is_zero() {
+                tokio::time::sleep(round_trip).await;
+            }
+            Ok::<_, hyper::Error>(response(reply))
         }
     });
     // Ends when the client hangs up, in whatever way.

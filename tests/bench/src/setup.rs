@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use measure::Arguments;
+use measure::{Arguments, BASELINE_PROGRAMS, Baseline};
 
 use crate::Result;
 
@@ -16,6 +16,8 @@ pub(crate) struct Setup {
     pub(crate) rounds: Option<usize>,
     /// Where to draw the comparison with polling.
     pub(crate) picture: Option<PathBuf>,
+    /// The commit to compare with.
+    pub(crate) baseline: Option<Baseline>,
     /// Where the programs are.
     programs: PathBuf,
     /// For what a run leaves behind.
@@ -46,12 +48,20 @@ impl Setup {
             }
         };
         let (rows, build) = (arguments.rows().to_vec(), !arguments.no_build);
-        let programs_built =
-            tokio::task::spawn_blocking(move || if build { measure::build(&rows, &[]) } else { Ok(()) });
+        let baseline = arguments.baseline.as_ref().map(|commit| Baseline::new(commit, &scratch.join("baseline")));
+        let baseline = baseline.transpose()?;
+        let compared = baseline.clone();
+        let programs_built = tokio::task::spawn_blocking(move || {
+            if !build {
+                return Ok(());
+            }
+            measure::build(&rows, &[])?;
+            compared.map_or(Ok(()), |baseline| baseline.build(&BASELINE_PROGRAMS))
+        });
         let (built, node) = tokio::join!(programs_built, node);
         built??;
         let (quick, picture) = (arguments.quick, arguments.picture.clone());
-        Ok(Self { quick, rounds: arguments.rounds.map(usize::from), picture, programs, scratch, node })
+        Ok(Self { quick, rounds: arguments.rounds.map(usize::from), picture, baseline, programs, scratch, node })
     }
 
     /// How often to measure: what was asked for, or `usually`.

@@ -70,10 +70,19 @@ impl Bucket {
 impl Sockets {
     /// Starts it, with AWS's quota or without.
     pub(crate) async fn start(quota: Option<(f64, f64)>, tls: Option<TlsAcceptor>) -> Result<Self> {
+        Self::far_away(quota, tls, Duration::ZERO).await
+    }
+
+    /// Starts it so far away that each answer takes a round trip.
+    pub(crate) async fn far_away(
+        quota: Option<(f64, f64)>,
+        tls: Option<TlsAcceptor>,
+        round_trip: Duration,
+    ) -> Result<Self> {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let state = Arc::new(Mutex::new(State { quota: quota.map(Bucket::new), seen: Seen::default() }));
         let shared = Arc::clone(&state);
-        let server = Server::start(tls, move |_| std::future::ready(take(&shared))).await?;
+        let server = Server::start(tls, round_trip, move |_| std::future::ready(take(&shared))).await?;
         Ok(Self { server, scheme, state })
     }
 

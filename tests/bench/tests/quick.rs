@@ -34,6 +34,24 @@ fn a_quick_run_measures_starts_and_pushes_and_says_what_is_missing() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn notifications_for_one_user_each_are_served_with_at_most_one_write_of_the_rate_limit_for_a_batch() {
+    let (status, said) = bench(&["--quick", "--json", "--row", "notifications"]);
+    assert_eq!(status, 0, "{said}");
+    let lines: Vec<Value> = serde_json::from_str(&said).unwrap();
+    let line = |part: &str| lines.iter().find(|line| line["figure"].as_str().unwrap().contains(part)).unwrap();
+    assert!(line("a second")["value"].as_f64().unwrap() > 0.0, "{said}");
+    assert_eq!(line("writes of the rate limit")["met"], true, "{said}");
+}
+
+#[test]
+fn a_baseline_that_is_no_commit_is_refused_before_anything_is_built() {
+    let (status, said) = bench(&["--quick", "--row", "notifications", "--baseline", "no-such-commit"]);
+    assert_eq!(status, 1);
+    assert!(said.contains("no-such-commit"), "{said}");
+}
+
+#[test]
 #[cfg(debug_assertions)]
 fn a_debug_build_refuses_to_tell_figures() {
     let (status, said) = bench(&["--row", "size"]);
@@ -45,7 +63,9 @@ fn a_debug_build_refuses_to_tell_figures() {
 fn the_list_names_every_row() {
     let (status, said) = bench(&["--list"]);
     assert_eq!(status, 0);
-    for row in ["start", "size", "pushes", "growth", "broadcast", "registry", "gateway", "instructions", "polling"] {
+    let rows =
+        ["start", "size", "pushes", "growth", "broadcast", "notifications", "registry", "gateway", "instructions"];
+    for row in rows.into_iter().chain(["polling"]) {
         assert!(said.lines().any(|line| line.starts_with(row)), "{row} is missing: {said}");
     }
 }

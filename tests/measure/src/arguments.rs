@@ -9,6 +9,7 @@ Examples:
   cargo measure                            everything, in about eight minutes once it is built
   cargo measure --row pushes --row start   only these
   cargo measure --row size --json          for a script
+  cargo measure --row notifications --baseline HEAD~20
 
 Needs Linux. Peers in Node.js are installed into the target folder if node and npm are there; what is missing is said in
 the table. Exit code 0: measured, whatever came out; 1: something could not be measured; 2: bad arguments.";
@@ -35,6 +36,9 @@ pub struct Arguments {
     /// Draw what `--row polling` compares into this file, as SVG
     #[arg(long, value_name = "FILE")]
     pub picture: Option<PathBuf>,
+    /// Compare `--row notifications` with this commit's notifier, which is built in a work tree in the target folder
+    #[arg(long, value_name = "COMMIT")]
+    pub baseline: Option<String>,
     /// List the rows and end
     #[arg(long)]
     pub list: bool,
@@ -54,6 +58,9 @@ impl Arguments {
     }
 }
 
+/// The programs of a baseline that are measured.
+pub const BASELINE_PROGRAMS: [&str; 1] = ["notifier"];
+
 /// A group of figures that are measured together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Row {
@@ -67,6 +74,8 @@ pub enum Row {
     Growth,
     /// Broadcasts against AWS's quota
     Broadcast,
+    /// Notifications for one user each, from the queue
+    Notifications,
     /// Connect, subscribe and disconnect at a million rows
     Registry,
     /// The local gateway against serverless-offline
@@ -88,7 +97,7 @@ impl Row {
     #[must_use]
     pub fn list() -> String {
         let values = Self::value_variants().iter().filter_map(Self::to_possible_value);
-        values.map(|value| format!("{:<12} {}\n", value.get_name(), value.get_help().unwrap_or_default())).collect()
+        values.map(|value| format!("{:<14} {}\n", value.get_name(), value.get_help().unwrap_or_default())).collect()
     }
 
     /// Whether a peer in Node.js belongs to it.
@@ -101,7 +110,7 @@ impl Row {
         match self {
             Self::Start => &["bare-function", "connect"],
             Self::Size => &["bare-function", "connect", "notifier"],
-            Self::Pushes | Self::Growth | Self::Broadcast => &["notifier"],
+            Self::Pushes | Self::Growth | Self::Broadcast | Self::Notifications => &["notifier"],
             Self::Registry | Self::Polling => &["connect", "notifier", "tidings"],
             Self::Gateway => &["bare-function", "tidings"],
             Self::Instructions => &["bare-function", "connect", "notifier", "tidings"],

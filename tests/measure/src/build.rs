@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::env::{var_os, vars_os};
 use std::io::{Error, IsTerminal, Result, stderr};
+use std::path::Path;
 use std::process::Command;
 
 use crate::Row;
@@ -15,16 +16,28 @@ use crate::Row;
 ///
 /// Where Cargo cannot be started, or fails; it has then said why.
 pub fn build(rows: &[Row], more: &[&str]) -> Result<()> {
+    let names: BTreeSet<&str> = rows.iter().flat_map(|row| row.programs()).chain(more).copied().collect();
+    programs(Path::new(env!("CARGO_MANIFEST_DIR")), names, None)
+}
+
+/// Builds programs of the workspace that `folder` lies in, into its own target folder or another.
+pub(crate) fn programs<'a>(
+    folder: &Path,
+    names: impl IntoIterator<Item = &'a str>,
+    target: Option<&Path>,
+) -> Result<()> {
     let mut command = Command::new(var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--workspace"]);
+    command.current_dir(folder).args(["build", "--workspace"]);
     if !stderr().is_terminal() {
         command.arg("--quiet");
     }
     if !cfg!(debug_assertions) {
         command.args(["--release", "--no-default-features"]);
     }
-    let programs: BTreeSet<&str> = rows.iter().flat_map(|row| row.programs()).chain(more).copied().collect();
-    command.args(programs.into_iter().flat_map(|name| ["--bin", name]));
+    if let Some(target) = target {
+        command.arg("--target-dir").arg(target);
+    }
+    command.args(names.into_iter().flat_map(|name| ["--bin", name]));
     for (name, _) in vars_os() {
         // What an outer `cargo run` has set would make build scripts run again.
         if name.to_string_lossy().starts_with("CARGO_PKG_") || name.to_string_lossy().starts_with("CARGO_MANIFEST_") {

@@ -2,9 +2,11 @@
 //! it answers soon.
 
 mod arguments;
+mod baseline;
 mod build;
 mod peers;
 
-pub use arguments::{Arguments, Row};
+pub use arguments::{Arguments, BASELINE_PROGRAMS, Row};
+pub use baseline::Baseline;
 pub use build::build;
 pub use peers::install_peers;

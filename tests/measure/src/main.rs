@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
-use measure::{Arguments, Row};
+use measure::{Arguments, BASELINE_PROGRAMS, Baseline, Row};
 
 fn main() -> ExitCode {
     start(&Arguments::parse()).unwrap_or_else(|error| {
@@ -23,7 +23,7 @@ fn start(arguments: &Arguments) -> Result<ExitCode> {
     let bench = own.with_file_name("bench");
     let mut command = Command::new(&bench);
     if !arguments.no_build {
-        prepare(arguments, &own.with_file_name("../bench/peers"))?;
+        prepare(arguments, &own.with_file_name("../bench"))?;
         command.arg("--no-build");
     }
     let status = command.args(std::env::args_os().skip(1)).status();
@@ -31,14 +31,18 @@ fn start(arguments: &Arguments) -> Result<ExitCode> {
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-fn prepare(arguments: &Arguments, peers: &Path) -> Result<()> {
+fn prepare(arguments: &Arguments, scratch: &Path) -> Result<()> {
+    // Where there is no such commit, nobody wants to know it ten minutes later.
+    let baseline = arguments.baseline.as_ref().map(|commit| Baseline::new(commit, &scratch.join("baseline")));
+    let baseline = baseline.transpose()?;
     say("building the bench and what it measures: some ten minutes from nothing");
     std::thread::scope(|scope| {
         if arguments.needs_node() {
             // Where this fails the bench tries again, and its table says why.
-            scope.spawn(|| measure::install_peers(peers));
+            scope.spawn(|| measure::install_peers(&scratch.join("peers")));
         }
-        measure::build(arguments.rows(), &["bench"])
+        measure::build(arguments.rows(), &["bench"])?;
+        baseline.map_or(Ok(()), |baseline| baseline.build(&BASELINE_PROGRAMS))
     })
 }
 
