@@ -82,7 +82,8 @@ impl Account {
         self.seen = now;
         self.posts += 1;
         self.wanted_by_others += wanted;
-        let supply = (self.tokens + filled).max(0.0);
+        // Below nothing where a request got a token of which only a part was there: so no more are given than there are.
+        let supply = self.tokens + filled;
         if let Some(spell) = self.spell(now).filter(|spell| fastrand::f64() < spell.share) {
             // Where all is refused, the bucket is empty.
             let left = if spell.share < 1.0 { supply - wanted } else { 0.0 };
@@ -98,7 +99,7 @@ impl Account {
         let taken = if fastrand::f64() < supply / (wanted + 1.0) { 1.0 } else { 0.0 };
         let served = wanted.min((supply - taken).max(0.0));
         self.refused_to_others += wanted - served;
-        self.tokens = (supply - taken - served).max(0.0);
+        self.tokens = supply - taken - served;
         if taken > 0.0 { 200 } else { 429 }
     }
 
