@@ -161,6 +161,16 @@ impl Stack {
         engine::rows(&engine::client(&self.running.addresses.dynamodb, engine::http()), "ConnectionsTable").await
     }
 
+    /// The rows of connections: those of notifications and of the rate limit outlive them.
+    ///
+    /// # Panics
+    /// When a row has no key.
+    pub async fn connection_rows(&self) -> Vec<engine::Row> {
+        let mut rows = self.rows().await;
+        rows.retain(|row| !["work#", "rate"].iter().any(|kind| row["pk"].as_s().unwrap().starts_with(kind)));
+        rows
+    }
+
     /// Invokes a function with the AWS SDK.
     ///
     /// # Panics

@@ -43,7 +43,10 @@ async fn a_notification_reaches_those_whom_it_is_for_until_they_leave() {
 
     one.close().await;
     other.close().await;
-    eventually("an empty table", Duration::from_secs(20), async || stack.rows().await.is_empty().then_some(())).await;
+    eventually("an empty table", Duration::from_secs(20), async || {
+        stack.connection_rows().await.is_empty().then_some(())
+    })
+    .await;
     stack.stop().await;
 }
 
@@ -123,7 +126,7 @@ async fn stale_connections_hold_nobody_up_and_are_gone_from_the_table_afterwards
     let report = notify(&stack, json!({"to": {"topic": "t"}, "data": 1})).await;
     assert_eq!((&report["delivered"], &report["gone"]), (&json!(1), &json!(60)), "{report}");
     assert_eq!(live.json().await["data"], 1);
-    assert_eq!(stack.rows().await.len(), 3, "the live connection, in everyone and in its topic");
+    assert_eq!(stack.connection_rows().await.len(), 3, "the live connection, in everyone and in its topic");
     stack.stop().await;
 }
 
@@ -137,7 +140,10 @@ async fn a_client_that_the_table_has_lost_is_told_and_closed_so_that_it_comes_ba
     let reply = client.ask(json!({"action": "subscribe", "topic": "t", "id": 7})).await;
     assert_eq!((&reply["code"], &reply["id"]), (&json!("NotConnected"), &json!(7)), "{reply}");
     client.closed().await;
-    eventually("nothing left", Duration::from_secs(20), async || stack.rows().await.is_empty().then_some(())).await;
+    eventually("nothing left", Duration::from_secs(20), async || {
+        stack.connection_rows().await.is_empty().then_some(())
+    })
+    .await;
     stack.stop().await;
 }
 

@@ -185,6 +185,9 @@ async fn garbage_of_every_kind_leaves_the_gateway_standing() {
     drop(held);
     witness.end().await;
     // Every connection that was let in has been let out: nothing is left of any of them.
-    eventually("an empty table", Duration::from_secs(60), async || stack.rows().await.is_empty().then_some(())).await;
+    eventually("an empty table", Duration::from_secs(60), async || {
+        stack.connection_rows().await.is_empty().then_some(())
+    })
+    .await;
     stack.stop().await;
 }
