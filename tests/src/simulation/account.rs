@@ -163,6 +163,16 @@ mod tests {
     }
 
     #[test]
+    fn no_more_tokens_are_given_than_there_are() {
+        fastrand::seed(1);
+        let others = Others { from: 0.0, to: 100.0, rate: 9_000.0 };
+        let mut account = Account::new(LARGE, vec![others], Vec::new());
+        let ours = taken(&mut account, 50_000, 0.0, 10.0) as f64;
+        let given = ours + account.wanted_by_others - account.refused_to_others;
+        assert!((104_000.0..=105_001.0).contains(&given), "{given}");
+    }
+
+    #[test]
     fn a_spell_begins_with_its_post_and_leaves_an_empty_bucket() {
         let spell = Spell { begin: Begin::Post(11), length: 8.0, share: 1.0, status: 429 };
         let mut account = Account::new(LARGE, Vec::new(), vec![spell]);
