@@ -21,7 +21,8 @@ impl Baseline {
     ///
     /// Where git is missing, or knows no such commit.
     pub fn new(commit: &str, place: &Path) -> Result<Self> {
-        let commit = git(&["rev-parse", "--verify", "--short=7", &format!("{commit}^{{commit}}")])?;
+        let known = git(&["rev-parse", "--verify", "--short=7", &format!("{commit}^{{commit}}")]);
+        let commit = known.map_err(|error| Error::other(format!("`{commit}` is no commit here: {error}")))?;
         let folder = place.join(&commit);
         Ok(Self { commit, folder })
     }
