@@ -143,15 +143,21 @@ impl Page {
     }
 
     async fn middle(&mut self, selector: &str) -> Value {
-        let place = self
-            .eval(&format!(
-                "(() => {{ const element = document.querySelector({selector:?}); if (!element) return null; \
-                 element.scrollIntoView({{block: 'nearest'}}); const box = element.getBoundingClientRect(); \
-                 return box.width ? [box.x + box.width / 2, box.y + box.height / 2] : null; }})()"
-            ))
-            .await;
-        assert!(place.is_array(), "{selector} is not to be seen");
-        place
+        let middle = format!(
+            "(() => {{ const element = document.querySelector({selector:?}); if (!element) return null; \
+             element.scrollIntoView({{block: 'nearest'}}); const box = element.getBoundingClientRect(); \
+             return box.width ? [box.x + box.width / 2, box.y + box.height / 2] : null; }})()"
+        );
+        let start = Instant::now();
+        loop {
+            let place = self.eval(&middle).await;
+            if place.is_array() {
+                return place;
+            }
+            // On a busy machine a page takes a while to be there.
+            assert!(start.elapsed() < PATIENCE, "{selector} is not to be seen");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Turns the wheel over the middle of an element; upwards where `by` is negative.
