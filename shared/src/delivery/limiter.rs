@@ -34,6 +34,8 @@ const REFILL: f64 = 1.0 / 10_000.0;
 const MAX_IN_FLIGHT: usize = 200;
 /// Whoever has fewer posts in stock than this, and more to make, reserves again.
 const STOCK: usize = 20;
+/// Of posts that come soon, so many times as many are reserved: batches follow each other, and one write serves several.
+const AHEAD: usize = 4;
 /// A reservation is lost so long after its time.
 const LATEST: Duration = Duration::from_millis(500);
 /// How far ahead small audiences reserve, and large ones: the small come first.
@@ -242,7 +244,7 @@ impl Limiter {
         let (mut state, now) = (self.state(), Instant::now());
         if state.in_stock(self.configured, now) < posts {
             // Where it is too early, the runs ask themselves.
-            let _ = self.ask(&mut state, posts, true, now);
+            let _ = self.ask(&mut state, posts * AHEAD, true, now);
         }
     }
 
