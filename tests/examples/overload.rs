@@ -20,6 +20,9 @@ struct Options {
     /// Play with this seed; can be given several times [default: 1, 2 and 3]
     #[arg(long)]
     seed: Vec<u64>,
+    /// Print posts, and those answered 429, by the second
+    #[arg(long)]
+    seconds: bool,
     /// List the scenarios
     #[arg(long)]
     list: bool,
@@ -48,6 +51,11 @@ fn main() -> ExitCode {
             let begin = Instant::now();
             let Verdict { figures, broken } = judge(scenario, *seed, simulate);
             say(&table::line(&figures));
+            if options.seconds {
+                for (second, (posts, refused)) in figures.by_second().into_iter().enumerate() {
+                    say(&format!("{second:>6} s {posts:>6} posts {refused:>6} of them 429"));
+                }
+            }
             let _ = writeln!(std::io::stderr(), "{:.1} s for {:.0} s", begin.elapsed().as_secs_f64(), figures.over);
             let sentence = |what: String| format!("{} --seed {seed}: {what}", scenario.name);
             failed.extend(broken.into_iter().map(sentence));
