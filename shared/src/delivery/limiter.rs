@@ -337,6 +337,10 @@ impl State {
 
     /// Takes over what was read of the row, unless something newer is known.
     fn know(&mut self, known: RateLimit) {
+        if known.learnt.epoch > self.known.learnt.epoch {
+            // What is left was reserved at a rate that does not go through, or at one that is too low by now.
+            self.reservations.retain(|reservation| reservation.epoch >= known.learnt.epoch);
+        }
         if known.learnt.epoch >= self.known.learnt.epoch {
             self.known = known;
         }

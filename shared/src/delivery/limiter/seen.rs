@@ -92,6 +92,10 @@ impl Seen {
             (self.epoch, self.attempts, self.throttled) = (epoch, 0, 0);
         }
         if is_first || passed || !self.recent.contains(&true) {
+            if !passed && self.throttled == 0 {
+                // What went through before says nothing of how much does now.
+                self.attempts = 0;
+            }
             self.attempts += 1;
             self.throttled += u32::from(!passed);
         }
@@ -152,6 +156,14 @@ mod tests {
         // One in fifty, and now and then two in a row.
         let some: Vec<_> = (0..10_000).map(|number| (number % 50 != 0 && number % 777 != 1, true)).collect();
         assert_eq!(answers(&mut seen, &learnt, &some), []);
+    }
+
+    #[test]
+    fn an_overload_is_told_by_what_is_throttled_since_it_began_and_not_by_what_went_through_before() {
+        let (mut seen, learnt) = (Seen::default(), LearntRate::new(CONFIGURED));
+        assert_eq!(answers(&mut seen, &learnt, &[(true, true); 300]), []);
+        let half: Vec<_> = (0..100).map(|number| (number % 2 == 1, true)).collect();
+        assert_eq!(answers(&mut seen, &learnt, &half), [Lesson::Throttled(10.0 / 20.0)]);
     }
 
     #[test]
