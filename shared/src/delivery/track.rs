@@ -74,7 +74,12 @@ impl Track {
 
     /// Whether the member may be posted to: it is begun, or one more can be.
     pub(super) fn may_begin(&self, number: u64) -> bool {
-        self.state(number) != Some(State::Read) || self.open + self.unread.len() < MAX_OPEN
+        self.state(number) != Some(State::Read) || !self.is_full()
+    }
+
+    /// Whether nobody can be begun before somebody is settled.
+    pub(super) fn is_full(&self) -> bool {
+        self.open + self.unread.len() >= MAX_OPEN
     }
 
     pub(super) fn begin(&mut self, number: u64) {

@@ -69,7 +69,8 @@ impl Run<'_> {
     }
 
     /// A throttled member stays a member: it is tried in place, and then goes on by name through the queue. While the
-    /// whole stack is overloaded it stays with its segment.
+    /// whole stack is overloaded it stays with its segment, unless it takes the last room: two hundred clients that do not
+    /// read would look like an overload until they do, for nobody else could begin.
     fn settle_throttled(&mut self, mut attempt: Attempt) {
         self.report.throttled += 1;
         attempt.throttles += 1;
@@ -81,7 +82,7 @@ impl Run<'_> {
                 false => self.delay(attempt),
             };
         }
-        if attempt.throttles >= ATTEMPTS && !limiter.knows_of_overload() {
+        if attempt.throttles >= ATTEMPTS && (!limiter.knows_of_overload() || self.track.is_full()) {
             return self.delay(attempt);
         }
         let pause = Duration::from_millis(50) * 2_u32.pow(attempt.throttles.min(5));
