@@ -41,6 +41,8 @@ struct Attempt {
     number: u64,
     /// Whether this run is the first to count it.
     is_new: bool,
+    /// Whether an earlier run has begun with it.
+    is_straggler: bool,
     failures: u32,
     throttles: u32,
     refusals: u32,
@@ -168,6 +170,7 @@ impl<'a> Run<'a> {
             tokio::pin!(changed);
             // From here on no change is missed.
             changed.as_mut().enable();
+            self.make_room();
             let due = self.start_posts();
             let again = self.reserve();
             self.start_removals();
@@ -303,11 +306,13 @@ impl<'a> Run<'a> {
                 let is_new = !self.position.is_counted(&member.sort_key);
                 self.unsettled += 1;
                 self.report.audience += u64::from(is_new);
+                let is_straggler = self.position.stragglers.contains(&member.sort_key);
                 let number = self.track.read(&member.sort_key);
                 self.ready.push_back(Attempt {
                     member,
                     number,
                     is_new,
+                    is_straggler,
                     failures: 0,
                     throttles: 0,
                     refusals: 0,
@@ -323,6 +328,18 @@ impl<'a> Run<'a> {
         self.ready.front().is_some_and(|attempt| self.track.may_begin(attempt.number))
             && self.posts.len() < MAX_OPEN
             && (!self.resumable || self.track.may_start(self.posts.len()))
+    }
+
+    /// Where nothing seems to go through, and whoever was throttled takes all the room, they all go on by name: a probe that
+    /// tries the same two hundred again cannot tell an overload from clients that do not read.
+    fn make_room(&mut self) {
+        if self.delivery.limiter.knows_of_overload() && self.track.is_full() && self.posts.is_empty() {
+            let (again, new): (VecDeque<_>, _) = self.ready.drain(..).partition(|attempt| attempt.throttles > 0);
+            self.ready = new;
+            for attempt in again {
+                self.delay(attempt);
+            }
+        }
     }
 
     /// Starts what may start. Where a reservation is what holds the next post back, says until when.

@@ -1,5 +1,6 @@
 //! What one invocation leaves to others: segments in the fan-out queue, dead letters, and the position in a segment's row.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -106,11 +107,11 @@ impl Handover {
         Ok(())
     }
 
-    /// Keeps what members that were put off by name were to get, when the time to live is over before they could.
-    pub(super) async fn expire_by_name(&self) -> Result<(), FanOutError> {
+    /// Keeps what members that were begun, or put off by name, were to get, when the time to live is over before they could.
+    pub(super) async fn expire_by_name(&self, keys: &BTreeSet<String>) -> Result<(), FanOutError> {
         let reason = "its time to live was over before API Gateway took it";
         let failed = |key: &String| Some(Failed { connection: connection_of(key)?, reason: reason.to_owned() });
-        let failed: Vec<_> = self.segment.only.iter().filter_map(failed).collect();
+        let failed: Vec<_> = keys.iter().filter_map(failed).collect();
         for some in failed.chunks(TARGETS_AT_ONCE) {
             self.dead_letter(some).await?;
         }

@@ -147,9 +147,7 @@ impl FanOut {
     pub async fn work(&self, segment: &Segment, shift: &Shift) -> Result<Report, FanOutError> {
         let id = &segment.notification.id;
         if segment.notification.is_expired(shift.now) {
-            let named = segment.only.len() as u64;
-            self.handover(segment, shift).expire_by_name().await?;
-            return Ok(shift.counted(Report { expired: named.max(1), ..Report::new(id) }));
+            return self.expire(segment, shift).await;
         }
         if segment.hops > MAX_HOPS {
             return Err(FanOutError::Endless { hops: segment.hops });
@@ -176,30 +174,50 @@ impl FanOut {
         look: Option<Look>,
         shift: &Shift,
     ) -> Result<Report, FanOutError> {
-        let (registry, id) = (self.delivery.registry(), &segment.notification.id);
+        let id = &segment.notification.id;
+        let Some((lease, position, plan)) = self.claim(segment, shift).await? else { return Ok(Report::new(id)) };
+        // What was read before the claim is good only if nobody was at work before.
+        let look = look.filter(|_| position == Position::default() && plan.is_empty());
+        let worked = self.work_on(segment, &lease, position, plan, look, shift).await;
+        if worked.is_err()
+            && let Err(error) = lease.release().await
+        {
+            tracing::warn!(notification.id = %id, %error, "the lease is not released; it ends by itself");
+        }
+        worked
+    }
+
+    /// Takes the segment: how far it is, and the parts that it was split into; nothing where it is done.
+    async fn claim(
+        &self,
+        segment: &Segment,
+        shift: &Shift,
+    ) -> Result<Option<(Box<Lease>, Position, Vec<Interval>)>, FanOutError> {
         let (key, hash) = (segment.key(), segment.hash());
+        let registry = self.delivery.registry();
         match registry.claim(&key, &hash, &shift.owner, shift.now, shift.lease_until).await? {
             Claim::Done => {
                 shift.tally.add(Metric::Duplicates, u64::from(segment.is_whole()));
-                Ok(Report::new(id))
+                Ok(None)
             }
-            Claim::Reused => Err(FanOutError::Reused { id: id.clone() }),
+            Claim::Reused => Err(FanOutError::Reused { id: segment.notification.id.clone() }),
             Claim::Held { until } => {
                 let milliseconds = u64::try_from(until - shift.now).unwrap_or_default();
                 Err(FanOutError::Held { for_another: Duration::from_millis(milliseconds) })
             }
-            Claim::Ours { lease, position, plan } => {
-                // What was read before the claim is good only if nobody was at work before.
-                let look = look.filter(|_| position == Position::default() && plan.is_empty());
-                let worked = self.work_on(segment, &lease, position, plan, look, shift).await;
-                if worked.is_err()
-                    && let Err(error) = lease.release().await
-                {
-                    tracing::warn!(notification.id = %id, %error, "the lease is not released; it ends by itself");
-                }
-                worked
-            }
+            Claim::Ours { lease, position, plan } => Ok(Some((lease, position, plan))),
         }
+    }
+
+    /// Ends a segment whose time to live is over. Whoever was begun and not reached is kept by name.
+    async fn expire(&self, segment: &Segment, shift: &Shift) -> Result<Report, FanOutError> {
+        let id = &segment.notification.id;
+        let Some((lease, position, _)) = self.claim(segment, shift).await? else { return Ok(Report::new(id)) };
+        let position = if position.cursor.is_some() { position } else { segment.beginning() };
+        self.handover(segment, shift).expire_by_name(&position.stragglers).await?;
+        lease.finish().await?;
+        let expired = (position.stragglers.len() as u64).max(1);
+        Ok(shift.counted(Report { expired, ..Report::new(id) }))
     }
 
     async fn work_on(

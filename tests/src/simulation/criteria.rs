@@ -37,7 +37,9 @@ pub enum Criterion {
     Ours429(f64),
     /// Less than this share of other traffic is.
     Others429(f64),
-    /// From one moment to another, no second has a greater share of 429.
+    /// So large a share of all members had it within this time.
+    Most(f64, f64),
+    /// From one moment to another, fewer than one second of a hundred has a greater share of 429.
     Seconds429(f64, f64, f64),
     /// No message came again, and no invocation timed out.
     NothingBurnt,
@@ -77,6 +79,7 @@ impl Criterion {
             Self::Within(time) => below(figures.done - first, time, "s until the last delivery"),
             Self::AfterSpell(time) => below(figures.done - figures.spell_end, time, "s after the spell"),
             Self::Later(time) => below(figures.done - plain.done, time, "s later than without"),
+            Self::Most(share, time) => below(figures.wait(share), time, "s until most had it"),
             Self::Slower(times) => below(figures.wait(0.99) / plain.wait(0.99).max(0.001), times, "times the wait"),
             Self::MoreInvocations(more) => {
                 let rate = |of: &Figures| of.invocations.len() as f64 / figures.length();
@@ -92,7 +95,7 @@ impl Criterion {
             Self::Ours429(share) => below(figures.refused(0.0, f64::MAX) * 100.0, share * 100.0, "% of 429"),
             Self::Others429(share) => below(figures.others_refused * 100.0, share * 100.0, "% of others' refused"),
             Self::Seconds429(from, to, share) => {
-                below(figures.worst_second(from, to) * 100.0, share * 100.0, "% of 429 in a second")
+                below(figures.seconds_above(from, to, share) * 100.0, 1.0, "% of the seconds with too many 429")
             }
             Self::NothingBurnt => at_most(figures.burnt + figures.timeouts, 0, "receives burnt"),
             Self::AtMost(from, to, invocations, posts) => {

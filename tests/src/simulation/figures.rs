@@ -191,6 +191,17 @@ impl Figures {
         within.map(|(_, (posts, refused))| refused as f64 / posts.max(1) as f64).fold(0.0, f64::max)
     }
 
+    /// Of the seconds from one moment to another, the share of those of whose posts a greater share was answered 429.
+    #[must_use]
+    pub fn seconds_above(&self, from: f64, to: f64, share: f64) -> f64 {
+        let seconds = self.by_second().into_iter().enumerate();
+        let within = seconds.filter(|(second, _)| (from..to).contains(&(*second as f64)));
+        let (above, all) = within.fold((0, 0), |(above, all), (_, (posts, refused))| {
+            (above + usize::from(refused as f64 > share * posts as f64), all + 1)
+        });
+        above as f64 / f64::from(all.max(1))
+    }
+
     /// Most posts in any second, wherever it begins.
     #[must_use]
     pub fn peak(&self) -> usize {

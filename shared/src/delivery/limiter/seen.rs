@@ -1,21 +1,21 @@
 //! What one environment sees of the quota in the answers to its posts.
 //!
 //! A client that does not read is answered 429 as well, and again and again. So only first attempts tell of an overload,
-//! unless nothing at all gets through.
+//! unless of the last of them none got through, nor anything since.
 
 use std::collections::VecDeque;
 
 use crate::registry::LearntRate;
 
-/// More than this share of first attempts throttled is an overload, beyond doubt: by two standard deviations of what so
-/// many attempts with this share would show.
-const OVERLOAD: f64 = 0.05;
-const DEVIATIONS: f64 = 2.0;
+/// More than this share of first attempts throttled is an overload, beyond doubt: by three standard deviations of what so
+/// many attempts with this share would show. So it takes 15 % of twenty, and 3.3 % of a thousand.
+const OVERLOAD: f64 = 0.02;
+const DEVIATIONS: f64 = 3.0;
 /// Of so many attempts at least.
 const ENOUGH: u32 = 20;
 /// After so many it begins to count anew.
 const WINDOW: u32 = 1_000;
-/// The answers that say whether anything gets through.
+/// The first attempts, and successes, that say whether anything gets through.
 const RECENT: usize = 20;
 
 /// What a post was answered.
@@ -76,7 +76,9 @@ impl Seen {
         now: i64,
     ) -> Option<Lesson> {
         let Answered { epoch, passed, reached, is_first, counts } = answer;
-        self.recent.push_back(passed);
+        if is_first || passed {
+            self.recent.push_back(passed);
+        }
         if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
@@ -91,7 +93,7 @@ impl Seen {
         if epoch != self.epoch {
             (self.epoch, self.attempts, self.throttled) = (epoch, 0, 0);
         }
-        if is_first || passed || !self.recent.contains(&true) {
+        if is_first || passed || self.nothing_passes() {
             if !passed && self.throttled == 0 {
                 // What went through before says nothing of how much does now.
                 self.attempts = 0;
@@ -106,8 +108,13 @@ impl Seen {
         lesson
     }
 
+    fn nothing_passes(&self) -> bool {
+        self.recent.len() >= RECENT && !self.recent.contains(&true)
+    }
+
     fn lesson(&mut self, learnt: &LearntRate, configured: f64) -> Option<Lesson> {
-        let (attempts, throttled) = (f64::from(self.attempts), f64::from(self.throttled));
+        // Counting began with a throttled one, which says nothing of how often that happens.
+        let (attempts, throttled) = (f64::from(self.attempts) - 1.0, f64::from(self.throttled) - 1.0);
         let expected = OVERLOAD * attempts;
         let is_overload = self.attempts >= ENOUGH && throttled > expected + DEVIATIONS * expected.sqrt();
         if is_overload && !learnt.is_at_floor(configured) {
@@ -145,7 +152,7 @@ mod tests {
     fn an_overload_is_told_once_for_each_epoch() {
         let (mut seen, mut learnt) = (Seen::default(), LearntRate::new(CONFIGURED));
         let half: Vec<_> = (0..100).map(|number| (number % 2 == 0, true)).collect();
-        assert_eq!(answers(&mut seen, &learnt, &half), [Lesson::Throttled(0.5)]);
+        assert_eq!(answers(&mut seen, &learnt, &half), [Lesson::Throttled(9.0 / 19.0)]);
         learnt.epoch += 1;
         assert_eq!(answers(&mut seen, &learnt, &half).len(), 1);
     }
@@ -163,7 +170,7 @@ mod tests {
         let (mut seen, learnt) = (Seen::default(), LearntRate::new(CONFIGURED));
         assert_eq!(answers(&mut seen, &learnt, &[(true, true); 300]), []);
         let half: Vec<_> = (0..100).map(|number| (number % 2 == 1, true)).collect();
-        assert_eq!(answers(&mut seen, &learnt, &half), [Lesson::Throttled(10.0 / 20.0)]);
+        assert_eq!(answers(&mut seen, &learnt, &half), [Lesson::Throttled(9.0 / 19.0)]);
     }
 
     #[test]
@@ -174,9 +181,16 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_gets_through_attempts_that_are_not_the_first_tell_as_well() {
-        let (mut seen, learnt) = (Seen::default(), LearntRate::new(CONFIGURED));
+    fn after_first_attempts_that_all_failed_others_tell_as_well_and_by_themselves_they_do_not() {
+        let (mut seen, mut learnt) = (Seen::default(), LearntRate::new(CONFIGURED));
+        assert_eq!(answers(&mut seen, &learnt, &[(false, false); 100]), []);
+        assert_eq!(answers(&mut seen, &learnt, &[(false, true); 20]), [Lesson::Throttled(1.0)]);
+        learnt.epoch += 1;
         assert_eq!(answers(&mut seen, &learnt, &[(false, false); 20]), [Lesson::Throttled(1.0)]);
+        // Where one gets through it is the clients again.
+        learnt.epoch += 1;
+        assert_eq!(answers(&mut seen, &learnt, &[(true, false)]), []);
+        assert_eq!(answers(&mut seen, &learnt, &[(false, false); 100]), []);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Run<'_> {
             epoch,
             passed: !matches!(outcome, Outcome::Throttled),
             reached: matches!(outcome, Outcome::Delivered),
-            is_first: attempt.throttles == 0,
+            is_first: attempt.throttles == 0 && !attempt.is_straggler,
             counts: !matches!(self.retry, Retry::Throttled { .. }),
         });
         match outcome {
@@ -90,7 +90,7 @@ impl Run<'_> {
     }
 
     /// Hands a member on by name.
-    fn delay(&mut self, attempt: Attempt) {
+    pub(super) fn delay(&mut self, attempt: Attempt) {
         self.leave_out(&attempt);
         self.progress.delayed.push(attempt.member.sort_key);
     }

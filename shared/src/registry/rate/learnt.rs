@@ -11,7 +11,14 @@ const FLOOR: f64 = 0.01;
 /// The rate falls to this much at once at most.
 const DEEPEST_CUT: f64 = 0.25;
 /// A cut goes a little below what went through, so that the account's bucket fills again.
-const BELOW: f64 = 0.97;
+const BELOW: f64 = 0.94;
+/// What others may have of a quota that is too short is taken away from us up to this part of the rate.
+const DEEPEST_BELIEVED: f64 = 0.5;
+/// While less than this share is throttled, cuts that follow each other end at the deepest of one: then they do not help,
+/// as with many clients that do not read.
+const MILD: f64 = 0.25;
+/// The account's quota is so many times the configured rate, as it is by default.
+const QUOTA: f64 = 1.25;
 /// An overload that begins so long after the last cut is another one, in microseconds.
 const ANOTHER_US: i64 = 5_000_000;
 /// The first probe comes this long after everything was blocked, in microseconds.
@@ -79,10 +86,11 @@ impl LearntRate {
     pub fn cut(&self, configured: f64, share: f64, now: i64) -> Self {
         let (rate, floor) = (self.rate(configured, now), configured * FLOOR);
         let is_another = self.blocked_since.is_none() && now - self.changed_at > ANOTHER_US;
-        let base = (rate * (1.0 - share).max(DEEPEST_CUT) * BELOW).max(floor);
+        let good = if is_another { rate } else { self.good };
+        let least = if share < MILD { (good * DEEPEST_CUT).max(floor) } else { floor };
+        let base = (what_goes_through(rate, configured, share, is_another) * BELOW).max(least);
         let blocked_since = (base <= floor).then(|| self.blocked_since.unwrap_or(now));
         let probe_at = if self.blocked_since.is_some() { self.probe_at } else { now + FIRST_PROBE_US };
-        let good = if is_another { rate } else { self.good };
         Self { epoch: self.epoch + 1, base, changed_at: now, good, blocked_since, probe_at, ..*self }
     }
 
@@ -96,6 +104,17 @@ impl LearntRate {
     }
 }
 
+/// Posts a second that are left to us where `share` of `rate` is throttled.
+///
+/// If only we posted, all that was not throttled would be. But others are throttled as well, and the whole of what is too
+/// much has to be ours: `quota / (1 - share)` requests come in, and `quota` are taken. Clients that do not read would
+/// look the same, so that this is believed once for each overload, and for half the rate.
+fn what_goes_through(rate: f64, configured: f64, share: f64, is_first_cut: bool) -> f64 {
+    let deepest = (rate * (1.0 - share)).max(rate * DEEPEST_CUT);
+    let too_much = QUOTA * configured * share / (1.0 - share);
+    if is_first_cut { deepest.min((rate - too_much).max(rate * DEEPEST_BELIEVED)) } else { deepest }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,9 +125,30 @@ mod tests {
     #[test]
     fn it_falls_by_what_was_throttled_and_grows_back_as_the_square_of_time() {
         let cut = LearntRate::new(CONFIGURED).cut(CONFIGURED, 0.5, 100 * SECOND);
-        assert_eq!(cut.rate(CONFIGURED, 100 * SECOND), 8_000.0 * 0.5 * 0.97);
-        assert_eq!(cut.rate(CONFIGURED, 115 * SECOND), 3_880.0 + 2_000.0);
+        assert_eq!(cut.rate(CONFIGURED, 100 * SECOND), 8_000.0 * 0.5 * 0.94);
+        assert_eq!(cut.rate(CONFIGURED, 115 * SECOND), 3_760.0 + 2_000.0);
         assert_eq!(cut.rate(CONFIGURED, 130 * SECOND), CONFIGURED);
+    }
+
+    #[test]
+    fn beside_others_the_whole_of_what_is_too_much_is_taken_away_from_us() {
+        // Others send 9,000 a second of 10,000, and we 2,000.
+        let before = LearntRate { base: 2_000.0, changed_at: 100 * SECOND, ..LearntRate::new(CONFIGURED) };
+        let cut = before.cut(CONFIGURED, 1_000.0 / 11_000.0, 106 * SECOND);
+        let grown = before.rate(CONFIGURED, 106 * SECOND);
+        assert_eq!(cut.base.round(), ((grown - 1_000.0) * 0.94).round());
+        // It is not believed twice.
+        let again = cut.cut(CONFIGURED, 0.1, 106 * SECOND);
+        assert_eq!(again.base.round(), (cut.base * 0.9 * 0.94).round());
+    }
+
+    #[test]
+    fn many_clients_that_do_not_read_do_not_take_it_down_to_nothing() {
+        let mut learnt = LearntRate::new(CONFIGURED);
+        for step in 0..100 {
+            learnt = learnt.cut(CONFIGURED, 0.1, 100 * SECOND + step);
+        }
+        assert_eq!((learnt.base, learnt.blocked_since), (2_000.0, None));
     }
 
     #[test]
