@@ -1,11 +1,18 @@
 #![doc = include_str!("../README.md")]
 
 pub mod aws;
+pub mod caller;
 pub mod clock;
 pub mod config;
+pub mod context;
 pub mod delivery;
+mod error;
 pub mod fanout;
+pub mod function;
+pub mod handshake;
 pub mod ids;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 pub mod logs;
 pub mod metrics;
 pub mod notification;
@@ -14,8 +21,12 @@ pub mod protocol;
 pub mod queue;
 pub mod registry;
 
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context as Digest, SHA256};
 
+pub use caller::{Caller, Claims};
+pub use context::Context;
+pub use error::Error;
+pub use handshake::{Handshake, Refusal};
 pub use ids::{ConnectionId, NotificationId, Socket, Topic, UserId};
 
 /// An error and its causes in one line, for the one log line or answer that it gets.
@@ -37,7 +48,7 @@ pub fn describe(error: &dyn std::error::Error) -> String {
 /// A name of 32 hexadecimal digits for what these parts say together.
 #[must_use]
 pub fn hash(parts: &[&str]) -> String {
-    let mut digest = Context::new(&SHA256);
+    let mut digest = Digest::new(&SHA256);
     for part in parts {
         digest.update(&(part.len() as u64).to_be_bytes());
         digest.update(part.as_bytes());

@@ -16,6 +16,9 @@ use crate::ids::{Topic, UserId};
 /// Under which name the authorizer's context has the user.
 pub const USER: &str = "user";
 
+/// Under which name the authorizer's context has what the application knows of a client, as the text of a JSON object.
+pub const CLAIMS: &str = "claims";
+
 /// Under which name the authorizer's context has the permissions.
 pub const PERMISSIONS: &str = "permissions";
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::ids::{ConnectionId, Topic, UserId};
 use crate::notification::{Carrier, Fields, InvalidNotification, Notification, Origin, Target};
+use crate::registry::RegistryError;
 
 /// Most topics that one `subscribe` or `unsubscribe` may name: with the connection itself they are one transaction.
 pub const MAX_TOPICS_PER_COMMAND: usize = 50;
@@ -148,6 +149,7 @@ pub struct ClientError {
 
 /// For what kind of reason a request was not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub enum ErrorCode {
     /// The frame is not what the protocol expects. Sending it again will not help.
     BadRequest,
@@ -161,6 +163,25 @@ pub enum ErrorCode {
     TooManyRequests,
     /// The registry does not know the connection any more: connect again.
     NotConnected,
+    /// A code of the application's own.
+    #[serde(untagged)]
+    Application(&'static str),
+}
+
+impl ErrorCode {
+    /// The code as clients see it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "BadRequest",
+            Self::UnknownAction => "UnknownAction",
+            Self::Forbidden => "Forbidden",
+            Self::TooManyTopics => "TooManyTopics",
+            Self::TooManyRequests => "TooManyRequests",
+            Self::NotConnected => "NotConnected",
+            Self::Application(code) => code,
+        }
+    }
 }
 
 /// A frame that could not be understood.
@@ -176,6 +197,19 @@ impl ClientError {
     /// An error of the given kind.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+
+    /// What a client is told when the registry refuses; anything else is not the client's business.
+    ///
+    /// # Errors
+    /// With the registry's error, where it is ours.
+    pub fn of_registry(error: RegistryError) -> Result<Self, RegistryError> {
+        Ok(match &error {
+            RegistryError::NotConnected => Self::new(ErrorCode::NotConnected, error.to_string()),
+            RegistryError::TooManyTopics { .. } => Self::new(ErrorCode::TooManyTopics, error.to_string()),
+            RegistryError::TopicsTooLong { .. } => Self::new(ErrorCode::TooManyTopics, format!("`topics`: {error}")),
+            _ => return Err(error),
+        })
     }
 
     /// A [`ErrorCode::BadRequest`].

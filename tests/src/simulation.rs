@@ -24,12 +24,12 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig, retry::RetryConfig};
-use notifier::{Deps, Rules};
 use serde_json::json;
 use tidings::delivery::{Delivery, Limits, POST_DEADLINE, Sockets};
 use tidings::fanout::{FanOut, Queues as FanOutQueues};
 use tidings::metrics::Metrics;
 use tidings::queue::Queue;
+use tidings_notifier::{Deps, Rules};
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{sleep, sleep_until};
 

@@ -1,10 +1,18 @@
-//! The REST side: producers notify, and operators look at connections, over plain HTTPS.
+//! The REST API of a [Tidings](https://docs.rs/tidings) stack: producers notify, and operators look at connections, over
+//! plain HTTPS.
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     tidings_api::Function::new().run()
+//! }
+//! ```
 //!
 //! An API Gateway HTTP API stands in front, with one route for each operation, so that it checks who may call what. What
 //! comes over its `$default` route is no operation, and is only told what is wrong.
 
 mod connections;
 mod event;
+mod function;
 mod notifications;
 mod operation;
 mod problem;
@@ -19,6 +27,7 @@ use tidings::queue::Queue;
 use tidings::registry::Registry;
 
 pub use event::Event;
+pub use function::Function;
 pub use operation::Operation;
 pub use response::Response;
 

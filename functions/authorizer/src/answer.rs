@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tidings::permissions::{PERMISSIONS, USER};
+use tidings::permissions::{CLAIMS, PERMISSIONS, USER};
 
-use crate::{Client, Denial};
+use crate::Denial;
+use crate::identity::Identity;
 
 /// API Gateway takes no more than 8 KB from an authorizer and fails the handshake with 500 otherwise.
 const MOST_BYTES: usize = 8 * 1024;
@@ -41,10 +42,15 @@ struct Statement {
 
 impl Answer {
     /// Lets this client in, if API Gateway can carry what is to be said about it.
-    pub(crate) fn allow(resource: &str, client: &Client) -> Result<Self, Denial> {
+    pub(crate) fn allow(resource: &str, client: &Identity) -> Result<Self, Denial> {
         let user = client.user.as_ref().map(|user| user.as_str().to_owned());
-        let mut context = BTreeMap::from([(PERMISSIONS, client.permissions.to_string())]);
+        let permissions = client.permissions.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mut context = BTreeMap::from([(PERMISSIONS, permissions)]);
         context.extend(user.clone().map(|user| (USER, user)));
+        if !client.claims.is_empty() {
+            // Texts and numbers under text: there is nothing in it that cannot be written.
+            context.insert(CLAIMS, serde_json::to_string(&client.claims).unwrap_or_default());
+        }
         let answer = Self {
             principal_id: user.unwrap_or_else(|| NOBODY.to_owned()),
             policy_document: policy("Allow", resource),
@@ -54,7 +60,9 @@ impl Answer {
             Ok(bytes) if bytes.len() <= MOST_BYTES => Ok(answer),
             _ => {
                 let fix = "give it fewer ones, or shorter ones with `*` and `**`";
-                Err(Denial::Token(format!("has more permissions than the 8 KB that API Gateway carries; {fix}")))
+                Err(Denial::Token(format!(
+                    "has more permissions and claims than the 8 KB that API Gateway carries; {fix}"
+                )))
             }
         }
     }
@@ -80,9 +88,9 @@ mod tests {
 
     const ARN: &str = "arn:aws:execute-api:us-east-1:123456789012:abcdef1234/dev/$connect";
 
-    fn client(user: Option<&str>, permissions: &str) -> Client {
+    fn client(user: Option<&str>, permissions: &str) -> Identity {
         let user = user.map(|user| UserId::parse(user).unwrap());
-        Client { user, permissions: Permissions::parse(permissions).unwrap() }
+        Identity { user, permissions: Some(Permissions::parse(permissions).unwrap()), ..Identity::default() }
     }
 
     #[test]

@@ -7,9 +7,9 @@ use tidings::metrics::Metrics;
 use tidings::permissions::{Permission, Permissions, for_user};
 use tidings::{UserId, ids::InvalidId};
 
-use crate::Client;
 use crate::claims::Rules;
 use crate::fetch;
+use crate::identity::Identity;
 use crate::keys::{Jwks, Keys, Pace, Secret};
 pub use crate::origin::Origins;
 
@@ -67,8 +67,17 @@ impl Deps {
     }
 
     /// A client without a token.
-    pub(crate) fn anonymous(&self, user: Option<UserId>) -> Client {
-        Client { permissions: self.anonymous_permissions.of(user.as_ref()), user }
+    pub(crate) fn anonymous(&self, user: Option<UserId>) -> Identity {
+        Identity { permissions: Some(self.anonymous_permissions.of(user.as_ref())), user, ..Identity::default() }
+    }
+
+    /// The same with the stack's defaults, where nobody says what it may do.
+    pub(crate) fn with_defaults(&self, mut identity: Identity) -> Identity {
+        let user = identity.user.as_ref();
+        let defaults = if user.is_some() { &self.default_permissions } else { &self.anonymous_permissions };
+        let permissions = identity.permissions.take().unwrap_or_else(|| defaults.of(user));
+        identity.permissions = Some(permissions);
+        identity
     }
 }
 

@@ -17,9 +17,9 @@ async fn fuzz_a_changed_token_lets_nobody_in() {
     let key = SigningKey::es256("k");
     let issuer = Issuer::start().await;
     issuer.publish(&[&key]);
-    let deps = for_issuer(&issuer, Pace::default());
+    let authorizer = for_issuer(&issuer, Pace::default()).await;
     let good = key.token(&issuer.claims("u1"));
-    assert!(is_allowed(&connect(&deps, &good).await.unwrap()));
+    assert!(is_allowed(&connect(&authorizer, &good).await.unwrap()));
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let (seconds, first) = (number("TIDINGS_FUZZ_SECONDS"), number("TIDINGS_FUZZ_SEED"));
     let (started, mut seed) = (Instant::now(), first.unwrap_or_else(|| fastrand::u64(..)));
@@ -27,8 +27,9 @@ async fn fuzz_a_changed_token_lets_nobody_in() {
     while seconds.map_or(rounds < 2_000, |seconds| started.elapsed() < Duration::from_secs(seconds)) {
         let token = mutate(&good, &mut Rng::with_seed(seed));
         let handle = tokio::runtime::Handle::current();
-        let answer =
-            tokio::task::block_in_place(|| catch_unwind(AssertUnwindSafe(|| handle.block_on(connect(&deps, &token)))));
+        let answer = tokio::task::block_in_place(|| {
+            catch_unwind(AssertUnwindSafe(|| handle.block_on(connect(&authorizer, &token))))
+        });
         let again = format!("again with TIDINGS_FUZZ_SEED={seed}; the token is {token:?}");
         let answer = answer.unwrap_or_else(|_| panic!("it panics: {again}"));
         let answer = answer.unwrap_or_else(|error| panic!("it fails ({error}): {again}"));

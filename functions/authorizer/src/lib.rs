@@ -1,4 +1,26 @@
-//! The authorizer of `$connect`: says who a client is and what it may do.
+//! The authorizer of a [Tidings](https://docs.rs/tidings) stack: says who a client is and what it may do.
+//!
+//! An application can have a way of its own beside tokens:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use std::sync::Arc;
+//!
+//! use tidings::{Handshake, Refusal};
+//! use tidings_authorizer::{Function, Identity};
+//!
+//! async fn by_key(_: Arc<()>, handshake: Handshake) -> Result<Option<Identity>, Refusal> {
+//!     match handshake.header("x-api-key") {
+//!         Some("k1") => Ok(Some(Identity::of("shop-1")?.with_claim("plan", "gold"))),
+//!         Some(_) => Err(Refusal::forbidden("there is no such key")),
+//!         None => Ok(None),
+//!     }
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     Function::new().verify(by_key).run()
+//! }
+//! ```
 //!
 //! `request` finds the client's token in the handshake, `token` verifies it with `keys` (which come from a secret or from
 //! an issuer's key set), `claims` says what a good token means, `answer` is what API Gateway is told.
@@ -11,6 +33,8 @@ mod claims;
 pub mod config;
 mod crypto;
 mod fetch;
+mod function;
+mod identity;
 pub mod keys;
 mod origin;
 mod request;
@@ -23,18 +47,23 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use lambda_runtime::Diagnostic;
+use std::fmt;
+use std::sync::Arc;
+
+use tidings::function::{BoxFuture, Failure};
+use tidings::ids::InvalidId;
 use tidings::metrics::{Metric, Tally};
-use tidings::permissions::Permissions;
-use tidings::{UserId, ids::InvalidId};
+use tidings::{Handshake, Refusal};
 
 pub use answer::Answer;
 pub use config::{Authentication, Deps};
+pub use function::Function;
+pub use identity::Identity;
 pub use request::Request;
 
 use claims::Claims;
 use keys::KeysError;
-use request::Credential;
+use request::{Credential, credential, named_user, names_itself, token};
 use token::Unverified;
 
 /// Our own failure; the client sees status 500.
@@ -43,18 +72,21 @@ pub enum Error {
     /// Tokens cannot be checked.
     #[error("the keys that tokens are checked with could not be read: {}", tidings::describe(.0))]
     Keys(#[source] KeysError),
-    /// The event does not say what is to be allowed.
-    #[error("the event has no methodArn")]
+    /// The event does not say what is to be allowed, or to whom.
+    #[error("the event has no methodArn or no connectionId")]
     Event,
+    /// The application's own way says that nobody knows the client. API Gateway answers 401 to exactly this text.
+    #[error("Unauthorized")]
+    Unauthorized,
 }
 
-impl From<Error> for Diagnostic {
-    fn from(error: Error) -> Self {
-        let error_type = match &error {
-            Error::Keys(_) => "KeysUnavailable",
-            Error::Event => "InvalidEvent",
-        };
-        Self { error_type: error_type.to_owned(), error_message: error.to_string() }
+impl Failure for Error {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Keys(_) => "KeysUnavailable",
+            Self::Event => "InvalidEvent",
+            Self::Unauthorized => "Unauthorized",
+        }
     }
 }
 
@@ -82,6 +114,9 @@ pub(crate) enum Denial {
     /// The token is not a good one.
     #[error("the token {0}")]
     Token(String),
+    /// The application's own way says so.
+    #[error("{0}")]
+    Application(Refusal),
 }
 
 impl Denial {
@@ -91,16 +126,11 @@ impl Denial {
             Self::Origin(_) => Metric::DeniedOrigin,
             Self::NoToken => Metric::DeniedNoToken,
             Self::Time(_) => Metric::DeniedExpired,
-            Self::Handshake(_) | Self::NamesItself | Self::User(_) | Self::Token(_) => Metric::DeniedInvalid,
+            Self::Handshake(_) | Self::NamesItself | Self::User(_) | Self::Token(_) | Self::Application(_) => {
+                Metric::DeniedInvalid
+            }
         }
     }
-}
-
-/// Who may connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Client {
-    pub(crate) user: Option<UserId>,
-    pub(crate) permissions: Permissions,
 }
 
 /// What a decision ends in.
@@ -121,60 +151,91 @@ impl From<KeysError> for Refused {
     }
 }
 
-/// Allows or denies the connection.
-///
-/// # Errors
-/// When that cannot be decided, because keys cannot be read.
-pub async fn handle(deps: &Deps, request: Request) -> Result<Answer, Error> {
-    let resource = request.method_arn.as_deref().filter(|arn| !arn.is_empty()).ok_or(Error::Event)?;
-    let tally = deps.metrics.tally();
-    let allowed = match decide(deps, &request, &tally).await {
-        Ok(client) => Answer::allow(resource, &client).map_err(Refused::Denied),
-        Err(refused) => Err(refused),
-    };
-    match allowed {
-        Ok(answer) => {
-            tally.add(Metric::AuthorizerAllowed, 1);
-            Ok(answer)
+pub(crate) type Hook<S> = Box<dyn Fn(Arc<S>, Handshake) -> BoxFuture<Result<Option<Identity>, Refusal>> + Send + Sync>;
+
+/// What lets clients in: keys, rules, and an application's hook.
+pub struct Authorizer<S = ()> {
+    pub(crate) deps: Deps,
+    pub(crate) state: Arc<S>,
+    pub(crate) hook: Option<Hook<S>>,
+}
+
+impl<S> Authorizer<S> {
+    /// Allows or denies the connection, as API Gateway wants to be told.
+    ///
+    /// # Errors
+    /// When the event is not one of a handshake, the keys that the token needs cannot be read, or the application's hook
+    /// says 401.
+    pub async fn answer(&self, request: Request) -> Result<Answer, Error> {
+        let resource = request.method_arn.as_deref().filter(|arn| !arn.is_empty()).ok_or(Error::Event)?;
+        let handshake = request.handshake().ok_or(Error::Event)?;
+        let tally = self.deps.metrics.tally();
+        let allowed = match self.decide(&handshake, &tally).await {
+            Ok(identity) => Answer::allow(resource, &identity).map_err(Refused::Denied),
+            Err(refused) => Err(refused),
+        };
+        match allowed {
+            Ok(answer) => {
+                tally.add(Metric::AuthorizerAllowed, 1);
+                Ok(answer)
+            }
+            Err(Refused::Failed(error)) => Err(error),
+            Err(Refused::Denied(denial)) => {
+                tally.add(Metric::AuthorizerDenied, 1);
+                tally.add(denial.metric(), 1);
+                log(&handshake, &denial);
+                match denial {
+                    Denial::Application(refusal) if refusal.status() == 401 => Err(Error::Unauthorized),
+                    _ => Ok(Answer::deny(resource)),
+                }
+            }
         }
-        Err(Refused::Failed(error)) => Err(error),
-        Err(Refused::Denied(denial)) => {
-            tally.add(Metric::AuthorizerDenied, 1);
-            tally.add(denial.metric(), 1);
-            let shown = request.token().ok().flatten().map(|token| token::shown(&token)).unwrap_or_default();
-            tracing::info!(
-                connection.id = request.connection_id(),
-                reason = %denial,
-                token.kid = shown.key_id,
-                token.iss = shown.issuer,
-                "denied a handshake"
-            );
-            Ok(Answer::deny(resource))
+    }
+
+    async fn decide(&self, handshake: &Handshake, tally: &Tally) -> Result<Identity, Refused> {
+        let deps = &self.deps;
+        origin::check(&deps.origins, handshake)?;
+        if let Some(hook) = &self.hook
+            && let Some(identity) =
+                hook(Arc::clone(&self.state), handshake.clone()).await.map_err(Denial::Application)?
+        {
+            return Ok(deps.with_defaults(identity));
+        }
+        let Authentication::Tokens { keys, rules, allow_anonymous } = &deps.authentication else {
+            return Ok(deps.anonymous(named_user(handshake)?));
+        };
+        match credential(handshake)? {
+            Credential::Token(token) => {
+                let claims = Unverified::read(&token)?.verify(keys, rules, tally).await?;
+                Ok(identity_of(deps, rules, &claims)?)
+            }
+            Credential::None if !allow_anonymous => Err(Denial::NoToken.into()),
+            Credential::None if names_itself(handshake) => Err(Denial::NamesItself.into()),
+            Credential::None => Ok(deps.anonymous(None)),
         }
     }
 }
 
-async fn decide(deps: &Deps, request: &Request, tally: &Tally) -> Result<Client, Refused> {
-    origin::check(&deps.origins, request)?;
-    let Authentication::Tokens { keys, rules, allow_anonymous } = &deps.authentication else {
-        return Ok(deps.anonymous(request.named_user()?));
-    };
-    match request.credential()? {
-        Credential::Token(token) => {
-            let claims = Unverified::read(&token)?.verify(keys, rules, tally).await?;
-            Ok(client_of(deps, rules, &claims)?)
-        }
-        Credential::None if !allow_anonymous => Err(Denial::NoToken.into()),
-        Credential::None if request.names_itself() => Err(Denial::NamesItself.into()),
-        Credential::None => Ok(deps.anonymous(None)),
-    }
-}
-
-fn client_of(deps: &Deps, rules: &claims::Rules, claims: &Claims) -> Result<Client, Denial> {
+/// Who a good token speaks of.
+fn identity_of(deps: &Deps, rules: &claims::Rules, claims: &Claims) -> Result<Identity, Denial> {
     let user = claims.user(rules)?;
-    let permissions = match claims.permissions(rules, &user)? {
-        Some(permissions) => permissions,
-        None => deps.default_permissions.of(Some(&user)),
-    };
-    Ok(Client { user: Some(user), permissions })
+    let permissions = claims.permissions(rules, &user)?;
+    Ok(deps.with_defaults(Identity { user: Some(user), permissions, ..Identity::default() }))
+}
+
+fn log(handshake: &Handshake, denial: &Denial) {
+    let shown = token(handshake).ok().flatten().map(|token| token::shown(&token)).unwrap_or_default();
+    tracing::info!(
+        connection.id = %handshake.connection,
+        reason = %denial,
+        token.kid = shown.key_id,
+        token.iss = shown.issuer,
+        "denied a handshake"
+    );
+}
+
+impl<S> fmt::Debug for Authorizer<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authorizer").field("deps", &self.deps).finish_non_exhaustive()
+    }
 }

@@ -1,11 +1,9 @@
-//! The `authorizer` function: what it needs from its environment, and nothing else.
+//! The `authorizer` function, without a way of an application's own.
 
-use authorizer::{Deps, handle};
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use std::process::ExitCode;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
-    tidings::logs::init();
-    let deps = Deps::from_env()?;
-    run(service_fn(|event: LambdaEvent<_>| handle(&deps, event.payload))).await
+use tidings_authorizer::Function;
+
+fn main() -> ExitCode {
+    Function::new().run()
 }

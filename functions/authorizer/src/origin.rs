@@ -1,7 +1,8 @@
 //! The pages from which browsers may connect.
 
+use tidings::Handshake;
+
 use crate::Denial;
-use crate::request::Request;
 
 /// Longest part of an origin that is logged.
 const SHOWN: usize = 128;
@@ -21,11 +22,11 @@ impl Origins {
 
 /// A browser always says from which page it comes, and no page can change that. What says nothing is no browser: it could
 /// have said anything, so an origin would prove nothing about it.
-pub(crate) fn check(allowed: &Origins, request: &Request) -> Result<(), Denial> {
+pub(crate) fn check(allowed: &Origins, handshake: &Handshake) -> Result<(), Denial> {
     if allowed.0.is_empty() {
         return Ok(());
     }
-    match request.header("origin").find(|origin| !allowed.0.iter().any(|allowed| allowed == origin)) {
+    match handshake.headers("origin").find(|origin| !allowed.0.iter().any(|allowed| allowed == origin)) {
         None => Ok(()),
         Some(other) => {
             let shown = other.chars().filter(char::is_ascii_graphic).take(SHOWN);
@@ -44,14 +45,16 @@ fn origin(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use tidings::ConnectionId;
 
     use super::*;
 
     fn is_allowed(allowed: &str, origin: Option<&str>) -> bool {
-        let headers = origin.map(|origin| json!({"Origin": origin}));
-        let request = serde_json::from_value(json!({"headers": headers})).unwrap();
-        check(&Origins::parse(allowed).unwrap(), &request).is_ok()
+        let mut handshake = Handshake::new(ConnectionId::parse("c=").unwrap());
+        if let Some(origin) = origin {
+            handshake = handshake.with_header("Origin", origin);
+        }
+        check(&Origins::parse(allowed).unwrap(), &handshake).is_ok()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use tidings::UserId;
+use tidings::{ConnectionId, Handshake, UserId};
 
 use crate::Denial;
 
@@ -26,6 +26,14 @@ pub struct Request {
 #[serde(rename_all = "camelCase", default)]
 struct Context {
     connection_id: Option<String>,
+    request_id: Option<String>,
+    identity: Identity,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Identity {
+    source_ip: Option<String>,
 }
 
 /// What a client shows.
@@ -36,63 +44,67 @@ pub(crate) enum Credential {
 }
 
 impl Request {
-    pub(crate) fn connection_id(&self) -> &str {
-        self.request_context.connection_id.as_deref().unwrap_or_default()
-    }
-
-    /// All values of a header, however its name is written and however often it comes.
-    pub(crate) fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        all(self.headers.as_ref(), self.multi_value_headers.as_ref(), move |other| other.eq_ignore_ascii_case(name))
-    }
-
-    fn query<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    /// The handshake that it is about; `None` where it does not say which connection would come of it.
+    pub(crate) fn handshake(&self) -> Option<Handshake> {
+        let context = &self.request_context;
+        let mut handshake = Handshake::new(ConnectionId::parse(context.connection_id.as_deref()?).ok()?);
+        handshake.source_ip = context.identity.source_ip.clone();
+        handshake.request_id = context.request_id.clone().unwrap_or_default();
+        for (name, value) in all(self.headers.as_ref(), self.multi_value_headers.as_ref()) {
+            handshake = handshake.with_header(name, value);
+        }
         let (single, multiple) = (&self.query_string_parameters, &self.multi_value_query_string_parameters);
-        all(single.as_ref(), multiple.as_ref(), move |other| other == name)
-    }
-
-    /// The client's token or that there is none.
-    pub(crate) fn credential(&self) -> Result<Credential, Denial> {
-        Ok(self.token()?.map_or(Credential::None, Credential::Token))
-    }
-
-    /// The one token. Two that differ are an attempt to confuse somebody.
-    pub(crate) fn token(&self) -> Result<Option<String>, Denial> {
-        let mut tokens = self.query("access_token").collect::<Vec<_>>();
-        for value in self.header("authorization") {
-            tokens.push(bearer(value).ok_or(Denial::Handshake("the Authorization header is not `Bearer <token>`"))?);
+        for (name, value) in all(single.as_ref(), multiple.as_ref()) {
+            handshake = handshake.with_query(name, value);
         }
-        let offers = self.header("sec-websocket-protocol").flat_map(|list| list.split(',')).map(str::trim);
-        tokens.extend(offers.filter_map(|offer| offer.strip_prefix(SUBPROTOCOL)));
-        let Some((first, others)) = tokens.split_first() else { return Ok(None) };
-        if others.iter().any(|other| other != first) {
-            return Err(Denial::Handshake("the handshake has several tokens, which are not the same"));
-        }
-        if first.is_empty() {
-            return Err(Denial::Handshake("the token is empty"));
-        }
-        Ok(Some((*first).to_owned()))
-    }
-
-    pub(crate) fn names_itself(&self) -> bool {
-        self.query("user").next().is_some()
-    }
-
-    /// The name that an anonymous client gives itself.
-    pub(crate) fn named_user(&self) -> Result<Option<UserId>, Denial> {
-        self.query("user").last().map(UserId::parse).transpose().map_err(Denial::User)
+        Some(handshake)
     }
 }
 
-/// All values under the names that `is_meant` accepts. The second map has everything that the first has.
+/// What the client shows to say who it is.
+pub(crate) fn credential(handshake: &Handshake) -> Result<Credential, Denial> {
+    Ok(token(handshake)?.map_or(Credential::None, Credential::Token))
+}
+
+/// The token, from any of its three places: `?access_token=`, `Authorization: Bearer`, or a subprotocol.
+pub(crate) fn token(handshake: &Handshake) -> Result<Option<String>, Denial> {
+    let mut tokens = handshake.queries("access_token").collect::<Vec<_>>();
+    for value in handshake.headers("authorization") {
+        tokens.push(bearer(value).ok_or(Denial::Handshake("the Authorization header is not `Bearer <token>`"))?);
+    }
+    let offers = handshake.headers("sec-websocket-protocol").flat_map(|list| list.split(',')).map(str::trim);
+    tokens.extend(offers.filter_map(|offer| offer.strip_prefix(SUBPROTOCOL)));
+    let Some((first, others)) = tokens.split_first() else { return Ok(None) };
+    if others.iter().any(|other| other != first) {
+        return Err(Denial::Handshake("the handshake has several tokens, which are not the same"));
+    }
+    if first.is_empty() {
+        return Err(Denial::Handshake("the token is empty"));
+    }
+    Ok(Some((*first).to_owned()))
+}
+
+/// Whether the client says by itself who it is.
+pub(crate) fn names_itself(handshake: &Handshake) -> bool {
+    handshake.query("user").is_some()
+}
+
+/// The user that the client calls itself.
+pub(crate) fn named_user(handshake: &Handshake) -> Result<Option<UserId>, Denial> {
+    handshake.query("user").map(UserId::parse).transpose().map_err(Denial::User)
+}
+
+/// Every name with each of its values: from the lists where there are any, for they hold what the map does.
 fn all<'a>(
     single: Option<&'a BTreeMap<String, String>>,
     multiple: Option<&'a BTreeMap<String, Vec<String>>>,
-    is_meant: impl Fn(&str) -> bool + Copy + 'a,
-) -> impl Iterator<Item = &'a str> {
-    let single = single.filter(|_| multiple.is_none());
-    let single = single.into_iter().flatten().filter(move |(name, _)| is_meant(name)).map(|(_, value)| value);
-    let multiple = multiple.into_iter().flatten().filter(move |(name, _)| is_meant(name));
-    single.chain(multiple.flat_map(|(_, values)| values)).map(String::as_str)
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let single = single.filter(|_| multiple.is_none()).into_iter().flatten();
+    let single = single.map(|(name, value)| (name.as_str(), value.as_str()));
+    let multiple = multiple.into_iter().flatten();
+    let each =
+        |(name, values): (&'a String, &'a Vec<String>)| values.iter().map(|value| (name.as_str(), value.as_str()));
+    single.chain(multiple.flat_map(each))
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -107,7 +119,9 @@ mod tests {
     use super::*;
 
     fn token(event: Value) -> Result<Option<String>, Denial> {
-        serde_json::from_value::<Request>(event).unwrap().token()
+        let mut event = event;
+        event["requestContext"] = json!({"connectionId": "c="});
+        super::token(&serde_json::from_value::<Request>(event).unwrap().handshake().unwrap())
     }
 
     #[test]

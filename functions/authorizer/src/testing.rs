@@ -8,7 +8,7 @@ use tidings::metrics::Metrics;
 use crate::claims::Rules;
 use crate::config::{Origins, PermissionTemplates};
 use crate::keys::{Jwks, Keys, Pace};
-use crate::{Answer, Authentication, Deps, Error, Request, handle};
+use crate::{Answer, Authentication, Authorizer, Deps, Error, Function, Request};
 
 pub(crate) const ARN: &str = "arn:aws:execute-api:us-east-1:123456789012:abcdef1234/dev/$connect";
 
@@ -22,7 +22,11 @@ pub(crate) fn rules(issuer: &str) -> Rules {
     }
 }
 
-pub(crate) fn deps(authentication: Authentication) -> Deps {
+pub(crate) async fn authorizer(authentication: Authentication) -> Authorizer {
+    Function::new().core(deps(authentication)).await.unwrap()
+}
+
+fn deps(authentication: Authentication) -> Deps {
     Deps {
         authentication,
         default_permissions: PermissionTemplates::parse("subscribe:users/{user}/**").unwrap(),
@@ -33,9 +37,9 @@ pub(crate) fn deps(authentication: Authentication) -> Deps {
 }
 
 /// For tokens of an issuer whose keys are found through its configuration.
-pub(crate) fn for_issuer(issuer: &Issuer, pace: Pace) -> Deps {
+pub(crate) async fn for_issuer(issuer: &Issuer, pace: Pace) -> Authorizer {
     let keys = Keys::new(Jwks::of_issuer(aws::connector(), &issuer.url).unwrap(), pace);
-    deps(Authentication::Tokens { keys, rules: rules(&issuer.url), allow_anonymous: false })
+    authorizer(Authentication::Tokens { keys, rules: rules(&issuer.url), allow_anonymous: false }).await
 }
 
 pub(crate) fn request(parts: &Value) -> Request {
@@ -47,12 +51,17 @@ pub(crate) fn request(parts: &Value) -> Request {
 }
 
 /// The answer to a client with this token, as API Gateway reads it.
-pub(crate) async fn connect(deps: &Deps, token: &str) -> Result<Value, Error> {
-    ask(deps, &json!({"queryStringParameters": {"access_token": token}})).await
+pub(crate) async fn connect(authorizer: &Authorizer, token: &str) -> Result<Value, Error> {
+    ask(authorizer, &json!({"queryStringParameters": {"access_token": token}})).await
 }
 
-pub(crate) async fn ask(deps: &Deps, parts: &Value) -> Result<Value, Error> {
-    handle(deps, request(parts)).await.map(|answer: Answer| serde_json::to_value(answer).unwrap())
+pub(crate) async fn ask(authorizer: &Authorizer, parts: &Value) -> Result<Value, Error> {
+    ask_of(authorizer, parts).await
+}
+
+/// The same of one with a state.
+pub(crate) async fn ask_of<S>(authorizer: &Authorizer<S>, parts: &Value) -> Result<Value, Error> {
+    authorizer.answer(request(parts)).await.map(|answer: Answer| serde_json::to_value(answer).unwrap())
 }
 
 pub(crate) fn is_allowed(answer: &Value) -> bool {

@@ -1,15 +1,18 @@
 //! Attacks on tokens, and keys that come, go, hang and fail.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::issuer::{Behaviour, Issuer, SigningKey, assemble, hs256, now, part};
-use tidings::aws;
+use tidings::{Handshake, Refusal, aws};
 
 use crate::config::Origins;
 use crate::keys::{Jwks, Keys, Pace};
-use crate::testing::{ask, connect, deps, for_issuer, is_allowed, rules};
-use crate::{Authentication, Deps, Error};
+use crate::testing::{ask, ask_of, authorizer, connect, for_issuer, is_allowed, rules};
+use crate::{Authentication, Authorizer, Error, Function, Identity};
 
 /// Nothing is asked for twice.
 const NEVER: Pace = Pace {
@@ -27,8 +30,8 @@ async fn issuer(keys: &[&SigningKey]) -> Issuer {
     issuer
 }
 
-async fn allows(deps: &Deps, token: &str) -> bool {
-    is_allowed(&connect(deps, token).await.unwrap())
+async fn allows(authorizer: &Authorizer, token: &str) -> bool {
+    is_allowed(&connect(authorizer, token).await.unwrap())
 }
 
 fn changed(mut claims: Value, name: &str, value: Value) -> Value {
@@ -51,15 +54,15 @@ async fn a_token_of_every_algorithm_lets_its_user_in_with_what_it_says() {
         SigningKey::ed25519("ed"),
     ];
     let issuer = issuer(&keys.each_ref()).await;
-    let deps = for_issuer(&issuer, NEVER);
+    let authorizer = for_issuer(&issuer, NEVER).await;
     for key in &keys {
         let claims = changed(issuer.claims("u1"), "scope", json!("openid subscribe:orders/*"));
-        let answer = connect(&deps, &key.token(&claims)).await.unwrap();
+        let answer = connect(&authorizer, &key.token(&claims)).await.unwrap();
         assert!(is_allowed(&answer), "{key:?}");
         assert_eq!(answer["context"], json!({"user": "u1", "permissions": "subscribe:orders/*"}));
     }
     assert_eq!(issuer.asked(), 1, "the keys are kept");
-    let answer = connect(&deps, &keys[2].token(&issuer.claims("a/b"))).await.unwrap();
+    let answer = connect(&authorizer, &keys[2].token(&issuer.claims("a/b"))).await.unwrap();
     assert_eq!(answer["context"]["permissions"], "subscribe:users/a%2Fb/**");
 }
 
@@ -67,7 +70,7 @@ async fn a_token_of_every_algorithm_lets_its_user_in_with_what_it_says() {
 async fn claims_that_are_not_for_us_or_not_for_now_are_denied() {
     let key = SigningKey::es256("k");
     let issuer = issuer(&[&key]).await;
-    let deps = for_issuer(&issuer, NEVER);
+    let authorizer = for_issuer(&issuer, NEVER).await;
     let good = || issuer.claims("u1");
     for claims in [
         good(),
@@ -79,7 +82,7 @@ async fn claims_that_are_not_for_us_or_not_for_now_are_denied() {
         // As Cognito's access tokens are.
         changed(changed(without(good(), "aud"), "client_id", json!("app")), "token_use", json!("access")),
     ] {
-        assert!(allows(&deps, &key.token(&claims)).await, "{claims}");
+        assert!(allows(&authorizer, &key.token(&claims)).await, "{claims}");
     }
     let long: Vec<_> = (0..300).map(|number| format!("subscribe:orders/{number}/x")).collect();
     for claims in [
@@ -119,7 +122,7 @@ async fn claims_that_are_not_for_us_or_not_for_now_are_denied() {
         json!("sub"),
         json!(null),
     ] {
-        assert!(!allows(&deps, &key.token(&claims)).await, "{claims}");
+        assert!(!allows(&authorizer, &key.token(&claims)).await, "{claims}");
     }
 }
 
@@ -127,7 +130,7 @@ async fn claims_that_are_not_for_us_or_not_for_now_are_denied() {
 async fn a_header_cannot_choose_how_it_is_verified() {
     let (rsa, ec) = (SigningKey::rsa("rsa", "RS256"), SigningKey::es256("ec"));
     let issuer = issuer(&[&rsa, &ec]).await;
-    let deps = for_issuer(&issuer, ALWAYS);
+    let authorizer = for_issuer(&issuer, ALWAYS).await;
     let claims = issuer.claims("u1");
     let modulus = rsa.jwk()["n"].as_str().unwrap().to_owned();
     let own = SigningKey::es256("ec");
@@ -168,16 +171,16 @@ async fn a_header_cannot_choose_how_it_is_verified() {
         sign(json!({"alg": "ES256", "kid": "ec", "crit": ["b64"], "b64": false}), &|message| ec.sign(message)),
     ];
     for (number, token) in tokens.iter().enumerate() {
-        assert!(!allows(&deps, token).await, "number {number}: {token}");
+        assert!(!allows(&authorizer, token).await, "number {number}: {token}");
     }
-    assert!(allows(&deps, &ec.token(&claims)).await);
+    assert!(allows(&authorizer, &ec.token(&claims)).await);
 }
 
 #[tokio::test]
 async fn what_is_no_token_is_denied_and_never_fails() {
     let key = SigningKey::es256("k");
     let issuer = issuer(&[&key]).await;
-    let deps = for_issuer(&issuer, NEVER);
+    let authorizer = for_issuer(&issuer, NEVER).await;
     let good = key.token(&issuer.claims("u1"));
     let [header, claims, signature] = good.split('.').collect::<Vec<_>>()[..] else { unreachable!() };
     let forged = part(issuer.claims("admin").to_string());
@@ -214,42 +217,42 @@ async fn what_is_no_token_is_denied_and_never_fails() {
         format!("{header}.{}.{signature}", "a".repeat(20_000)),
         part("[".repeat(6_000)) + ".e30.AA",
     ] {
-        assert!(!allows(&deps, &token).await, "{token}");
+        assert!(!allows(&authorizer, &token).await, "{token}");
     }
-    assert!(allows(&deps, &good).await);
+    assert!(allows(&authorizer, &good).await);
 }
 
 #[tokio::test]
 async fn a_key_that_appears_is_found_and_one_that_is_withdrawn_is_forgotten() {
     let (old, new) = (SigningKey::es256("old"), SigningKey::es256("new"));
     let issuer = issuer(&[&old]).await;
-    let deps = for_issuer(&issuer, Pace { at_least_every: Duration::from_millis(300), ..ALWAYS });
+    let authorizer = for_issuer(&issuer, Pace { at_least_every: Duration::from_millis(300), ..ALWAYS }).await;
     let (by_old, by_new) = (old.token(&issuer.claims("u1")), new.token(&issuer.claims("u1")));
-    assert!(allows(&deps, &by_old).await);
-    assert!(!allows(&deps, &by_new).await);
+    assert!(allows(&authorizer, &by_old).await);
+    assert!(!allows(&authorizer, &by_new).await);
     issuer.publish(&[&old, &new]);
-    assert!(allows(&deps, &by_new).await, "an unknown key is looked for");
-    assert!(allows(&deps, &by_old).await);
+    assert!(allows(&authorizer, &by_new).await, "an unknown key is looked for");
+    assert!(allows(&authorizer, &by_old).await);
     issuer.publish(&[&new]);
     tests::eventually("the old key to be forgotten", Duration::from_secs(10), async || {
-        (!allows(&deps, &by_old).await).then_some(())
+        (!allows(&authorizer, &by_old).await).then_some(())
     })
     .await;
-    assert!(allows(&deps, &by_new).await);
+    assert!(allows(&authorizer, &by_new).await);
 }
 
 #[tokio::test]
 async fn unknown_keys_do_not_make_us_ask_again_and_again() {
     let (known, other) = (SigningKey::es256("known"), SigningKey::es256("other"));
     let issuer = issuer(&[&known]).await;
-    let deps = for_issuer(&issuer, NEVER);
+    let authorizer = for_issuer(&issuer, NEVER).await;
     for _ in 0..20 {
-        assert!(!allows(&deps, &other.token(&issuer.claims("u1"))).await);
+        assert!(!allows(&authorizer, &other.token(&issuer.claims("u1"))).await);
     }
     assert_eq!(issuer.asked(), 2, "once to begin with, and once for the unknown key");
-    assert!(allows(&deps, &known.token(&issuer.claims("u1"))).await);
+    assert!(allows(&authorizer, &known.token(&issuer.claims("u1"))).await);
     let bad = assemble(&known.header(), &issuer.claims("u1"), |_| vec![1; 64]);
-    assert!(!allows(&deps, &bad).await);
+    assert!(!allows(&authorizer, &bad).await);
     assert_eq!(issuer.asked(), 2, "a bad signature of a known key is no reason to ask");
 }
 
@@ -257,9 +260,9 @@ async fn unknown_keys_do_not_make_us_ask_again_and_again() {
 async fn many_at_once_ask_once() {
     let key = SigningKey::es256("k");
     let issuer = issuer(&[&key]).await;
-    let deps = for_issuer(&issuer, NEVER);
+    let authorizer = for_issuer(&issuer, NEVER).await;
     let token = key.token(&issuer.claims("u1"));
-    let all = futures_util::future::join_all((0..20).map(|_| allows(&deps, &token))).await;
+    let all = futures_util::future::join_all((0..20).map(|_| allows(&authorizer, &token))).await;
     assert!(all.into_iter().all(|allowed| allowed));
     assert_eq!(issuer.asked(), 1);
 }
@@ -284,16 +287,17 @@ async fn where_keys_cannot_be_read_the_function_fails_and_denies_nobody() {
         Behaviour::Misleads(json!({"issuer": issuer.url, "jwks_uri": "file:///etc/passwd"})),
     ] {
         issuer.behave(behaviour.clone());
-        let error = connect(&for_issuer(&issuer, NEVER), &token).await.unwrap_err();
+        let error = connect(&for_issuer(&issuer, NEVER).await, &token).await.unwrap_err();
         assert!(matches!(error, Error::Keys(_)), "{behaviour:?}: {error}");
         assert!(!error.to_string().contains(&token), "{error}");
     }
     assert!(started.elapsed() < Duration::from_secs(30), "each is given up soon: {:?}", started.elapsed());
     let nowhere = Keys::new(Jwks::at(aws::connector(), "http://127.0.0.1:9/keys".parse().unwrap()), NEVER);
-    let deps = deps(Authentication::Tokens { keys: nowhere, rules: rules(&issuer.url), allow_anonymous: false });
-    assert!(connect(&deps, &token).await.is_err());
+    let authorizer =
+        authorizer(Authentication::Tokens { keys: nowhere, rules: rules(&issuer.url), allow_anonymous: false }).await;
+    assert!(connect(&authorizer, &token).await.is_err());
     // What is no token needs no keys to be told so.
-    assert!(!allows(&deps, "a.b.c").await);
+    assert!(!allows(&authorizer, "a.b.c").await);
 }
 
 #[tokio::test]
@@ -302,49 +306,49 @@ async fn an_issuer_that_fails_from_the_start_is_not_asked_at_every_handshake() {
     let issuer = issuer(&[&key]).await;
     issuer.behave(Behaviour::Status(503));
     let token = key.token(&issuer.claims("u1"));
-    let deps = for_issuer(&issuer, NEVER);
+    let authorizer = for_issuer(&issuer, NEVER).await;
     for _ in 0..20 {
-        let error = connect(&deps, &token).await.unwrap_err();
+        let error = connect(&authorizer, &token).await.unwrap_err();
         assert!(matches!(error, Error::Keys(_)), "nobody is denied for it: {error}");
     }
     assert_eq!(issuer.asked(), 1);
 
-    let deps = for_issuer(&issuer, ALWAYS);
-    assert!(connect(&deps, &token).await.is_err());
+    let authorizer = for_issuer(&issuer, ALWAYS).await;
+    assert!(connect(&authorizer, &token).await.is_err());
     issuer.publish(&[&key]);
-    assert!(allows(&deps, &token).await, "once the time is over it is asked again");
+    assert!(allows(&authorizer, &token).await, "once the time is over it is asked again");
 }
 
 #[tokio::test]
 async fn keys_that_are_known_count_while_the_issuer_is_away_and_unknown_ones_are_not_denied() {
     let (key, other) = (SigningKey::es256("k"), SigningKey::es256("other"));
     let issuer = issuer(&[&key]).await;
-    let deps = for_issuer(&issuer, Pace { at_least_every: Duration::ZERO, ..NEVER });
-    assert!(allows(&deps, &key.token(&issuer.claims("u1"))).await);
+    let authorizer = for_issuer(&issuer, Pace { at_least_every: Duration::ZERO, ..NEVER }).await;
+    assert!(allows(&authorizer, &key.token(&issuer.claims("u1"))).await);
     issuer.behave(Behaviour::Status(503));
     for _ in 0..3 {
-        assert!(allows(&deps, &key.token(&issuer.claims("u1"))).await);
-        let error = connect(&deps, &other.token(&issuer.claims("u1"))).await.unwrap_err();
+        assert!(allows(&authorizer, &key.token(&issuer.claims("u1"))).await);
+        let error = connect(&authorizer, &other.token(&issuer.claims("u1"))).await.unwrap_err();
         assert!(matches!(error, Error::Keys(_)), "{error}");
     }
     assert_eq!(issuer.asked(), 2, "not asked again at once");
     let stale = Pace { at_least_every: Duration::ZERO, stale_after: Duration::ZERO, ..ALWAYS };
     issuer.publish(&[&key]);
-    let deps = for_issuer(&issuer, stale);
-    assert!(allows(&deps, &key.token(&issuer.claims("u1"))).await);
+    let authorizer = for_issuer(&issuer, stale).await;
+    assert!(allows(&authorizer, &key.token(&issuer.claims("u1"))).await);
     issuer.behave(Behaviour::Status(503));
-    assert!(connect(&deps, &key.token(&issuer.claims("u1"))).await.is_err(), "too old to count");
+    assert!(connect(&authorizer, &key.token(&issuer.claims("u1"))).await.is_err(), "too old to count");
 }
 
 #[tokio::test]
 async fn a_client_without_a_token_is_denied_or_has_no_name() {
     let issuer = issuer(&[&SigningKey::es256("k")]).await;
-    let closed = for_issuer(&issuer, NEVER);
+    let closed = for_issuer(&issuer, NEVER).await;
     assert!(!is_allowed(&ask(&closed, &json!({})).await.unwrap()));
     assert!(!is_allowed(&ask(&closed, &json!({"queryStringParameters": {"user": "admin"}})).await.unwrap()));
 
-    let mut open = for_issuer(&issuer, NEVER);
-    if let Authentication::Tokens { allow_anonymous, .. } = &mut open.authentication {
+    let mut open = for_issuer(&issuer, NEVER).await;
+    if let Authentication::Tokens { allow_anonymous, .. } = &mut open.deps.authentication {
         *allow_anonymous = true;
     }
     let answer = ask(&open, &json!({})).await.unwrap();
@@ -364,16 +368,16 @@ async fn a_client_without_a_token_is_denied_or_has_no_name() {
 
 #[tokio::test]
 async fn where_everybody_is_anonymous_a_client_may_name_itself() {
-    let deps = deps(Authentication::Anonymous);
+    let authorizer = authorizer(Authentication::Anonymous).await;
     let named = |user: &str| json!({"queryStringParameters": {"user": user}});
-    let answer = ask(&deps, &named("u 1")).await.unwrap();
+    let answer = ask(&authorizer, &named("u 1")).await.unwrap();
     assert!(is_allowed(&answer));
     let permissions = "subscribe:public/** publish:rooms/u%201";
     assert_eq!(answer["context"], json!({"user": "u 1", "permissions": permissions}));
-    assert!(is_allowed(&ask(&deps, &json!({})).await.unwrap()));
-    assert!(is_allowed(&ask(&deps, &json!({"queryStringParameters": {"access_token": "x"}})).await.unwrap()));
+    assert!(is_allowed(&ask(&authorizer, &json!({})).await.unwrap()));
+    assert!(is_allowed(&ask(&authorizer, &json!({"queryStringParameters": {"access_token": "x"}})).await.unwrap()));
     for user in ["", "a\nb"] {
-        assert!(!is_allowed(&ask(&deps, &named(user)).await.unwrap()), "{user:?}");
+        assert!(!is_allowed(&ask(&authorizer, &named(user)).await.unwrap()), "{user:?}");
     }
 }
 
@@ -381,23 +385,58 @@ async fn where_everybody_is_anonymous_a_client_may_name_itself() {
 async fn pages_of_other_origins_are_denied_whatever_they_know() {
     let key = SigningKey::es256("k");
     let issuer = issuer(&[&key]).await;
-    let mut deps = for_issuer(&issuer, NEVER);
-    deps.origins = Origins::parse("https://app.example.com").unwrap();
+    let mut authorizer = for_issuer(&issuer, NEVER).await;
+    authorizer.deps.origins = Origins::parse("https://app.example.com").unwrap();
     let token = key.token(&issuer.claims("u1"));
     for (origin, allowed) in [("https://app.example.com", true), ("https://evil.example", false)] {
         let headers = json!({"Authorization": format!("Bearer {token}"), "Origin": origin});
-        assert_eq!(is_allowed(&ask(&deps, &json!({"headers": headers})).await.unwrap()), allowed, "{origin}");
+        assert_eq!(is_allowed(&ask(&authorizer, &json!({"headers": headers})).await.unwrap()), allowed, "{origin}");
     }
-    assert!(allows(&deps, &token).await, "no browser");
+    assert!(allows(&authorizer, &token).await, "no browser");
     let both = json!({"Origin": ["https://app.example.com", "https://evil.example"], "Authorization": [format!("Bearer {token}")]});
-    assert!(!is_allowed(&ask(&deps, &json!({"multiValueHeaders": both})).await.unwrap()));
+    assert!(!is_allowed(&ask(&authorizer, &json!({"multiValueHeaders": both})).await.unwrap()));
 }
 
 #[tokio::test]
 async fn an_event_without_a_method_is_a_failure() {
-    let deps = deps(Authentication::Anonymous);
+    let authorizer = authorizer(Authentication::Anonymous).await;
     for arn in [Value::Null, json!("")] {
-        let error = ask(&deps, &json!({"methodArn": arn})).await.unwrap_err();
+        let error = ask(&authorizer, &json!({"methodArn": arn})).await.unwrap_err();
         assert!(matches!(error, Error::Event), "{error}");
     }
+}
+
+/// By an API key; `None` goes on with tokens.
+async fn by_key(
+    keys: Arc<BTreeMap<&'static str, &'static str>>,
+    handshake: Handshake,
+) -> Result<Option<Identity>, Refusal> {
+    match handshake.header("X-Api-Key") {
+        None => Ok(None),
+        Some("") => Err(Refusal::unauthorized("the key is empty")),
+        Some(key) => {
+            let shop = keys.get(key).ok_or_else(|| Refusal::forbidden("there is no such key"))?;
+            Ok(Some(Identity::of(shop)?.with_claim("plan", "gold").with_claim("seats", 7)))
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_application_lets_in_by_an_api_key_and_its_claims_go_on_to_its_functions() {
+    let key = SigningKey::es256("k");
+    let issuer = issuer(&[&key]).await;
+    let deps = for_issuer(&issuer, NEVER).await.deps;
+    let load = async || Ok::<_, Infallible>(BTreeMap::from([("k1", "shop-1")]));
+    let authorizer = Function::with_state(load).verify(by_key).core(deps).await.unwrap();
+    let with_key = |key: &str| json!({"headers": {"x-api-key": key}});
+    let answer = ask_of(&authorizer, &with_key("k1")).await.unwrap();
+    assert!(is_allowed(&answer));
+    let claims = r#"{"plan":"gold","seats":7}"#;
+    let context = json!({"user": "shop-1", "permissions": "subscribe:users/shop-1/**", "claims": claims});
+    assert_eq!(answer["context"], context);
+    assert!(!is_allowed(&ask_of(&authorizer, &with_key("k2")).await.unwrap()));
+    let refused = ask_of(&authorizer, &with_key("")).await.unwrap_err();
+    assert_eq!(refused.to_string(), "Unauthorized", "API Gateway answers 401 to this text");
+    let token = json!({"queryStringParameters": {"access_token": key.token(&issuer.claims("u1"))}});
+    assert!(is_allowed(&ask_of(&authorizer, &token).await.unwrap()), "tokens are looked at after it");
 }

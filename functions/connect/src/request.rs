@@ -1,123 +1,92 @@
-//! From the event of a handshake to the connection that it asks for.
+//! From a handshake to the connection that it asks for.
 
-use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use tidings::permissions::{Action, PERMISSIONS, Permissions, USER};
+use tidings::caller::UnknownCaller;
+use tidings::permissions::Action;
 use tidings::protocol::Protocol;
 use tidings::registry::Connection;
-use tidings::{ConnectionId, Topic, UserId};
+use tidings::{Caller, Handshake, Refusal, Topic};
 
 /// A subprotocol that begins so is the authorizer's: the token of a client that cannot set headers. It is never repeated.
 const TOKEN: &str = "access_token.";
 
 /// A handshake, checked.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Handshake {
+#[derive(Debug, PartialEq)]
+pub(crate) struct Asked {
     pub(crate) connection: Connection,
+    pub(crate) caller: Caller,
     /// What the client is told to speak, if it offered something.
     pub(crate) subprotocol: Option<&'static str>,
 }
 
-/// Why a handshake is not served: the client's fault, and its status.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
-    /// 400.
-    #[error("{0}")]
-    Invalid(String),
-    /// 401.
-    #[error("no authorizer has let this client in; the route $connect needs one that gives `user` and `permissions`")]
-    Unauthorized,
-    /// 403.
-    #[error("you may not subscribe to the topic {:?}", .0.as_str())]
-    Forbidden(Topic),
-}
-
-impl Refusal {
-    pub(crate) fn status(&self) -> i64 {
-        match self {
-            Self::Invalid(_) => 400,
-            Self::Unauthorized => 401,
-            Self::Forbidden(_) => 403,
+impl Asked {
+    pub(crate) fn read(handshake: &Handshake, caller: Result<Caller, UnknownCaller>) -> Result<Self, Refusal> {
+        let caller = caller.map_err(|unknown| match unknown {
+            UnknownCaller::Unauthorized => Refusal::unauthorized(unknown.to_string()),
+            _ => invalid(unknown),
+        })?;
+        let (protocol, subprotocol) = protocol(handshake)?;
+        let topics = topics(handshake)?;
+        if let Some(topic) = caller.permissions.first_refused(Action::Subscribe, &topics) {
+            let reason = format!("you may not subscribe to the topic {:?}", topic.as_str());
+            return Err(Refusal::forbidden(reason));
         }
+        let id = handshake.connection.clone();
+        let connection = Connection {
+            socket: id.first_socket(),
+            user: caller.user.clone(),
+            protocol,
+            connected_at: handshake.connected_at,
+            topics,
+            id,
+        };
+        Ok(Self { connection, caller, subprotocol })
     }
 }
 
-impl Handshake {
-    pub(crate) fn read(event: &ApiGatewayWebsocketProxyRequest) -> Result<Self, Refusal> {
-        let context = &event.request_context;
-        let (user, permissions) = client(event)?;
-        let id = ConnectionId::parse(context.connection_id.as_deref().unwrap_or_default()).map_err(invalid)?;
-        let (protocol, subprotocol) = protocol(event)?;
-        let topics = topics(event)?;
-        if let Some(topic) = permissions.first_refused(Action::Subscribe, &topics) {
-            return Err(Refusal::Forbidden(topic.clone()));
-        }
-        let connection =
-            Connection { socket: id.first_socket(), user, protocol, connected_at: context.connected_at, topics, id };
-        Ok(Self { connection, subprotocol })
-    }
-}
-
-fn invalid(error: impl ToString) -> Refusal {
-    Refusal::Invalid(error.to_string())
-}
-
-/// Who the client is and what it may do: the authorizer's word, and nobody's where there was none.
-fn client(event: &ApiGatewayWebsocketProxyRequest) -> Result<(Option<UserId>, Permissions), Refusal> {
-    let said = |name: &str| {
-        let value = event.request_context.authorizer.fields.get(name)?.as_str();
-        value.filter(|value| !value.is_empty())
-    };
-    said("principalId").ok_or(Refusal::Unauthorized)?;
-    let user = said(USER).map(UserId::parse).transpose().map_err(invalid)?;
-    let permissions = Permissions::parse(said(PERMISSIONS).unwrap_or_default()).map_err(invalid)?;
-    Ok((user, permissions))
+pub(crate) fn invalid(reason: impl ToString) -> Refusal {
+    Refusal::new(400, reason.to_string())
 }
 
 /// The client's first offer that we speak, else `?protocol=`, else the default. Offers that are all unknown are refused:
 /// API Gateway would complete the handshake without a subprotocol, and a browser would drop it without a reason.
-fn protocol(event: &ApiGatewayWebsocketProxyRequest) -> Result<(Protocol, Option<&'static str>), Refusal> {
+fn protocol(handshake: &Handshake) -> Result<(Protocol, Option<&'static str>), Refusal> {
     let names = || Protocol::ALL.map(Protocol::name).join(" or ");
-    let offers = event.headers.get_all("sec-websocket-protocol").iter().filter_map(|value| value.to_str().ok());
-    let offers: Vec<&str> =
-        offers.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty()).collect();
+    let offers = handshake.headers("sec-websocket-protocol").flat_map(|list| list.split(',')).map(str::trim);
+    let offers: Vec<&str> = offers.filter(|name| !name.is_empty()).collect();
     if let Some(protocol) = offers.iter().find_map(|name| Protocol::from_name(name)) {
         return Ok((protocol, Some(protocol.name())));
     }
     if offers.iter().any(|name| !name.starts_with(TOKEN)) {
-        return Err(Refusal::Invalid(format!("no subprotocol that is offered is known; offer {}", names())));
+        return Err(invalid(format!("no subprotocol that is offered is known; offer {}", names())));
     }
     if !offers.is_empty() {
         // A browser would drop the connection.
-        return Err(Refusal::Invalid(format!(
-            "a token is the only subprotocol that is offered; offer {} too",
-            names()
-        )));
+        return Err(invalid(format!("a token is the only subprotocol that is offered; offer {} too", names())));
     }
-    match event.query_string_parameters.first("protocol") {
+    match handshake.query("protocol") {
         None => Ok((Protocol::default(), None)),
         Some(name) => match Protocol::from_name(name) {
             Some(protocol) => Ok((protocol, None)),
-            None => Err(Refusal::Invalid(format!("?protocol= is not known; use {}", names()))),
+            None => Err(invalid(format!("?protocol= is not known; use {}", names()))),
         },
     }
 }
 
-fn topics(event: &ApiGatewayWebsocketProxyRequest) -> Result<Vec<Topic>, Refusal> {
-    let names = event.multi_value_query_string_parameters.all("topic").unwrap_or_default();
-    let mut topics = Vec::with_capacity(names.len());
-    for name in names {
-        let topic = Topic::parse(name).map_err(|error| invalid(format!("?topic= is not valid: {error}")))?;
-        if !topics.contains(&topic) {
-            topics.push(topic);
-        }
+fn topics(handshake: &Handshake) -> Result<Vec<Topic>, Refusal> {
+    let mut topics = Vec::new();
+    for name in handshake.queries("topic") {
+        topics.push(Topic::parse(name).map_err(|error| invalid(format!("?topic= is not valid: {error}")))?);
     }
     topics.sort_unstable();
+    topics.dedup();
     Ok(topics)
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
     use serde_json::{Value, json};
+    use tidings::{UserId, lambda};
 
     use super::*;
 
@@ -147,11 +116,13 @@ mod tests {
             json!({"principalId": "alice", "user": "alice", "permissions": "subscribe:**", "integrationLatency": 21});
     }
 
-    fn read(change: impl FnOnce(&mut Value)) -> Result<Handshake, Refusal> {
-        Handshake::read(&event(|event| {
+    fn read(change: impl FnOnce(&mut Value)) -> Result<Asked, Refusal> {
+        let event = event(|event| {
             authorized(event);
             change(event);
-        }))
+        });
+        let handshake = lambda::handshake(&event).map_err(invalid)?;
+        Asked::read(&handshake, lambda::caller(&event, handshake.connection.clone()))
     }
 
     #[test]
@@ -170,7 +141,7 @@ mod tests {
                 event["requestContext"]["authorizer"] = authorizer.clone();
                 query(event, &[("user", &["mallory"])]);
             });
-            assert_eq!(refused, Err(Refusal::Unauthorized), "{authorizer}");
+            assert_eq!(refused.map_err(|refusal| refusal.status()), Err(401), "{authorizer}");
         }
     }
 
@@ -184,7 +155,6 @@ mod tests {
         };
         assert!(connect("subscribe:orders/* publish:news", &["orders/1", "orders/2"]).is_ok());
         let refusal = connect("subscribe:orders/* publish:news", &["orders/1", "news"]).unwrap_err();
-        assert_eq!(refusal, Refusal::Forbidden(Topic::parse("news").unwrap()));
         assert_eq!(
             (refusal.status(), refusal.to_string().as_str()),
             (403, "you may not subscribe to the topic \"news\"")

@@ -1,104 +1,140 @@
-//! What each command does.
+//! The core: answers one frame of one client with one frame.
 
-use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequestContext;
-use tidings::metrics::{Metric, Tally, Trigger};
-use tidings::permissions::{Action, Permissions};
-use tidings::protocol::{ClientError, Command, ErrorCode, ReplyBody, Whoami};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use serde_json::{Map, Value};
+use tidings::context::Call;
+use tidings::delivery::dismiss;
+use tidings::metrics::{Metric, Tally};
+use tidings::permissions::Action;
+use tidings::protocol::{ClientError, Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami};
 use tidings::registry::RegistryError;
-use tidings::{ConnectionId, Topic, UserId};
+use tidings::{Context, Topic};
 
-use crate::router::{ActionError, Context};
-use crate::{Deps, Error, publish};
+use crate::actions::Actions;
+use crate::frame::Frame;
+use crate::guard::Verdict;
+use crate::publish;
+use crate::services::{Error, Services};
 
-/// Who sent a frame, and where it is counted.
-pub(crate) struct Caller<'a> {
-    pub(crate) id: &'a ConnectionId,
-    pub(crate) context: &'a ApiGatewayWebsocketProxyRequestContext,
-    pub(crate) tally: &'a Tally,
-    /// Its user, as the authorizer named it; `None` for who is anonymous.
-    pub(crate) user: Option<&'a UserId>,
-    pub(crate) permissions: &'a Permissions,
+/// What carries out commands, and an application's own actions.
+pub struct Commands<S = ()> {
+    pub(crate) services: Services,
+    pub(crate) state: Arc<S>,
+    pub(crate) actions: Actions<S>,
 }
 
-impl Caller<'_> {
-    /// The refusal of what the caller may not do on all of these topics.
-    pub(crate) fn refused(&self, action: Action, topics: &[Topic]) -> Option<ReplyBody> {
-        let topic = self.permissions.first_refused(action, topics)?;
-        let message = format!("you may not {} to the topic {:?}", action.name(), topic.as_str());
-        Some(ReplyBody::Error(ClientError::new(ErrorCode::Forbidden, message)))
-    }
-
-    /// What the ids of its notifications are unique in: its user, or the connection where it has none.
-    pub(crate) fn scope(&self) -> String {
-        let client = match self.user {
-            Some(user) => ["user", user.as_str()],
-            None => ["connection", self.id.as_str()],
-        };
-        tidings::notification::scope(Trigger::Client, &client)
-    }
-}
-
-/// Carries out a command. What the client did wrong is an answer; what we did wrong is an error.
-pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, command: Command) -> Result<ReplyBody, Error> {
-    let (registry, id) = (&deps.registry, caller.id);
-    let done = match command {
-        Command::Ping => return Ok(ReplyBody::Pong),
-        Command::Whoami => return whoami(deps, id).await,
-        Command::Publish(publish) => return publish::run(deps, caller, publish).await,
-        Command::Application { action, body } => {
-            let context = Context::new(deps, caller);
-            return answer(deps.router.run(&action, context, body).await, action);
+impl<S: 'static> Commands<S> {
+    /// Answers a frame with the text of another; with none to a client that is sent away.
+    ///
+    /// # Errors
+    /// When the registry or an application's action fails.
+    pub async fn handle(&self, frame: Frame) -> Result<Option<String>, Error> {
+        let (services, id) = (&self.services, &frame.caller.connection);
+        let tally = services.metrics.tally();
+        let verdict = services.guard.frame(id, frame.at);
+        if verdict == Verdict::Ignore {
+            tally.add(Metric::CommandsRefused, 1);
+            return Ok(None);
         }
-        Command::Subscribe(topics) => {
-            if let Some(refused) = caller.refused(Action::Subscribe, &topics) {
-                return Ok(refused);
+        // Every protocol so far writes commands and replies alike, so that a ping costs no read.
+        let protocol = Protocol::default();
+        let reply = match protocol.decode(&frame.text) {
+            Ok(request) => {
+                let body = match verdict.refusal() {
+                    None => self.run(&frame, &tally, request.command).await?,
+                    Some(error) => ReplyBody::Error(error.clone()),
+                };
+                Reply { id: request.id, body }
             }
-            let done = registry.subscribe(id, &topics).await;
-            done.map(|()| note(caller, &topics, Metric::Subscriptions, "subscribed"))
+            Err(bad) => Reply { id: bad.id, body: ReplyBody::Error(verdict.refusal().cloned().unwrap_or(bad.error)) },
+        };
+        let text = protocol.encode_reply(&reply);
+        if let ReplyBody::Error(error) = &reply.body {
+            tally.add(Metric::CommandsRefused, 1);
+            tracing::info!(connection.id = %id, code = error.code.name(), "refused a command");
+            if error.code == ErrorCode::NotConnected || matches!(verdict, Verdict::Dismiss(_)) {
+                dismiss(&services.sockets, &id.first_socket(), &text).await;
+                return Ok(None);
+            }
         }
-        Command::Unsubscribe(topics) => {
-            let done = registry.unsubscribe(id, &topics).await;
-            done.map(|()| note(caller, &topics, Metric::Unsubscriptions, "unsubscribed"))
+        Ok(Some(text))
+    }
+
+    /// Carries out a command. What the client did wrong is an answer; what we did wrong is an error.
+    async fn run(&self, frame: &Frame, tally: &Tally, command: Command) -> Result<ReplyBody, Error> {
+        let (registry, id) = (&self.services.registry, &frame.caller.connection);
+        let done = match command {
+            Command::Ping => return Ok(ReplyBody::Pong),
+            Command::Whoami => return self.whoami(frame).await,
+            Command::Publish(publish) => return publish::run(&self.services, frame, tally, publish).await,
+            Command::Application { action, body } => return self.act(frame, action, body).await,
+            Command::Subscribe(topics) => {
+                if let Some(refused) = frame.refused(Action::Subscribe, &topics) {
+                    return Ok(ReplyBody::Error(refused));
+                }
+                let done = registry.subscribe(id, &topics).await;
+                done.map(|()| note(frame, tally, &topics, Metric::Subscriptions, "subscribed"))
+            }
+            Command::Unsubscribe(topics) => {
+                let done = registry.unsubscribe(id, &topics).await;
+                done.map(|()| note(frame, tally, &topics, Metric::Unsubscriptions, "unsubscribed"))
+            }
+        };
+        done.map_or_else(refused, |()| Ok(ReplyBody::Ack))
+    }
+
+    async fn whoami(&self, frame: &Frame) -> Result<ReplyBody, Error> {
+        let connection = self.services.registry.connection(&frame.caller.connection).await;
+        match connection.map_err(Error::Registry)? {
+            None => refused(RegistryError::NotConnected),
+            Some(connection) => Ok(ReplyBody::Whoami(Whoami {
+                connection: connection.id,
+                user: connection.user,
+                connected_at: connection.connected_at,
+                topics: connection.topics,
+            })),
         }
-    };
-    match done {
-        Ok(()) => Ok(ReplyBody::Ack),
-        Err(error) => refusal(error).map(ReplyBody::Error).map_err(Error::Registry),
+    }
+
+    async fn act(&self, frame: &Frame, action: String, body: Map<String, Value>) -> Result<ReplyBody, Error> {
+        match self.actions.run(&action, self.context(frame), body).await {
+            Ok(reply) => Ok(reply.into_body()),
+            Err(error) => match error.into_client() {
+                Ok(error) => Ok(ReplyBody::Error(error)),
+                Err(source) => Err(Error::Action { action, source }),
+            },
+        }
+    }
+
+    fn context(&self, frame: &Frame) -> Context<S> {
+        let call = Call {
+            caller: frame.caller.clone(),
+            registry: self.services.registry.clone(),
+            notifications: Some(self.services.notifications.clone()),
+            message: frame.message.clone(),
+            at: frame.at,
+            notified: AtomicU32::new(0),
+        };
+        Context::new(Arc::clone(&self.state), call)
     }
 }
 
-fn note(caller: &Caller<'_>, topics: &[Topic], metric: Metric, done: &str) {
-    caller.tally.add(metric, topics.len() as u64);
+fn note(frame: &Frame, tally: &Tally, topics: &[Topic], metric: Metric, done: &str) {
+    tally.add(metric, topics.len() as u64);
     let names: Vec<_> = topics.iter().map(Topic::as_str).collect();
-    tracing::info!(connection.id = %caller.id, topic = names.join(" "), "{done}");
+    tracing::info!(connection.id = %frame.caller.connection, topic = names.join(" "), "{done}");
 }
 
-async fn whoami(deps: &Deps, id: &ConnectionId) -> Result<ReplyBody, Error> {
-    match deps.registry.connection(id).await.map_err(Error::Registry)? {
-        None => refusal(RegistryError::NotConnected).map(ReplyBody::Error).map_err(Error::Registry),
-        Some(connection) => Ok(ReplyBody::Whoami(Whoami {
-            connection: connection.id,
-            user: connection.user,
-            connected_at: connection.connected_at,
-            topics: connection.topics,
-        })),
+/// What the client is told where the registry refuses.
+fn refused(error: RegistryError) -> Result<ReplyBody, Error> {
+    ClientError::of_registry(error).map(ReplyBody::Error).map_err(Error::Registry)
+}
+
+impl<S> fmt::Debug for Commands<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commands").field("services", &self.services).finish_non_exhaustive()
     }
-}
-
-fn answer(outcome: Result<ReplyBody, ActionError>, action: String) -> Result<ReplyBody, Error> {
-    match outcome {
-        Ok(body) => Ok(body),
-        Err(ActionError::Client(error)) => Ok(ReplyBody::Error(error)),
-        Err(ActionError::Internal(source)) => Err(Error::Action { action, source }),
-    }
-}
-
-/// What a client is told when the registry refuses; anything else is not the client's business.
-pub(crate) fn refusal(error: RegistryError) -> Result<ClientError, RegistryError> {
-    Ok(match &error {
-        RegistryError::NotConnected => ClientError::new(ErrorCode::NotConnected, error.to_string()),
-        RegistryError::TooManyTopics { .. } => ClientError::new(ErrorCode::TooManyTopics, error.to_string()),
-        RegistryError::TopicsTooLong { .. } => ClientError::new(ErrorCode::TooManyTopics, format!("`topics`: {error}")),
-        _ => return Err(error),
-    })
 }

@@ -1,11 +1,9 @@
-//! The `default` function: what it needs from its environment, and nothing else.
+//! The `default` function, without actions of an application.
 
-use default::{Deps, Router, handle};
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use std::process::ExitCode;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
-    tidings::logs::init();
-    let deps = Deps::from_env(Router::new())?;
-    run(service_fn(|event: LambdaEvent<_>| handle(&deps, event.payload))).await
+use tidings_default::Function;
+
+fn main() -> ExitCode {
+    Function::new().run()
 }

@@ -3,36 +3,39 @@
 use std::time::Duration;
 
 use tidings::delivery::check_size;
-use tidings::metrics::Metric;
+use tidings::metrics::{Metric, Tally};
 use tidings::notification::{Carrier, Origin, Target};
 use tidings::permissions::Action;
 use tidings::protocol::{ClientError, ErrorCode, Publish, ReplyBody};
 use tidings::{NotificationId, UserId};
 
-use crate::commands::Caller;
-use crate::{Deps, Error};
+use crate::frame::Frame;
+use crate::services::{Error, Services};
 
 /// Puts what a client publishes on the notification queue, as a notification from its user.
-pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, publish: Publish) -> Result<ReplyBody, Error> {
+pub(crate) async fn run(
+    services: &Services,
+    frame: &Frame,
+    tally: &Tally,
+    publish: Publish,
+) -> Result<ReplyBody, Error> {
+    let caller = &frame.caller;
     let Target::Topic(topic) = &publish.target else {
         let message = "clients may publish to topics only; name a `topic`";
         return Ok(ReplyBody::Error(ClientError::new(ErrorCode::Forbidden, message)));
     };
-    if let Some(refused) = caller.refused(Action::Publish, std::slice::from_ref(topic)) {
-        return Ok(refused);
+    if let Some(refused) = frame.refused(Action::Publish, std::slice::from_ref(topic)) {
+        return Ok(ReplyBody::Error(refused));
     }
-    if let Err(error) = deps.guard.publish(caller.id, caller.context.request_time_epoch) {
+    if let Err(error) = services.guard.publish(&caller.connection, frame.at) {
         return Ok(ReplyBody::Error(error));
     }
-    let sender = caller.user.map_or(caller.id.as_str(), UserId::as_str);
+    let sender = caller.user.as_ref().map_or(caller.connection.as_str(), UserId::as_str);
     // A key is the client's, so it counts only among its own; API Gateway's id of the frame is the same when it retries.
-    let name = match &publish.key {
-        Some(key) => tidings::hash(&[sender, key]),
-        None => caller.context.message_id.clone().unwrap_or_default(),
-    };
+    let name = publish.key.as_ref().map_or_else(|| frame.message.clone(), |key| tidings::hash(&[sender, key]));
     let id = NotificationId::parse(format!("client-{name}")).map_err(Error::Event)?;
-    let carrier = Carrier { id, at: caller.context.request_time_epoch };
-    let notification = match publish.into_notification(&carrier, Origin { user: caller.user.cloned() }) {
+    let carrier = Carrier { id, at: frame.at };
+    let notification = match publish.into_notification(&carrier, Origin { user: caller.user.clone() }) {
         Ok(notification) => notification,
         Err(error) => return Ok(ReplyBody::Error(ClientError::bad_request(error.to_string()))),
     };
@@ -41,10 +44,10 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, publish: Publish) -> R
     }
     // A notification that was parsed can be written.
     let message = serde_json::to_string(&notification).unwrap_or_default();
-    let queue = deps.notifications.scoped(caller.scope());
+    let queue = services.notifications.scoped(caller.scope());
     queue.send(vec![message], sender, Duration::ZERO).await.map_err(Error::Queue)?;
-    caller.tally.add(Metric::PublishedByClients, 1);
-    tracing::info!(connection.id = %caller.id, notification.id = %notification.id, "published");
+    tally.add(Metric::PublishedByClients, 1);
+    tracing::info!(connection.id = %caller.connection, notification.id = %notification.id, "published");
     Ok(ReplyBody::Ack)
 }
 
@@ -52,49 +55,46 @@ pub(crate) async fn run(deps: &Deps, caller: &Caller<'_>, publish: Publish) -> R
 mod tests {
     use ::tests::queues::{self, Served};
     use ::tests::{engine, standin};
-    use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
     use serde_json::{Value, json};
+    use tidings::Caller;
     use tidings::metrics::Metrics;
     use tidings::queue::{Queue, SCOPE_ATTRIBUTE};
     use tidings::registry::Registry;
 
     use super::*;
-    use crate::{Guard, Limits, Router, handle};
+    use crate::{Commands, Function, Guard, Limits};
 
     /// What there is where nobody may look for anything: no table, no sockets.
-    fn deps(notifications: Queue) -> Deps {
+    async fn commands(notifications: Queue) -> Commands {
         let nowhere = "http://127.0.0.1:9";
-        Deps {
+        let services = Services {
             registry: Registry::new(engine::client(nowhere, engine::http()), "ConnectionsTable"),
             sockets: standin::management(nowhere, Duration::from_secs(1)),
-            router: Router::new(),
             notifications,
             metrics: Metrics::default(),
             guard: Guard::new(Limits::default()),
-        }
+        };
+        Function::new().core(services).await.unwrap()
     }
 
-    async fn publish(deps: &Deps, connection: &str, user: Option<&str>, data: &Value) -> Value {
-        let authorizer = json!({"principalId": "p", "user": user, "permissions": "publish:**"});
-        let event: ApiGatewayWebsocketProxyRequest = serde_json::from_value(json!({
-            "requestContext": {
-                "connectionId": connection, "messageId": "m", "connectedAt": 1, "requestTimeEpoch": 1_795_520_783_000_i64,
-                "authorizer": authorizer,
-            },
-            "body": json!({"action": "publish", "topic": "t", "data": data, "key": "1"}).to_string(),
-        }))
-        .unwrap();
-        let Some(aws_lambda_events::encodings::Body::Text(reply)) = handle(deps, event).await.unwrap().body else {
-            panic!("a reply should come")
+    async fn publish(commands: &Commands, connection: &str, user: Option<&str>, data: &Value) -> Value {
+        let said = |name: &str| match name {
+            "principalId" => Some("p"),
+            "user" => user,
+            "permissions" => Some("publish:**"),
+            _ => None,
         };
-        serde_json::from_str(&reply).unwrap()
+        let caller = Caller::read(tidings::ConnectionId::parse(connection).unwrap(), said).unwrap();
+        let text = json!({"action": "publish", "topic": "t", "data": data, "key": "1"}).to_string();
+        let frame = Frame { caller, text, message: "m".to_owned(), at: 1_795_520_783_000 };
+        serde_json::from_str(&commands.handle(frame).await.unwrap().unwrap()).unwrap()
     }
 
     #[tokio::test]
     async fn the_user_comes_from_the_event_and_the_registry_is_not_asked() {
         let served = Served::start().await;
-        let deps = deps(served.queue());
-        assert_eq!(publish(&deps, "c", Some("alice"), &json!(1)).await, json!({"type": "ack"}));
+        let commands = commands(served.queue()).await;
+        assert_eq!(publish(&commands, "c", Some("alice"), &json!(1)).await, json!({"type": "ack"}));
         let bodies: Vec<Value> = served.bodies().await.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
         assert_eq!(bodies[0]["from"], json!({"user": "alice"}));
     }
@@ -102,11 +102,11 @@ mod tests {
     #[tokio::test]
     async fn each_user_and_each_anonymous_connection_has_a_scope_of_its_own() {
         let served = Served::start().await;
-        let deps = deps(served.queue());
+        let commands = commands(served.queue()).await;
         for (connection, user) in
             [("c", Some("alice")), ("d", Some("alice")), ("c", Some("bob")), ("c", None), ("d", None), ("e", Some("c"))]
         {
-            publish(&deps, connection, user, &json!(1)).await;
+            publish(&commands, connection, user, &json!(1)).await;
         }
         let messages = served.take().await;
         let scope = |index: usize| {
@@ -121,8 +121,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_that_api_gateway_would_not_push_is_refused_with_its_field_and_a_fix() {
-        let deps = deps(queues::nowhere());
-        let reply = publish(&deps, "c", None, &json!("x".repeat(131_000))).await;
+        let commands = commands(queues::nowhere()).await;
+        let reply = publish(&commands, "c", None, &json!("x".repeat(131_000))).await;
         assert_eq!(reply["code"], "BadRequest", "{reply}");
         let message = reply["message"].as_str().unwrap();
         assert!(

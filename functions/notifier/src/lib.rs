@@ -1,23 +1,33 @@
-//! The notifier: takes notifications, and events that become notifications, and pushes them to everyone whom they are for.
+//! The notifier of a [Tidings](https://docs.rs/tidings) stack: takes notifications, and events that become notifications, and
+//! pushes them to everyone whom they are for.
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     tidings_notifier::Function::new().run()
+//! }
+//! ```
 
 mod batch;
+mod function;
 mod rules;
 mod shape;
 mod time;
 mod trigger;
 
-use lambda_runtime::{Context, Diagnostic};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings::clock::Clock;
 use tidings::delivery::{DeliveryError, Report};
 use tidings::fanout::{FanOut, FanOutError, Shift};
+use tidings::function::Failure;
 use tidings::ids::InvalidId;
+use tidings::lambda::Request;
 use tidings::metrics::{Metric, Metrics, Trigger};
 use tidings::notification::{Carrier, InvalidNotification, Notification, Target};
 use tidings::queue::QueueError;
 use tidings::{NotificationId, Topic};
 
+pub use function::Function;
 pub use rules::{InvalidRules, Rules};
 use trigger::Event;
 
@@ -59,20 +69,19 @@ pub enum Error {
     },
 }
 
-impl From<Error> for Diagnostic {
-    fn from(error: Error) -> Self {
-        let error_type = match &error {
-            Error::Notification(_) => "InvalidNotification",
-            Error::RequestId(_) => "InvalidRequestId",
-            Error::DeadLetter(_) | Error::FanOut(FanOutError::Queue(_)) => "QueueError",
-            Error::Again { .. } => "PassingFailure",
-            Error::FanOut(FanOutError::Reused { .. }) => "IdReused",
-            Error::FanOut(FanOutError::Delivery(DeliveryError::PayloadTooLarge { .. })) => "PayloadTooLarge",
-            Error::FanOut(FanOutError::Delivery(DeliveryError::Forbidden { .. })) => "Forbidden",
-            Error::FanOut(FanOutError::Delivery(DeliveryError::Unreachable { .. })) => "Unreachable",
-            Error::FanOut(_) => "RegistryError",
-        };
-        Self { error_type: error_type.to_owned(), error_message: tidings::describe(&error) }
+impl Failure for Error {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Notification(_) => "InvalidNotification",
+            Self::RequestId(_) => "InvalidRequestId",
+            Self::DeadLetter(_) | Self::FanOut(FanOutError::Queue(_)) => "QueueError",
+            Self::Again { .. } => "PassingFailure",
+            Self::FanOut(FanOutError::Reused { .. }) => "IdReused",
+            Self::FanOut(FanOutError::Delivery(DeliveryError::PayloadTooLarge { .. })) => "PayloadTooLarge",
+            Self::FanOut(FanOutError::Delivery(DeliveryError::Forbidden { .. })) => "Forbidden",
+            Self::FanOut(FanOutError::Delivery(DeliveryError::Unreachable { .. })) => "Unreachable",
+            Self::FanOut(_) => "RegistryError",
+        }
     }
 }
 
@@ -82,11 +91,11 @@ impl From<Error> for Diagnostic {
 /// # Errors
 /// When a notification that was invoked directly is not well formed or cannot be delivered, and when the event as a whole
 /// is to come again.
-pub async fn handle(deps: &Deps, event: &RawValue, context: &Context) -> Result<Box<RawValue>, Error> {
-    let left = time::left(context.deadline, deps.clock);
+pub async fn handle(deps: &Deps, event: &RawValue, request: &Request) -> Result<Box<RawValue>, Error> {
+    let left = time::left(request.deadline, deps.clock);
     let now = deps.clock.milliseconds();
     let shift = Shift {
-        owner: context.request_id.clone(),
+        owner: request.id.clone(),
         now,
         deadline: time::deadline(left),
         lease_until: now + i64::try_from(left.as_millis()).unwrap_or(i64::MAX / 2),
@@ -95,7 +104,7 @@ pub async fn handle(deps: &Deps, event: &RawValue, context: &Context) -> Result<
     let before = deps.fan_out.delivery().registry().consumed();
     let answered = match trigger::read(event, Some(deps.fan_out.queues().notifications.name())) {
         (Event::One(notification), _) => {
-            let notification = parse(notification, &context.request_id, now)?;
+            let notification = parse(notification, &request.id, now)?;
             answer(&direct(deps, notification, &shift).await?)
         }
         (Event::Many(list), _) => answer(&many(deps, &list, &shift).await?),

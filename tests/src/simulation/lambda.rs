@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lambda_runtime::Context;
-use notifier::Deps;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tidings::lambda::Request;
+use tidings_notifier::Deps;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
@@ -203,7 +203,7 @@ impl Lambda {
             }
         };
         let event = RawValue::from_string(event.to_owned()).unwrap();
-        let handled = timeout(TIMEOUT, notifier::handle(&deps, &event, &self.context())).await;
+        let handled = timeout(TIMEOUT, tidings_notifier::handle(&deps, &event, &self.request())).await;
         let mut state = self.state();
         state.busy -= 1;
         let Ok(handled) = handled else {
@@ -215,14 +215,12 @@ impl Lambda {
         handled.map(|answer| serde_json::from_str(answer.get()).unwrap()).map_err(|error| tidings::describe(&error))
     }
 
-    fn context(&self) -> Context {
+    fn request(&self) -> Request {
         let mut state = self.state();
         state.counts.invocations.push(self.0.time.seconds());
-        let mut context = Context::default();
-        context.request_id = format!("request-{}", state.counts.invocations.len());
+        let id = format!("request-{}", state.counts.invocations.len());
         let deadline = self.0.time.epoch_ms() + i64::try_from(TIMEOUT.as_millis()).unwrap_or_default();
-        context.deadline = deadline.unsigned_abs();
-        context
+        Request::new(id, deadline.unsigned_abs())
     }
 
     fn state(&self) -> RefMut<'_, State> {

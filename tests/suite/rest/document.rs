@@ -15,7 +15,7 @@ pub(super) struct Document(Value);
 
 impl Document {
     pub(super) fn read() -> Self {
-        Self(serde_json::from_str(api::OPENAPI).unwrap())
+        Self(serde_json::from_str(tidings_api::OPENAPI).unwrap())
     }
 
     /// Method and path of each operation.
@@ -102,7 +102,7 @@ impl Document {
 #[test]
 fn the_document_the_function_and_the_template_have_the_same_operations() {
     let described = Document::read().operations();
-    let served: BTreeSet<_> = api::Operation::ALL.map(api::Operation::route_key).into();
+    let served: BTreeSet<_> = tidings_api::Operation::ALL.map(tidings_api::Operation::route_key).into();
     assert_eq!(described, served);
     let context = Context { parameters: &[].into(), sqs: "http://127.0.0.1:3030" };
     let stack = load(&root().join("template.yaml"), context).unwrap();

@@ -1,11 +1,11 @@
 //! Notifying.
 
-use api::Deps;
 use serde_json::{Value, json};
 use tests::engine;
 use tests::queues::Served;
 use tidings::queue::SCOPE_ATTRIBUTE;
 use tidings::registry::Registry;
+use tidings_api::Deps;
 
 use super::{JSON, Rest};
 
@@ -78,7 +78,7 @@ async fn each_caller_puts_its_notifications_on_the_queue_with_a_scope_of_its_own
             "headers": {"content-type": "application/json", "idempotency-key": "1"},
             "requestContext": {"requestId": "r", "timeEpoch": tests::now(), "authorizer": authorizer},
         });
-        let Ok(response) = api::handle(&deps, serde_json::from_value(event).unwrap()).await;
+        let Ok(response) = tidings_api::handle(&deps, serde_json::from_value(event).unwrap()).await;
         assert_eq!((response.status(), response.body()), (202, r#"{"id":"1"}"#), "the id stays what the caller gave");
     }
     let messages = served.take().await;

@@ -1,12 +1,12 @@
 //! What is not done, and how it is told.
 
-use api::Deps;
 use serde_json::{Value, json};
 use tests::stack::Stack;
 use tests::wire::{self, Url};
 use tests::{engine, queues};
 use tidings::queue::Queue;
 use tidings::registry::Registry;
+use tidings_api::Deps;
 
 use super::{Document, JSON, Rest};
 
@@ -60,7 +60,7 @@ async fn head_and_options_say_what_there_is() {
     let head = wire::request("HEAD", &url, &[], b"").await;
     assert_eq!((head.status, head.header("allow")), (405, Some("GET, OPTIONS")));
     let description = rest.get("/openapi.json").await;
-    assert_eq!(description, serde_json::from_str::<Value>(api::OPENAPI).unwrap());
+    assert_eq!(description, serde_json::from_str::<Value>(tidings_api::OPENAPI).unwrap());
     rest.stack.stop().await;
 }
 
@@ -92,7 +92,7 @@ async fn our_own_failure_is_told_without_its_cause() {
         ("POST /notifications", json!({"content-type": "application/json"}), json!(r#"{"to":"everyone","data":1}"#)),
     ] {
         let event = json!({"routeKey": key, "headers": headers, "body": body, "requestContext": {"requestId": "r"}});
-        let Ok(response) = api::handle(&deps, serde_json::from_value(event).unwrap()).await;
+        let Ok(response) = tidings_api::handle(&deps, serde_json::from_value(event).unwrap()).await;
         let (method, path) = key.split_once(' ').unwrap();
         let answer = wire::Answer {
             status: response.status(),

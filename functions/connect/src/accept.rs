@@ -1,0 +1,144 @@
+//! The core: from a handshake to a registered connection.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use tidings::caller::UnknownCaller;
+use tidings::context::Call;
+use tidings::function::Failure;
+use tidings::metrics::{Metric, Metrics};
+use tidings::registry::{MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError};
+use tidings::{Caller, Context, Handshake, Refusal, Topic};
+
+use crate::function::{Hook, Welcome};
+use crate::request::{Asked, invalid};
+
+/// What serves handshakes: the registry, and an application's hook.
+pub struct Connect<S = ()> {
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Metrics,
+    pub(crate) state: Arc<S>,
+    pub(crate) hook: Option<Hook<S>>,
+}
+
+/// What becomes of a handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The connection is registered, and speaks this subprotocol, if it offered one.
+    Accepted {
+        /// What `Sec-WebSocket-Protocol` of the answer says.
+        subprotocol: Option<&'static str>,
+    },
+    /// The client does not get in.
+    Refused(Refusal),
+}
+
+/// Our own failure; the client sees status 502.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection could not be registered.
+    #[error("the connection could not be registered")]
+    Registry(#[source] RegistryError),
+}
+
+impl Failure for Error {
+    fn kind(&self) -> &'static str {
+        "RegistryError"
+    }
+}
+
+impl<S> Connect<S> {
+    /// Serves a handshake of who the authorizer says: 400 where it cannot be served, 401 where no authorizer let it in,
+    /// 403 where it names a topic that the client may not subscribe to, and what the application's hook says.
+    ///
+    /// # Errors
+    /// When the registry fails.
+    pub async fn handle(&self, handshake: Handshake, caller: Result<Caller, UnknownCaller>) -> Result<Outcome, Error> {
+        let connection = handshake.connection.clone();
+        match self.accept(handshake, caller).await {
+            Ok(Ok(subprotocol)) => Ok(Outcome::Accepted { subprotocol }),
+            Ok(Err(refusal)) => {
+                self.metrics.tally().add(Metric::ConnectionsRefused, 1);
+                if !refusal.is_valid() {
+                    tracing::error!(
+                        connection.id = %connection,
+                        "the hook refused with a status outside 400 to 599; the client gets 500"
+                    );
+                }
+                let status = refusal.status();
+                tracing::info!(connection.id = %connection, reason = %refusal, status, "refused a handshake");
+                Ok(Outcome::Refused(refusal))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn accept(
+        &self,
+        handshake: Handshake,
+        caller: Result<Caller, UnknownCaller>,
+    ) -> Result<Result<Option<&'static str>, Refusal>, Error> {
+        let asked = match Asked::read(&handshake, caller) {
+            Ok(asked) => asked,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let Asked { mut connection, caller, subprotocol } = asked;
+        if let Some(hook) = &self.hook {
+            match hook(self.context(&handshake, caller), handshake).await {
+                Ok(welcome) => add(&mut connection.topics, welcome),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        let durable = match self.registry.connect(&connection).await {
+            Ok(durable) => durable,
+            Err(error) => return too_much(error).map(Err),
+        };
+        self.metrics.tally().add(Metric::ConnectionsOpened, 1);
+        tracing::info!(
+            connection.id = %connection.id,
+            protocol = connection.protocol.name(),
+            topics = connection.topics.len(),
+            durable_topics = durable.len(),
+            "connected"
+        );
+        Ok(Ok(subprotocol))
+    }
+
+    fn context(&self, handshake: &Handshake, caller: Caller) -> Context<S> {
+        let call = Call {
+            registry: self.registry.clone(),
+            notifications: None,
+            message: caller.request_id.clone(),
+            at: handshake.connected_at,
+            notified: AtomicU32::new(0),
+            caller,
+        };
+        Context::new(Arc::clone(&self.state), call)
+    }
+}
+
+fn add(topics: &mut Vec<Topic>, welcome: Welcome) {
+    topics.extend(welcome.topics);
+    topics.sort_unstable();
+    topics.dedup();
+}
+
+/// The refusal of a handshake that names too much.
+fn too_much(error: RegistryError) -> Result<Refusal, Error> {
+    match error {
+        RegistryError::TooManyTopics { count } => {
+            Ok(invalid(format!("?topic= is there {count} times; {MAX_TOPICS_PER_CONNECTION} are allowed")))
+        }
+        RegistryError::TopicsTooLong { bytes } => Ok(invalid(format!(
+            "the values of ?topic= have {bytes} bytes together; {MAX_TOPIC_BYTES} are allowed, so give fewer or shorter ones"
+        ))),
+        error => Err(Error::Registry(error)),
+    }
+}
+
+impl<S> fmt::Debug for Connect<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}

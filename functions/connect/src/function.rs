@@ -1,0 +1,132 @@
+//! The function as an application sees it: a hook, and `run`.
+
+use std::fmt;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
+use aws_lambda_events::http::HeaderValue;
+use tidings::aws::Aws;
+use tidings::config::required;
+use tidings::function::{BoxError, BoxFuture, Load};
+use tidings::lambda::{self, response};
+use tidings::metrics::Metrics;
+use tidings::registry::Registry;
+use tidings::{Context, Handshake, Refusal, Topic};
+
+use crate::accept::{Connect, Error, Outcome};
+
+pub(crate) type Hook<S> = Box<dyn Fn(Context<S>, Handshake) -> BoxFuture<Result<Welcome, Refusal>> + Send + Sync>;
+
+/// What a client gets beside what it asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Welcome {
+    pub(crate) topics: Vec<Topic>,
+}
+
+impl Welcome {
+    /// Nothing beside.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A topic more, whatever the client's permissions.
+    ///
+    /// # Errors
+    /// When it is no topic: 400, for its name comes of the client in most cases.
+    pub fn topic(mut self, topic: impl AsRef<str>) -> Result<Self, Refusal> {
+        let topic = topic.as_ref();
+        let parsed = Topic::parse(topic);
+        self.topics.push(parsed.map_err(|error| Refusal::new(400, format!("{topic:?} is no topic: {error}")))?);
+        Ok(self)
+    }
+}
+
+/// The function `connect`.
+pub struct Function<S = ()> {
+    load: Load<S>,
+    hook: Option<Hook<S>>,
+}
+
+impl Function<()> {
+    /// Without a state of the application's own.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { load: Load::nothing(), hook: None }
+    }
+}
+
+impl Default for Function<()> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Send + Sync + 'static> Function<S> {
+    /// With a state of the application's own, which `load` makes once in a cold start.
+    pub fn with_state<F, E>(load: impl FnOnce() -> F + 'static) -> Self
+    where
+        F: Future<Output = Result<S, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        Self { load: Load::new(load), hook: None }
+    }
+
+    /// Called for each handshake that could be served, before the connection is registered.
+    #[must_use]
+    pub fn on_connect<F>(mut self, hook: impl Fn(Context<S>, Handshake) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Welcome, Refusal>> + Send + 'static,
+    {
+        self.hook = Some(Box::new(move |context, handshake| Box::pin(hook(context, handshake))));
+        self
+    }
+
+    /// What serves handshakes without Lambda: in a test, or in a server of one's own.
+    ///
+    /// # Errors
+    /// When the application's state cannot be made.
+    pub async fn core(self, registry: Registry, metrics: Metrics) -> Result<Connect<S>, BoxError> {
+        Ok(Connect { registry, metrics, state: Arc::new(self.load.load().await?), hook: self.hook })
+    }
+
+    /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        lambda::run(self.start(), async |connect, event, _| serve(connect, event).await)
+    }
+
+    async fn start(self) -> Result<Connect<S>, BoxError> {
+        let aws = Aws::from_env()?;
+        let table = required("TABLE_NAME", "it names the table of connections")?;
+        self.core(Registry::new(aws.dynamodb(), table), Metrics::from_env()).await
+    }
+}
+
+impl<S> fmt::Debug for Function<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Function").field("has_hook", &self.hook.is_some()).finish_non_exhaustive()
+    }
+}
+
+async fn serve<S>(
+    connect: &Connect<S>,
+    event: ApiGatewayWebsocketProxyRequest,
+) -> Result<ApiGatewayProxyResponse, Error> {
+    let handshake = match lambda::handshake(&event) {
+        Ok(handshake) => handshake,
+        Err(error) => return Ok(response(400, Some(error.to_string()))),
+    };
+    let caller = lambda::caller(&event, handshake.connection.clone());
+    Ok(match connect.handle(handshake, caller).await? {
+        Outcome::Refused(refusal) => response(refusal.status(), Some(refusal.to_string())),
+        Outcome::Accepted { subprotocol } => {
+            let mut response = response(200, None);
+            if let Some(name) = subprotocol {
+                response.headers.insert("sec-websocket-protocol", HeaderValue::from_static(name));
+            }
+            response
+        }
+    })
+}

@@ -1,0 +1,105 @@
+//! The toolkit's extension point: actions that an application adds to what clients can ask for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use tidings::function::BoxFuture;
+use tidings::protocol::{ClientError, ErrorCode, ReplyBody};
+use tidings::{Context, Error};
+
+type Action<S> = Box<dyn Fn(Context<S>, Map<String, Value>) -> BoxFuture<Result<Reply, Error>> + Send + Sync>;
+
+/// Names of what every client can ask for; an application cannot take them.
+const BUILT_IN: [&str; 5] = ["subscribe", "unsubscribe", "publish", "ping", "whoami"];
+
+/// What an action answers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reply(Option<Value>);
+
+impl Reply {
+    /// An acknowledgement that carries `data`.
+    #[must_use]
+    pub fn with(data: Value) -> Self {
+        Self(Some(data))
+    }
+
+    pub(crate) fn into_body(self) -> ReplyBody {
+        self.0.map_or(ReplyBody::Ack, ReplyBody::AckWith)
+    }
+}
+
+/// `()` acknowledges.
+impl From<()> for Reply {
+    fn from((): ()) -> Self {
+        Self::default()
+    }
+}
+
+/// The application's actions by name.
+pub(crate) struct Actions<S>(BTreeMap<&'static str, Action<S>>);
+
+impl<S: 'static> Actions<S> {
+    pub(crate) fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    pub(crate) fn add<B, R, F>(
+        &mut self,
+        name: &'static str,
+        handler: impl Fn(Context<S>, B) -> F + Send + Sync + 'static,
+    ) where
+        B: DeserializeOwned,
+        R: Into<Reply>,
+        F: Future<Output = Result<R, Error>> + Send + 'static,
+    {
+        let action: Action<S> = Box::new(move |context, body| match serde_json::from_value(Value::Object(body)) {
+            Ok(body) => {
+                let answer = handler(context, body);
+                Box::pin(async { answer.await.map(Into::into) })
+            }
+            Err(error) => {
+                let error = Error::bad_request(format!("the fields of {name:?} are not valid: {error}"));
+                Box::pin(std::future::ready(Err(error)))
+            }
+        });
+        let taken = BUILT_IN.contains(&name) || self.0.insert(name, action).is_some();
+        assert!(!taken, "the action {name:?} is there already");
+    }
+
+    pub(crate) async fn run(&self, name: &str, context: Context<S>, body: Map<String, Value>) -> Result<Reply, Error> {
+        match self.0.get(name) {
+            Some(action) => action(context, body).await,
+            None => Err(self.unknown(name).into()),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> ClientError {
+        let known: Vec<_> = BUILT_IN.into_iter().chain(self.0.keys().copied()).collect();
+        let name: String = name.chars().take(64).collect();
+        ClientError::new(ErrorCode::UnknownAction, format!("`action` {name:?} is not known; use {}", known.join(", ")))
+    }
+}
+
+impl<S> fmt::Debug for Actions<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_action_is_told_which_ones_there_are() {
+        let mut actions = Actions::<()>::new();
+        actions.add("chat.send", async |_, (): ()| Ok(()));
+        let message = actions.unknown("nope").message;
+        assert_eq!(
+            message,
+            "`action` \"nope\" is not known; use subscribe, unsubscribe, publish, ping, whoami, chat.send"
+        );
+    }
+}

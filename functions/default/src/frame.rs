@@ -1,0 +1,27 @@
+//! A client's frame, and who sent it.
+
+use tidings::permissions::Action;
+use tidings::protocol::{ClientError, ErrorCode};
+use tidings::{Caller, Topic};
+
+/// A text frame of one client.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Who sent it.
+    pub caller: Caller,
+    /// What it says.
+    pub text: String,
+    /// API Gateway's id of it, which is the same when it comes again.
+    pub message: String,
+    /// When it came, in milliseconds since the epoch.
+    pub at: i64,
+}
+
+impl Frame {
+    /// The refusal of what the caller may not do on all of these topics.
+    pub(crate) fn refused(&self, action: Action, topics: &[Topic]) -> Option<ClientError> {
+        let topic = self.caller.permissions.first_refused(action, topics)?;
+        let message = format!("you may not {} to the topic {:?}", action.name(), topic.as_str());
+        Some(ClientError::new(ErrorCode::Forbidden, message))
+    }
+}

@@ -1,0 +1,83 @@
+//! What commands are carried out with.
+
+use aws_sdk_apigatewaymanagement::Client;
+use tidings::aws::Aws;
+use tidings::config::{ConfigError, required};
+use tidings::delivery::POST_DEADLINE;
+use tidings::function::Failure;
+use tidings::ids::InvalidId;
+use tidings::metrics::{Metrics, Trigger};
+use tidings::queue::{Queue, QueueError};
+use tidings::registry::{Registry, RegistryError};
+
+use crate::guard::{Guard, Limits};
+
+/// What the function needs.
+#[derive(Debug)]
+pub struct Services {
+    /// Where connections are registered.
+    pub registry: Registry,
+    /// To close connections that are not registered any more.
+    pub sockets: Client,
+    /// Where clients' notifications go.
+    pub notifications: Queue,
+    /// What counts.
+    pub metrics: Metrics,
+    /// What one connection may send.
+    pub guard: Guard,
+}
+
+impl Services {
+    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL` and what
+    /// [`Limits::from_env`] reads.
+    ///
+    /// # Errors
+    /// When one is missing or not what it should be; the error names it.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let aws = Aws::from_env()?;
+        let table = required("TABLE_NAME", "it names the table of connections")?;
+        let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
+        let queue = required("NOTIFICATION_QUEUE_URL", "it is where clients' notifications go")?;
+        Ok(Self {
+            registry: Registry::new(aws.dynamodb(), table),
+            sockets: aws.management(&endpoint, POST_DEADLINE),
+            notifications: Queue::new(aws.sqs(), queue).marked(Trigger::Client),
+            metrics: Metrics::from_env(),
+            guard: Guard::new(Limits::from_env()?),
+        })
+    }
+}
+
+/// Our own failure; the client gets API Gateway's `Internal server error` frame and stays connected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The registry failed.
+    #[error("the command could not be carried out")]
+    Registry(#[source] RegistryError),
+    /// What a client published could not be put on the queue.
+    #[error("the notification could not be queued")]
+    Queue(#[source] QueueError),
+    /// The event does not say which connection it comes from.
+    #[error("the event's connectionId is not valid")]
+    Event(#[source] InvalidId),
+    /// An application's action failed.
+    #[error("the action {action:?} failed")]
+    Action {
+        /// Its name.
+        action: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Failure for Error {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Registry(_) => "RegistryError",
+            Self::Queue(_) => "QueueError",
+            Self::Event(_) => "InvalidEvent",
+            Self::Action { .. } => "ActionError",
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The core: forgets a connection.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use tidings::context::Call;
+use tidings::function::Failure;
+use tidings::metrics::{Metric, Metrics};
+use tidings::registry::{Registry, RegistryError};
+use tidings::{Caller, Context};
+
+use crate::function::Hook;
+
+/// What forgets connections: the registry, and an application's hook.
+pub struct Disconnect<S = ()> {
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Metrics,
+    pub(crate) state: Arc<S>,
+    pub(crate) hook: Option<Hook<S>>,
+}
+
+/// Why a connection ended, as far as API Gateway says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reason {
+    /// The status of the close frame, as 1000 or 1005.
+    pub status: Option<u16>,
+    /// The text beside it.
+    pub text: Option<String>,
+    /// When it ended, in milliseconds since the epoch.
+    pub at: i64,
+}
+
+/// Our own failure; nobody sees it but the log and the metric.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection could not be forgotten now; it expires.
+    #[error("the connection could not be removed")]
+    Registry(#[source] RegistryError),
+}
+
+impl Failure for Error {
+    fn kind(&self) -> &'static str {
+        "RegistryError"
+    }
+}
+
+impl<S> Disconnect<S> {
+    /// Removes the connection and its memberships; one that is not there is no error. Then the application's hook is
+    /// called, for one that was there; what it fails with is logged.
+    ///
+    /// # Errors
+    /// When the registry fails.
+    pub async fn handle(&self, caller: Caller, reason: Reason) -> Result<(), Error> {
+        let id = caller.connection.clone();
+        let removed = self.registry.disconnect(&id, &id.first_socket()).await.map_err(Error::Registry)?;
+        // A second $disconnect finds nothing, and neither does one after a push that found the client gone.
+        self.metrics.tally().add(Metric::ConnectionsClosed, u64::from(removed.is_some()));
+        let (status, text) = (reason.status, reason.text.clone());
+        tracing::info!(connection.id = %id, known = removed.is_some(), status, reason = text, "disconnected");
+        if let (Some(hook), true) = (&self.hook, removed.is_some())
+            && let Err(error) = hook(self.context(caller, reason.at), reason).await
+        {
+            tracing::error!(connection.id = %id, %error, "the application's hook failed");
+        }
+        Ok(())
+    }
+
+    fn context(&self, caller: Caller, at: i64) -> Context<S> {
+        let call = Call {
+            registry: self.registry.clone(),
+            notifications: None,
+            message: caller.request_id.clone(),
+            at,
+            notified: AtomicU32::new(0),
+            caller,
+        };
+        Context::new(Arc::clone(&self.state), call)
+    }
+}
+
+impl<S> fmt::Debug for Disconnect<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disconnect").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
