@@ -3,6 +3,8 @@
 //! `{"action":"orders.watch","order":42,"id":1}` subscribes the client to that order's topic, so that clients need not
 //! know how topics are named. `{"action":"orders.cancel","order":42,"id":2}` tells all who watch it.
 
+#![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
+
 use std::time::Duration;
 
 use serde::Deserialize;

@@ -47,6 +47,12 @@ impl Failure for Error {
 }
 
 impl<S> Disconnect<S> {
+    /// The application's own state.
+    #[must_use]
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
     /// Removes the connection and its memberships; one that is not there is no error. Then the application's hook is
     /// called, for one that was there; what it fails with is logged.
     ///

@@ -98,10 +98,11 @@ async fn serve<S>(
         }
     };
     let caller = lambda::caller(event, id.clone()).unwrap_or_else(|_| Caller::anonymous(id));
-    let mut reason = Reason::default();
-    reason.status = context.disconnect_status_code.and_then(|status| u16::try_from(status).ok());
-    reason.text = context.disconnect_reason.clone();
-    reason.at = context.request_time_epoch;
+    let reason = Reason {
+        status: context.disconnect_status_code.and_then(|status| u16::try_from(status).ok()),
+        text: context.disconnect_reason.clone(),
+        at: context.request_time_epoch,
+    };
     disconnect.handle(caller, reason).await?;
     Ok(response(200, None))
 }
