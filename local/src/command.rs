@@ -12,6 +12,7 @@ mod dev;
 #[cfg(feature = "account")]
 mod doctor;
 mod listen;
+mod new;
 #[cfg(feature = "account")]
 mod notify;
 #[cfg(feature = "account")]
@@ -46,6 +47,7 @@ Examples:
   tidings dev                                                  run the stack of ./template.yaml
   tidings listen --topic orders/42                             print what is sent to a topic
   tidings notify --topic orders/42 '{\"status\":\"shipped\"}'      send something to it
+  tidings new shop --path ../tidings                           write an application of your own
   tidings doctor                                               say what this machine lacks
   tidings connections list                                     see who is connected
   tidings topics add alice news                                subscribe a user for good
@@ -54,8 +56,11 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    New(new::NewArguments),
     Dev(dev::Arguments),
     Listen(listen::Arguments),
+    Upgrade(new::UpgradeArguments),
+    Template(new::TemplateArguments),
     #[cfg(feature = "account")]
     Notify(notify::Arguments),
     #[cfg(feature = "account")]
@@ -107,6 +112,9 @@ fn run(command: Command) -> Result<(), Failure> {
     let runtime = runtime.map_err(|error| Failure::new(&error))?;
     runtime.block_on(async {
         match command {
+            Command::New(arguments) => new::new(arguments),
+            Command::Upgrade(arguments) => new::upgrade(&arguments),
+            Command::Template(arguments) => new::template(&arguments),
             Command::Dev(arguments) => dev::run(arguments).await,
             Command::Listen(arguments) => listen::run(arguments).await,
             #[cfg(feature = "account")]

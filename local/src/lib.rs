@@ -12,6 +12,7 @@ mod json_api;
 pub mod lambda;
 mod net;
 pub mod observe;
+mod scaffold;
 pub mod secrets;
 pub mod sqs;
 pub mod stack;

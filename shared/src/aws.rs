@@ -24,6 +24,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+#[cfg(feature = "sdk")]
+pub use aws_sdk_dynamodb as dynamodb;
+
 use crate::config::{ConfigError, optional};
 use crate::delivery::{InvalidEndpoint, Sockets};
 
@@ -62,6 +65,18 @@ impl Aws {
     /// When region or credentials are missing; the error names the variable.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_variables(optional)
+    }
+
+    /// Nobody, nowhere: every call fails at once.
+    pub(crate) fn nowhere() -> Self {
+        let endpoint = || Some("http://127.0.0.1:9".to_owned());
+        Self {
+            region: Region::from_static("nowhere"),
+            credentials: Credentials::new("nobody", "nothing", None, None, "nowhere"),
+            dynamodb_endpoint: endpoint(),
+            management_endpoint: endpoint(),
+            sqs_endpoint: endpoint(),
+        }
     }
 
     fn from_variables(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::aws::Aws;
 use crate::caller::{Caller, Claims};
 use crate::delivery::check_size;
 use crate::error::Error;
@@ -44,6 +45,21 @@ impl<S> Context<S> {
     #[must_use]
     pub fn new(state: Arc<S>, call: Call) -> Self {
         Self { state, call: Arc::new(call) }
+    }
+
+    /// Of an anonymous connection in no stack, for tests of actions that neither subscribe nor notify.
+    #[must_use]
+    pub fn detached(state: S) -> Self {
+        let connection = ConnectionId::detached();
+        let call = Call {
+            caller: Caller::anonymous(connection),
+            registry: Registry::new(Aws::nowhere().dynamodb(), "nowhere"),
+            notifications: None,
+            message: "detached".to_owned(),
+            at: 0,
+            notified: AtomicU32::new(0),
+        };
+        Self::new(Arc::new(state), call)
     }
 
     /// The application's own state, made once in a cold start.

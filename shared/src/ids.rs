@@ -108,6 +108,11 @@ id!(
 );
 
 impl ConnectionId {
+    /// Of a connection in no stack.
+    pub(crate) fn detached() -> Self {
+        Self("detached".to_owned())
+    }
+
     /// The socket that carries this connection until a protocol moves it.
     #[must_use]
     pub fn first_socket(&self) -> Socket {

@@ -25,6 +25,12 @@ impl Reply {
         Self(Some(data))
     }
 
+    /// What it carries.
+    #[must_use]
+    pub fn data(&self) -> Option<&Value> {
+        self.0.as_ref()
+    }
+
     pub(crate) fn into_body(self) -> ReplyBody {
         self.0.map_or(ReplyBody::Ack, ReplyBody::AckWith)
     }

@@ -1,0 +1,192 @@
+//! `tidings new`, `tidings template` and `tidings upgrade`: an application in its own repository.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Failure, status};
+use crate::scaffold::{self, File, Kind, Source, VERSION};
+
+/// Write a new application into a folder of its name: your actions, your template that nests the toolkit's, a test.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidings new shop --path ../tidings                    with the crates of a clone of the toolkit
+  tidings new shop --git https://example.com/tidings    with those of a repository, at the tag of this version
+  tidings new --list                                    what can be written")]
+pub(super) struct NewArguments {
+    /// What the application, its crate and its stack are called.
+    #[arg(required_unless_present = "list")]
+    name: Option<String>,
+    /// What to begin with.
+    #[arg(long, value_enum, default_value = "minimal")]
+    template: Kind,
+    /// Print what can be written, and write nothing.
+    #[arg(long)]
+    list: bool,
+    /// Depend on the crates of a clone of the toolkit's repository.
+    #[arg(long, value_name = "CLONE", conflicts_with = "git")]
+    path: Option<PathBuf>,
+    /// Depend on the crates of a repository, at the tag of this version.
+    #[arg(long, value_name = "URL")]
+    git: Option<String>,
+}
+
+/// Write the template that applications nest, and nothing else.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidings template                       writes ./tidings/template.yaml and ./tidings/operations.yaml
+  tidings template --output infra")]
+pub(super) struct TemplateArguments {
+    /// The folder to write `tidings/` into.
+    #[arg(long, default_value = ".")]
+    output: PathBuf,
+}
+
+/// Bring an application to this version of the toolkit: its crates and the template that it nests. What you changed in the
+/// template stays.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidings upgrade                        in the folder of the application
+  tidings upgrade --check                says what would change, and changes nothing")]
+pub(super) struct UpgradeArguments {
+    /// The application's folder.
+    #[arg(long, default_value = ".")]
+    folder: PathBuf,
+    /// Change nothing; exit with 1 if something would change.
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) fn new(arguments: NewArguments) -> Result<(), Failure> {
+    if arguments.list {
+        return print("minimal   an action, a table whose changes are sent to a topic, and an action that reads it\n");
+    }
+    let name = arguments.name.unwrap_or_default();
+    scaffold::check_name(&name).map_err(|error| Failure::new(&error))?;
+    let source = source(arguments.path.as_deref(), arguments.git)?;
+    let files = arguments.template.files(&name, &source);
+    write_anew(Path::new(&name), &files)?;
+    status(&format!(
+        "{name} is written: {} files. Your actions are in {name}/src/lib.rs, your resources in {name}/template.yaml.\n\n  \
+         cd {name} && tidings dev\n  tidings listen --topic items      (in another terminal)",
+        files.len()
+    ));
+    Ok(())
+}
+
+fn source(path: Option<&Path>, git: Option<String>) -> Result<Source, Failure> {
+    match (path, git) {
+        (Some(path), _) => {
+            let clone = fs::canonicalize(path).ok().filter(|clone| clone.join("shared/Cargo.toml").is_file());
+            let clone = clone.ok_or_else(|| {
+                Failure(format!("{} is no clone of the toolkit: there is no shared/Cargo.toml in it", path.display()))
+            })?;
+            Ok(Source::Path(clone.to_string_lossy().into_owned()))
+        }
+        (None, Some(url)) => Ok(Source::Git(url)),
+        (None, None) => Err(Failure(
+            "where do the crates come from? Give --path with a clone of the toolkit, or --git with its URL".to_owned(),
+        )),
+    }
+}
+
+/// Writes all files or none: into a folder beside, which then gets its name.
+fn write_anew(folder: &Path, files: &[File]) -> Result<(), Failure> {
+    let is_free = match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    };
+    if !is_free {
+        let shown = folder.display();
+        return Err(Failure(format!("{shown} is there already and not empty; choose another name, or remove it")));
+    }
+    let beside = folder.with_extension(format!("new-{}", std::process::id()));
+    let written = write_all(&beside, files)
+        .and_then(|()| fs::rename(&beside, folder).map_err(|error| cannot_write(folder, &error)));
+    if written.is_err() {
+        // It is of no use, and the failure is told.
+        let _ = fs::remove_dir_all(&beside);
+    }
+    written
+}
+
+fn write_all(folder: &Path, files: &[File]) -> Result<(), Failure> {
+    for file in files {
+        let path = folder.join(&file.path);
+        let parent = path.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).map_err(|error| cannot_write(parent, &error))?;
+        fs::write(&path, &file.text).map_err(|error| cannot_write(&path, &error))?;
+    }
+    Ok(())
+}
+
+pub(super) fn template(arguments: &TemplateArguments) -> Result<(), Failure> {
+    let files = scaffold::nested();
+    for file in &files {
+        let path = arguments.output.join(&file.path);
+        if fs::read_to_string(&path).is_ok_and(|text| text != file.text) {
+            let shown = path.display();
+            return Err(Failure(format!("{shown} is there and differs; `tidings upgrade` merges, or remove it first")));
+        }
+    }
+    write_all(&arguments.output, &files)?;
+    status(&format!("written: {}", files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>().join(", ")));
+    Ok(())
+}
+
+pub(super) fn upgrade(arguments: &UpgradeArguments) -> Result<(), Failure> {
+    let read = |path: &str| {
+        let path = arguments.folder.join(path);
+        fs::read_to_string(&path).map_err(|error| {
+            Failure(format!("{} cannot be read ({error}); is this the folder of an application?", path.display()))
+        })
+    };
+    let (mut changed, mut conflicts) = (Vec::new(), Vec::new());
+    let mut write = |path: String, old: &str, text: String| {
+        if old != text {
+            changed.push(File { path, text });
+        }
+    };
+    for new in scaffold::nested() {
+        let base_path = scaffold::base_of(&new.path);
+        let (base, own) = (read(&base_path)?, read(&new.path)?);
+        let merged = diffy::merge(&base, &own, &new.text).unwrap_or_else(|marked| {
+            conflicts.push(new.path.clone());
+            marked
+        });
+        write(new.path.clone(), &own, merged);
+        write(base_path, &base, new.text);
+    }
+    let manifest = read("Cargo.toml")?;
+    write("Cargo.toml".to_owned(), &manifest, scaffold::upgraded(&manifest));
+    if changed.is_empty() {
+        status(&format!("everything is of version {VERSION} already"));
+        return Ok(());
+    }
+    let names: Vec<_> = changed.iter().map(|file| file.path.as_str()).filter(|path| !path.contains(".base")).collect();
+    if arguments.check {
+        return Err(Failure(format!("these would change: {}", names.join(", "))));
+    }
+    write_all(&arguments.folder, &changed)?;
+    status(&format!("now of version {VERSION}: {}", names.join(", ")));
+    match conflicts.as_slice() {
+        [] => Ok(()),
+        files => Err(Failure(format!(
+            "your change and the toolkit's meet in {}: look for `<<<<<<<`, as after a merge in git; nothing is lost",
+            files.join(", ")
+        ))),
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    anstream::stdout().write_all(text.as_bytes()).map_err(|error| Failure::new(&error))
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure(format!("{} cannot be written: {error}", path.display()))
+}
