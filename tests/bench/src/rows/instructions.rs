@@ -99,7 +99,10 @@ async fn starting(setup: &Setup, name: &str) -> Result<f64> {
     let command = under_tool(setup.command(name)?, &log);
     let mut function = Function::start(&command, &environment, &setup.log("start")).await?;
     function.initialised().await?;
-    function.invoke(EVENT, LONGEST).await?;
+    let (answer, _) = function.invoke(EVENT, LONGEST).await?;
+    if name == "connect" && answer["statusCode"] != 200 {
+        return Err(format!("`connect` answered {answer}").into());
+    }
     function.program.finish().await?;
     collected(&log)
 }
