@@ -223,7 +223,7 @@ struct Reservation {
 enum Kind {
     /// Behind the last one.
     Next,
-    /// From now on: nobody reserved for a while, or the row is wrong.
+    /// From a tenth of a second ago on: nobody reserved for a while, or the row is wrong.
     Anew,
     /// A few posts, to see whether anything goes through.
     Probe,
@@ -279,7 +279,7 @@ impl Reservation {
                     .update_expression(format!("SET #until = :until{news}"))
                     .condition_expression("#epoch = :epoch AND #until = :seen")
                     .expression_attribute_names("#until", RESERVED_UNTIL)
-                    .expression_attribute_values(":until", number(self.now + self.length))
+                    .expression_attribute_values(":until", number(self.now - OLDEST_US + self.length))
                     .expression_attribute_values(":seen", number(known.until))
             }
         }

@@ -1,12 +1,12 @@
 //! A stand-in for DynamoDB that holds an audience of any size without holding it: the rows that the registry would have
-//! written are made when they are read. It takes every write at once.
+//! written are made when they are read. It takes every write at once, and keeps only the connection that was written last.
 
 mod rate;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
@@ -39,6 +39,8 @@ struct State {
     half_units: AtomicU64,
     rate: RateRow,
     connected_at: u128,
+    /// The last connection that was written.
+    written: Mutex<Value>,
 }
 
 /// What of a request matters here.
@@ -75,6 +77,7 @@ impl Audience {
             half_units: AtomicU64::new(0),
             rate: RateRow::default(),
             connected_at: now - 3_600_000,
+            written: Mutex::default(),
         });
         let shared = Arc::clone(&state);
         let server = Server::start(tls, round_trip, move |request| std::future::ready(shared.answer(&request))).await?;
@@ -111,7 +114,7 @@ impl State {
         let target = request.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
         let read = || serde_json::from_slice(&request.body).unwrap_or_default();
         match target.rsplit('.').next().unwrap_or_default() {
-            "BatchWriteItem" => Reply::json(r#"{"UnprocessedItems":{}}"#),
+            "BatchWriteItem" => self.write(&serde_json::from_slice(&request.body).unwrap_or_default()),
             "Query" => Reply::json(self.query(&read())),
             "Scan" => Reply::json(self.scan(&read())),
             "UpdateItem" => self.update(&read()),
@@ -162,18 +165,33 @@ impl State {
         if RateRow::is_meant(read) { self.rate.update(read) } else { Reply::json(r#"{"Attributes":{}}"#) }
     }
 
-    /// The rows of connections among those that are asked for: whoever connects looks at its own again.
+    /// Keeps the connection that is written: whoever connects looks at its own row again.
+    fn write(&self, request: &Value) -> Reply {
+        let tables = request["RequestItems"].as_object().into_iter().flatten();
+        let items = tables.flat_map(|(_, writes)| writes.as_array().into_iter().flatten());
+        let items = items.map(|write| &write["PutRequest"]["Item"]);
+        if let Some(item) = items.into_iter().find(|item| is_connection(item)) {
+            *self.written.lock().unwrap_or_else(PoisonError::into_inner) = item.clone();
+        }
+        Reply::json(r#"{"UnprocessedItems":{}}"#)
+    }
+
+    /// The rows of connections among those that are asked for.
     fn connections(&self, request: &Value) -> String {
         let tables = request["RequestItems"].as_object().into_iter().flatten();
         let found = tables.map(|(table, wanted)| {
             let keys = wanted["Keys"].as_array().into_iter().flatten();
-            let rows = keys.filter(|key| key["pk"]["S"].as_str().is_some_and(|pk| pk.starts_with("subs#")));
-            (table.clone(), rows.map(|key| self.connection_row(&key["sk"])).collect())
+            let rows = keys.filter(|key| is_connection(key)).map(|key| self.connection_row(&key["sk"]));
+            (table.clone(), rows.collect())
         });
         json!({"Responses": found.collect::<serde_json::Map<_, Value>>(), "UnprocessedKeys": {}}).to_string()
     }
 
     fn connection_row(&self, sort_key: &Value) -> Value {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written["sk"] == *sort_key {
+            return written.clone();
+        }
         json!({
             "sk": sort_key, "protocol": {"S": "tidings.v1.json"}, "connected_at": {"N": self.connected_at.to_string()},
             "expires_at": {"N": (self.connected_at / 1_000 + 8_100).to_string()},
@@ -216,6 +234,10 @@ fn behind(bound: &str, size: u64) -> u64 {
         // A slot without a connection: the first member of it is behind the bound.
         None => u64::from_str_radix(bound, 16).map_or(size, |slot| (slot * size).div_ceil(256)),
     }
+}
+
+fn is_connection(keys: &Value) -> bool {
+    keys["pk"]["S"].as_str().is_some_and(|pk| pk.starts_with("subs#"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use serde_json::Value;
 use tokio::process::Command;
 use tokio::try_join;
 
@@ -99,7 +100,11 @@ async fn starting(setup: &Setup, name: &str) -> Result<f64> {
     let command = under_tool(setup.command(name)?, &log);
     let mut function = Function::start(&command, &environment, &setup.log("start")).await?;
     function.initialised().await?;
-    function.invoke(EVENT, LONGEST).await?;
+    let (answer, _) = function.invoke(EVENT, LONGEST).await?;
+    let answer: Value = serde_json::from_slice(&answer)?;
+    if name == "connect" && answer["statusCode"] != 200 {
+        return Err(format!("`connect` answered {answer}").into());
+    }
     function.program.finish().await?;
     collected(&log)
 }
