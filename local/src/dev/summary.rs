@@ -11,7 +11,8 @@ pub(super) fn announce(options: &DevOptions, stack: &Stack) {
     let (logs, template) = (&options.logs, options.template.display());
     logs.say(&format!("tidings {} runs {template}", env!("CARGO_PKG_VERSION")));
     for note in &stack.notes {
-        logs.say(&format!("note: {template}:{}: {}", note.line, note.text));
+        let file = note.file.as_ref().unwrap_or(&options.template).display();
+        logs.say(&format!("note: {file}:{}: {}", note.line, note.text));
     }
     if !stack.dev_parameters.is_empty() {
         let parameters: Vec<_> = stack.dev_parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
