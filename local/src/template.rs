@@ -27,7 +27,7 @@ mod secrets;
 mod tables;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::Display,
     io,
     path::{Path, PathBuf},
@@ -36,7 +36,7 @@ use std::{
 
 use indexmap::IndexMap;
 
-use crate::stack::{Function, Note, Queue, Stack};
+use crate::stack::{Function, Note, Queue, Secret, Stack, Table};
 use evaluate::{Scope, Shared};
 use parameters::Given;
 use place::Place;
@@ -182,17 +182,23 @@ impl Reading {
     fn stack(&mut self) -> Result<Stack, Fault> {
         let mut functions: IndexMap<String, Function> = self.each(functions::read)?.into_iter().flatten().collect();
         self.each(|scope, notes| functions::read_asynchronous(scope, &mut functions, notes))?;
-        let tables = self.each(|scope, _| tables::read(scope))?.into_iter().flatten().collect();
+        let tables: IndexMap<String, Table> =
+            self.each(|scope, _| tables::read(scope))?.into_iter().flatten().collect();
         let queues: IndexMap<String, Queue> =
             self.each(|scope, _| queues::read(scope))?.into_iter().flatten().collect();
         self.each(|scope, notes| queues::note_dead_letters(scope, &queues, notes))?;
-        let secrets = self.each(|scope, _| secrets::read(scope))?.into_iter().flatten().collect();
+        let secrets: IndexMap<String, Secret> =
+            self.each(|scope, _| secrets::read(scope))?.into_iter().flatten().collect();
         let readable = event_sources::Readable { functions: &functions, tables: &tables, queues: &queues };
         let event_sources = self.each(|scope, notes| event_sources::read(scope, &readable, notes))?;
         let event_sources = event_sources.into_iter().flatten().collect();
         let parts = apis::Parts { scopes: &self.scopes, functions: &functions };
         let http_apis = apis::http::read(&parts, &mut self.notes)?;
         let apis = apis::read(&parts, !http_apis.is_empty(), &mut self.notes)?;
+        self.check_names(functions.iter().map(|(path, function)| (path, &function.name)))?;
+        self.check_names(tables.iter().map(|(path, table)| (path, &table.name)))?;
+        self.check_names(queues.iter().map(|(path, queue)| (path, &queue.name)))?;
+        self.check_names(secrets.iter().map(|(path, secret)| (path, &secret.name)))?;
         let dev_parameters = self.scopes.iter().flat_map(|scope| scope.dev_parameters()).collect();
         let templates = self.templates();
         let notes = self.notes(&templates);
@@ -220,6 +226,22 @@ impl Reading {
             self.notes.extend(notes.into_iter().map(|note| Note { file: file.map(Path::to_owned), ..note }));
         }
         Ok(found)
+    }
+
+    /// Two resources of a kind cannot have one name, as a table of a template that is nested twice might.
+    fn check_names<'a>(&self, names: impl Iterator<Item = (&'a String, &'a String)>) -> Result<(), Fault> {
+        let mut first: HashMap<&String, &String> = HashMap::new();
+        for (path, name) in names {
+            let Some(other) = first.insert(name, path) else { continue };
+            let text = format!("`{path}` is called `{name}`, as `{other}` is: give one of them another name");
+            let mut here = self.scopes.iter().flat_map(|scope| scope.resources.iter().map(move |found| (scope, found)));
+            let found = here.find(|(scope, (logical_id, _))| scope.place.path_of(logical_id) == *path);
+            return Err(match found {
+                Some((scope, (_, resource))) => scope.located(Fault::at(resource.line, text)),
+                None => Fault::nowhere(text),
+            });
+        }
+        Ok(())
     }
 
     /// All files, each once.

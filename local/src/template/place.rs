@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 /// The place of one template.
@@ -63,7 +63,7 @@ impl Place {
     pub(super) fn beside(&self, path: &Path) -> PathBuf {
         let folder = self.file.as_deref().and_then(Path::parent).unwrap_or(&self.folder);
         // What `./` and `//` add is noise.
-        folder.join(path).components().collect()
+        folder.join(path).components().filter(|part| *part != Component::CurDir).collect()
     }
 
     /// The logical id of a resource here, as a path from the main template: `Tidings/NotifierFunction`.

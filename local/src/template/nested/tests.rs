@@ -359,6 +359,18 @@ fn notes_name_the_file_that_they_are_about_once() {
 }
 
 #[test]
+fn one_name_for_two_resources_is_told() {
+    let child = CHILD
+        .replace("  Queue: {Type: AWS::SQS::Queue}", "  Queue: {Type: AWS::SQS::Queue, Properties: {QueueName: jobs}}");
+    let more = "  Again: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: child/template.yaml}}";
+    let files = Files::new(&[("template.yaml", &main(more, "")), ("child/template.yaml", &child)]);
+    assert_eq!(
+        files.error(),
+        "child/template.yaml:28: `Again/Queue` is called `jobs`, as `Child/Queue` is: give one of them another name"
+    );
+}
+
+#[test]
 fn a_stack_whose_condition_does_not_hold_is_not_even_looked_for() {
     let stack = "
 Conditions: {Never: !Equals [a, b]}
