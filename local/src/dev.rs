@@ -404,7 +404,7 @@ async fn start_functions(
     }
     host.install(programs).await;
     host.warm().await?;
-    let rebuild =
-        (!options.no_build && plan.functions() > 0).then(|| rebuild::on_change(plan, options, Arc::clone(&host)));
+    let rebuild = (!options.no_build && plan.functions() > 0)
+        .then(|| rebuild::on_change(plan, options, stack, Arc::clone(&host)));
     Ok((Invoker::Processes(host), rebuild))
 }

@@ -168,6 +168,7 @@ pub(crate) mod testing {
             json_logs: false,
             reserved_concurrency: None,
             asynchronous: crate::stack::Asynchronous::default(),
+            template: None,
             line: 1,
         }
     }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
-/// Everything of one template that runs locally. Keys of the maps are the template's logical ids.
+/// Everything of a template, and of those that it nests, that runs locally. Keys of the maps are logical ids; those of a
+/// nested stack are paths, such as `Tidings/NotifierFunction`.
 #[derive(Debug, Clone, Default)]
 pub struct Stack {
     /// WebSocket APIs.
@@ -24,19 +25,31 @@ pub struct Stack {
     pub secrets: IndexMap<String, Secret>,
     /// What invokes functions by itself; the keys are the logical ids of the event source mappings.
     pub event_sources: IndexMap<String, EventSource>,
-    /// Parameters whose values the template's `Metadata: tidings: dev: Parameters` decided, for local runs only.
+    /// Parameters whose values a template's `Metadata: tidings: dev: Parameters` decided, for local runs only; those of a
+    /// nested stack by paths too.
     pub dev_parameters: IndexMap<String, String>,
     /// What was recognised but is not emulated; each is told to the user once, and blocks only what needs it.
     pub notes: Vec<Note>,
+    /// The files that all of this was read from, the main template first.
+    pub templates: Vec<PathBuf>,
 }
 
 /// A remark about a part of the template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
+    /// The template's file, where it came from one.
+    pub file: Option<PathBuf>,
     /// Line in the template, counted from 1.
     pub line: usize,
     /// One sentence.
     pub text: String,
+}
+
+impl Note {
+    /// A remark about a template whose file is told later.
+    pub(crate) fn new(line: usize, text: impl Into<String>) -> Self {
+        Self { file: None, line, text: text.into() }
+    }
 }
 
 /// One WebSocket API with its stages.
@@ -99,7 +112,7 @@ pub struct Validation {
 /// What a route invokes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Integration {
-    /// `AWS_PROXY` to a function of the same template.
+    /// `AWS_PROXY` to a function of the stack.
     Lambda {
         /// The function's logical id.
         function: String,
@@ -143,7 +156,7 @@ pub struct HttpRoute {
 /// What a route of an HTTP API invokes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpIntegration {
-    /// `AWS_PROXY` to a function of the same template, in payload format 2.0.
+    /// `AWS_PROXY` to a function of the stack, in payload format 2.0.
     Lambda {
         /// The function's logical id.
         function: String,
@@ -193,7 +206,7 @@ pub struct Authorizer {
 /// A Lambda function.
 #[derive(Debug, Clone)]
 pub struct Function {
-    /// What `!Ref` resolves to: `FunctionName` if given, else the logical id.
+    /// What `!Ref` resolves to: `FunctionName` if given, else the logical id, with a dash between the parts of a path.
     pub name: String,
     /// The folder of `CodeUri`, made absolute from the template's folder.
     pub code: Option<PathBuf>,
@@ -217,6 +230,8 @@ pub struct Function {
     pub reserved_concurrency: Option<usize>,
     /// What becomes of `Event` invocations that fail.
     pub asynchronous: Asynchronous,
+    /// The template's file, where it came from one.
+    pub template: Option<PathBuf>,
     /// Line of the resource in the template.
     pub line: usize,
 }

@@ -3,15 +3,20 @@
 //! The text becomes a tree that knows its lines (`node`); parameters get their values (`parameters`); SAM's shorthands
 //! are written out and `Globals` merged (`resources`, `sam`); and then one reader for each family of resources
 //! (`functions`, `tables`, `queues`, `secrets`, `event_sources`, `apis`) takes the properties that it needs. Intrinsic functions are evaluated only there
-//! (`evaluate`), so what is not supported hurts only where its value is needed. Nothing but [`load`] does I/O.
+//! (`evaluate`), so what is not supported hurts only where its value is needed.
+//!
+//! Each nested stack with a local path is a scope of its own (`nested`), and a reader goes through all of them. Nothing
+//! but [`load`] does I/O.
 
 mod apis;
 mod evaluate;
 mod event_sources;
 mod functions;
 mod intrinsics;
+mod nested;
 mod node;
 mod parameters;
+mod place;
 mod properties;
 mod queues;
 mod references;
@@ -22,15 +27,19 @@ mod secrets;
 mod tables;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::Display,
     io,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
-use crate::stack::{Note, Stack};
-use evaluate::Scope;
-use node::Node;
+use indexmap::IndexMap;
+
+use crate::stack::{Function, Note, Queue, Secret, Stack, Table};
+use evaluate::{Scope, Shared};
+use parameters::Given;
+use place::Place;
 
 /// Why a template could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -74,23 +83,38 @@ fn place(file: Option<&Path>, line: Option<usize>) -> String {
 /// What is wrong, and in which line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Fault {
+    /// The file, once it is known.
+    file: Option<PathBuf>,
     line: Option<usize>,
     text: String,
+    /// The template may be right: the value is just not known on this machine.
+    is_elsewhere: bool,
 }
 
 impl Fault {
     fn at(line: usize, text: impl Display) -> Self {
-        Self { line: Some(line), text: text.to_string() }
+        Self { line: Some(line), ..Self::nowhere(text) }
     }
 
     fn nowhere(text: impl Display) -> Self {
-        Self { line: None, text: text.to_string() }
+        Self { file: None, line: None, text: text.to_string(), is_elsewhere: false }
+    }
+
+    /// A value that only CloudFormation knows.
+    fn elsewhere(line: usize, text: impl Display) -> Self {
+        Self { is_elsewhere: true, ..Self::at(line, text) }
+    }
+
+    /// Names the file, unless one is named already: what goes wrong in a nested template passes the ones around it.
+    fn in_file(mut self, file: Option<&Path>) -> Self {
+        self.file = self.file.or_else(|| file.map(Path::to_owned));
+        self
     }
 }
 
 impl From<Fault> for TemplateError {
     fn from(fault: Fault) -> Self {
-        Self::Invalid { file: None, line: fault.line, message: fault.text }
+        Self::Invalid { file: fault.file, line: fault.line, message: fault.text }
     }
 }
 
@@ -103,7 +127,7 @@ pub struct Context<'a> {
     pub sqs: &'a str,
 }
 
-/// Reads the template at `path`; see [`read`]. Relative paths in it start at its folder.
+/// Reads the template at `path`, and those that it nests; see [`read`]. Relative paths in a template start at its folder.
 ///
 /// # Errors
 /// As [`read`], with the file's name; and when there is no such file or it is not UTF-8 text.
@@ -113,14 +137,8 @@ pub fn load(path: &Path, context: Context<'_>) -> Result<Stack, TemplateError> {
         io::ErrorKind::NotFound => TemplateError::NotFound { path: path.to_owned() },
         _ => unreadable(error),
     })?;
-    let absolute = std::path::absolute(path).map_err(unreadable)?;
-    let folder = absolute.parent().unwrap_or(Path::new("/"));
-    read(&text, folder, context).map_err(|error| match error {
-        TemplateError::Invalid { line, message, .. } => {
-            TemplateError::Invalid { file: Some(path.to_owned()), line, message }
-        }
-        error => error,
-    })
+    let place = Place::of_file(path).map_err(unreadable)?;
+    Ok(stack(&text, place, context)?)
 }
 
 /// The default of a parameter, where the template at `path` can be read and has one.
@@ -131,7 +149,7 @@ pub fn default_of(path: &Path, parameter: &str) -> Option<String> {
     parameters.get(parameter)?.as_map()?.get("Default")?.as_text().map(str::to_owned)
 }
 
-/// Reads a template's text. `folder` is where its relative paths start.
+/// Reads a template's text. `folder` is where its relative paths start. Nested stacks are read by [`load`] only.
 ///
 /// A parameter's value is taken from the context, else from the template's `Metadata: tidings: dev: Parameters`, else
 /// from its `Default`.
@@ -140,30 +158,112 @@ pub fn default_of(path: &Path, parameter: &str) -> Option<String> {
 /// When the text is no template or has no API; when a parameter has no value, a value that it does not
 /// allow, or does not exist; when an assertion of `Rules` does not hold; when something that runs locally depends on what cannot be resolved.
 pub fn read(text: &str, folder: &Path, context: Context<'_>) -> Result<Stack, TemplateError> {
-    let root = node::parse(text)?;
-    Ok(stack(&root, folder, context)?)
+    Ok(stack(text, Place::of_text(folder), context)?)
 }
 
-fn stack(root: &Node, folder: &Path, context: Context<'_>) -> Result<Stack, Fault> {
-    let mut notes = transform_notes(root);
-    let parameters = parameters::resolve(root, context.parameters, &mut notes)?;
-    let resources = resources::collect(root, &mut notes)?;
-    let scope = Scope::new(root, parameters.values, resources, context.sqs);
-    rules::check(root, &scope)?;
-    notes.extend(resources::notes(&scope));
-    let mut functions = functions::read(&scope, folder, &mut notes)?;
-    functions::read_asynchronous(&scope, &mut functions, &mut notes)?;
-    let tables = tables::read(&scope)?;
-    let queues = queues::read(&scope, &mut notes)?;
-    let secrets = secrets::read(&scope)?;
-    let readable = event_sources::Readable { functions: &functions, tables: &tables, queues: &queues };
-    let event_sources = event_sources::read(&scope, &readable, &mut notes)?;
-    let http_apis = apis::http::read(&scope, &functions, &mut notes)?;
-    let apis = apis::read(&scope, &functions, !http_apis.is_empty(), &mut notes)?;
-    notes.sort_by_key(|note| note.line);
-    notes.dedup();
-    let dev_parameters = parameters.from_metadata;
-    Ok(Stack { apis, http_apis, functions, tables, queues, secrets, event_sources, dev_parameters, notes })
+fn stack(text: &str, place: Place, context: Context<'_>) -> Result<Stack, Fault> {
+    let file = place.file.clone();
+    let read = || {
+        let given = Given { values: context.parameters.clone(), ..Given::default() };
+        let main = nested::scope(&*node::parse(text)?, place, given, Rc::new(Shared::new(context.sqs)))?;
+        let mut reading = Reading { scopes: nested::all(main)?, notes: Vec::new() };
+        reading.stack()
+    };
+    read().map_err(|fault: Fault| fault.in_file(file.as_deref()))
+}
+
+/// The scopes that a stack is read from, the main template's first, and what there is to say about them.
+struct Reading {
+    scopes: Vec<Rc<Scope>>,
+    notes: Vec<Note>,
+}
+
+impl Reading {
+    fn stack(&mut self) -> Result<Stack, Fault> {
+        let mut functions: IndexMap<String, Function> = self.each(functions::read)?.into_iter().flatten().collect();
+        self.each(|scope, notes| functions::read_asynchronous(scope, &mut functions, notes))?;
+        let tables: IndexMap<String, Table> =
+            self.each(|scope, _| tables::read(scope))?.into_iter().flatten().collect();
+        let queues: IndexMap<String, Queue> =
+            self.each(|scope, _| queues::read(scope))?.into_iter().flatten().collect();
+        self.each(|scope, notes| queues::note_dead_letters(scope, &queues, notes))?;
+        let secrets: IndexMap<String, Secret> =
+            self.each(|scope, _| secrets::read(scope))?.into_iter().flatten().collect();
+        let readable = event_sources::Readable { functions: &functions, tables: &tables, queues: &queues };
+        let event_sources = self.each(|scope, notes| event_sources::read(scope, &readable, notes))?;
+        let event_sources = event_sources.into_iter().flatten().collect();
+        let parts = apis::Parts { scopes: &self.scopes, functions: &functions };
+        let http_apis = apis::http::read(&parts, &mut self.notes)?;
+        let apis = apis::read(&parts, !http_apis.is_empty(), &mut self.notes)?;
+        self.check_names(functions.iter().map(|(path, function)| (path, &function.name)))?;
+        self.check_names(tables.iter().map(|(path, table)| (path, &table.name)))?;
+        self.check_names(queues.iter().map(|(path, queue)| (path, &queue.name)))?;
+        self.check_names(secrets.iter().map(|(path, secret)| (path, &secret.name)))?;
+        let dev_parameters = self.scopes.iter().flat_map(|scope| scope.dev_parameters()).collect();
+        let templates = self.templates();
+        let notes = self.notes(&templates);
+        Ok(Stack {
+            apis,
+            http_apis,
+            functions,
+            tables,
+            queues,
+            secrets,
+            event_sources,
+            dev_parameters,
+            notes,
+            templates,
+        })
+    }
+
+    /// Lets a reader go through all scopes; faults and notes get the name of the scope's file.
+    fn each<T>(&mut self, mut read: impl FnMut(&Scope, &mut Vec<Note>) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
+        let mut found = Vec::new();
+        for scope in &self.scopes {
+            let file = scope.place.file.as_deref();
+            let mut notes = Vec::new();
+            found.push(read(scope, &mut notes).map_err(|fault| fault.in_file(file))?);
+            self.notes.extend(notes.into_iter().map(|note| Note { file: file.map(Path::to_owned), ..note }));
+        }
+        Ok(found)
+    }
+
+    /// Two resources of a kind cannot have one name, as a table of a template that is nested twice might.
+    fn check_names<'a>(&self, names: impl Iterator<Item = (&'a String, &'a String)>) -> Result<(), Fault> {
+        let mut first: HashMap<&String, &String> = HashMap::new();
+        for (path, name) in names {
+            let Some(other) = first.insert(name, path) else { continue };
+            let text = format!("`{path}` is called `{name}`, as `{other}` is: give one of them another name");
+            let mut here = self.scopes.iter().flat_map(|scope| scope.resources.iter().map(move |found| (scope, found)));
+            let found = here.find(|(scope, (logical_id, _))| scope.place.path_of(logical_id) == *path);
+            return Err(match found {
+                Some((scope, (_, resource))) => scope.located(Fault::at(resource.line, text)),
+                None => Fault::nowhere(text),
+            });
+        }
+        Ok(())
+    }
+
+    /// All files, each once.
+    fn templates(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = Vec::new();
+        for file in self.scopes.iter().filter_map(|scope| scope.place.file.as_ref()) {
+            if !files.contains(file) {
+                files.push(file.clone());
+            }
+        }
+        files
+    }
+
+    /// All notes by file and line, each once: a template that is nested twice says everything twice.
+    fn notes(&mut self, files: &[PathBuf]) -> Vec<Note> {
+        let early = self.scopes.iter().flat_map(|scope| scope.notes());
+        let mut notes: Vec<_> = early.chain(self.notes.drain(..)).collect();
+        let position = |note: &Note| files.iter().position(|file| Some(file) == note.file.as_ref());
+        notes.sort_by_key(|note| (position(note), note.line));
+        notes.dedup();
+        notes
+    }
 }
 
 /// A template's text as JSON, with YAML's short tags written out (`!Ref a` as `{"Ref": "a"}`) and nothing evaluated.
@@ -172,19 +272,6 @@ fn stack(root: &Node, folder: &Path, context: Context<'_>) -> Result<Stack, Faul
 /// When the text is neither YAML nor JSON.
 pub fn to_json(text: &str) -> Result<serde_json::Value, TemplateError> {
     Ok(node::parse(text)?.to_json())
-}
-
-/// Macros run in CloudFormation only.
-fn transform_notes(root: &Node) -> Vec<Note> {
-    let Some(transform) = root.get("Transform") else { return Vec::new() };
-    let macros = transform.as_list().unwrap_or(std::slice::from_ref(transform));
-    let known = ["AWS::Serverless-2016-10-31", "AWS::LanguageExtensions"];
-    macros
-        .iter()
-        .map(|node| (node.line, node.as_text().or_else(|| node.get("Name")?.as_text()).unwrap_or("of this line")))
-        .filter(|(_, name)| !known.contains(name))
-        .map(|(line, name)| Note { line, text: format!("the macro `{name}` does not run locally") })
-        .collect()
 }
 
 #[cfg(test)]

@@ -138,7 +138,7 @@ async fn a_foreign_template_runs_with_its_functions_elsewhere_and_what_is_not_em
             line_of("  AuditRoute:"),
             "the route `audit` of `Desk` always fails here: `Fn::ImportValue` cannot be resolved",
         ),
-        (line_of("  Nested:"), "`Nested`: nested stacks are not read locally"),
+        (line_of("  Nested:"), "`Nested` does not run locally: its template is at https://example.org/nested.yaml"),
     ] {
         assert!(told.contains(&format!("rooms.yaml:{line}: {text}")), "{line} {text}: {told}");
     }

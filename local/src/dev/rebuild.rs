@@ -1,5 +1,6 @@
 //! Changed sources are live again within seconds.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,18 +9,21 @@ use tokio::task::JoinHandle;
 
 use crate::lambda::build::{Options, Plan, Watch};
 use crate::lambda::{Host, Logs};
+use crate::stack::Stack;
 
 use super::DevOptions;
 
 /// Watches the sources; builds when they change and swaps the functions whose programs are new.
-pub(super) fn on_change(plan: Plan, options: &DevOptions, host: Arc<Host>) -> JoinHandle<()> {
+pub(super) fn on_change(plan: Plan, options: &DevOptions, stack: &Stack, host: Arc<Host>) -> JoinHandle<()> {
     let (release, logs) = (options.release, Arc::clone(&options.logs));
-    let template = options.template.canonicalize().unwrap_or_else(|_| options.template.clone());
-    let watch = Watch::new(&plan.roots());
+    let real = |file: &PathBuf| (file.canonicalize().unwrap_or_else(|_| file.clone()), file.clone());
+    let templates: BTreeMap<_, _> = stack.templates.iter().map(real).collect();
+    let watch = Watch::new(&plan.roots(), &templates.keys().cloned().collect::<Vec<_>>());
+    let main = options.template.clone();
     tokio::spawn(async move {
         match watch {
             Ok(watch) => {
-                let rebuild = Rebuild { plan, release, template, host, logs };
+                let rebuild = Rebuild { plan, release, main, templates, host, logs };
                 rebuild.run(watch).await;
             }
             Err(error) => {
@@ -32,7 +36,9 @@ pub(super) fn on_change(plan: Plan, options: &DevOptions, host: Arc<Host>) -> Jo
 struct Rebuild {
     plan: Plan,
     release: bool,
-    template: PathBuf,
+    main: PathBuf,
+    /// All templates: where they are, and what people are told.
+    templates: BTreeMap<PathBuf, PathBuf>,
     host: Arc<Host>,
     logs: Arc<Logs>,
 }
@@ -41,8 +47,9 @@ impl Rebuild {
     async fn run(self, mut watch: Watch) {
         loop {
             let mut changed = watch.changed().await;
-            if changed.remove(&self.template) {
-                self.logs.warn("the template has changed: restart to run it as it is now");
+            for (_, shown) in self.templates.iter().filter(|(real, _)| changed.remove(*real)) {
+                let nested = if *shown == self.main { String::new() } else { format!(" {}", shown.display()) };
+                self.logs.warn(&format!("the template{nested} has changed: restart to run it as it is now"));
             }
             if !changed.is_empty() {
                 self.rebuild().await;

@@ -11,7 +11,8 @@ pub(super) fn announce(options: &DevOptions, stack: &Stack) {
     let (logs, template) = (&options.logs, options.template.display());
     logs.say(&format!("tidings {} runs {template}", env!("CARGO_PKG_VERSION")));
     for note in &stack.notes {
-        logs.say(&format!("note: {template}:{}: {}", note.line, note.text));
+        let file = note.file.as_ref().unwrap_or(&options.template).display();
+        logs.say(&format!("note: {file}:{}: {}", note.line, note.text));
     }
     if !stack.dev_parameters.is_empty() {
         let parameters: Vec<_> = stack.dev_parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -92,12 +93,21 @@ fn warn_of_anonymous(options: &DevOptions, stack: &Stack) {
         stack.functions.values().any(|function| function.environment.get(name).is_some_and(|set| set == value))
     };
     if is("AUTHENTICATION", "anonymous") {
-        options.logs.warn(
-            "anonymous access is on: whoever reaches this port connects as any user; to try tokens: \
-             --parameter Authentication=hs256, and tidings token",
-        );
+        options.logs.warn(&format!(
+            "anonymous access is on: whoever reaches this port connects as any user; to try tokens: {}, and tidings token",
+            hs256(stack)
+        ));
     } else if is("ALLOW_ANONYMOUS", "true") {
         options.logs.warn("anonymous access is on: clients without a token may connect, without a name");
+    }
+}
+
+/// How to ask for tokens: a nested stack takes parameters from the template around it only.
+fn hs256(stack: &Stack) -> String {
+    let mut decided = stack.dev_parameters.keys();
+    match decided.find_map(|path| path.strip_suffix("/Authentication")) {
+        Some(nested) => format!("`Authentication: hs256` in `Parameters` of `{nested}`"),
+        None => "--parameter Authentication=hs256".to_owned(),
     }
 }
 

@@ -50,10 +50,12 @@ pub enum BuildError {
     #[error("cargo cannot be run")]
     Cargo(#[source] std::io::Error),
     /// The template and the Cargo package do not fit together.
-    #[error("function {function} (template line {line}): {reason}")]
+    #[error("function {function} ({}:{line}): {reason}", template.display())]
     Function {
         /// Logical id.
         function: String,
+        /// The template's file.
+        template: PathBuf,
         /// Line in the template.
         line: usize,
         /// One clause.
@@ -98,7 +100,12 @@ impl Plan {
     }
 
     async fn add(&mut self, id: &str, function: &Function, code: &Path) -> Result<(), BuildError> {
-        let fault = |reason| BuildError::Function { function: id.to_owned(), line: function.line, reason };
+        let fault = |reason| BuildError::Function {
+            function: id.to_owned(),
+            template: function.template.clone().unwrap_or_else(|| "template".into()),
+            line: function.line,
+            reason,
+        };
         let manifest = code.join("Cargo.toml");
         let manifest = manifest.canonicalize().map_err(|_| fault(format!("{} does not exist", manifest.display())))?;
         let workspace = match self.workspaces.iter_mut().position(|workspace| workspace.contains(&manifest)) {

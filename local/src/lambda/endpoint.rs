@@ -54,7 +54,9 @@ impl Endpoint {
             .functions
             .iter()
             .map(|(id, function)| {
-                let others = [Some(function.name.as_str()), function.binary.as_deref(), folder(function)];
+                // A path has slashes, which do not get through the URL; SAM knows nested functions by their own ids too.
+                let own = id.rsplit_once('/').map(|(_, own)| own);
+                let others = [Some(function.name.as_str()), function.binary.as_deref(), folder(function), own];
                 (id.clone(), others.into_iter().flatten().filter(|name| name != id).map(str::to_owned).collect())
             })
             .collect();

@@ -8,7 +8,7 @@ use crate::stack::{Function, Stack};
 pub(super) const REGION: &str = "us-east-1";
 pub(crate) const ACCOUNT: &str = "123456789012";
 
-/// Finds functions by logical id, `FunctionName` or the folder of their code, and gives each a short label.
+/// Finds functions by logical id, `FunctionName`, binary or the folder of their code, and gives each a short label.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     /// Logical id by every name; the first function to claim a name keeps it.
@@ -26,6 +26,7 @@ impl Names {
             .keys()
             .map(|id| (id, Some(id.as_str())))
             .chain(functions.iter().map(|(id, function)| (id, Some(function.name.as_str()))))
+            .chain(functions.iter().map(|(id, function)| (id, function.binary.as_deref())))
             .chain(functions.iter().map(|(id, function)| (id, folder(function))));
         for (id, name) in claims {
             if let Some(name) = name {
@@ -33,8 +34,10 @@ impl Names {
             }
         }
         for (id, function) in functions {
-            let folder = folder(function).filter(|folder| is_only(functions, folder));
-            names.labels.insert(id.clone(), folder.unwrap_or(id).to_owned());
+            let binary = function.binary.as_deref();
+            let binary = binary.filter(|name| is_only(functions, name, |other| other.binary.as_deref()));
+            let folder = folder(function).filter(|name| is_only(functions, name, folder));
+            names.labels.insert(id.clone(), binary.or(folder).unwrap_or(id).to_owned());
         }
         names
     }
@@ -45,7 +48,8 @@ impl Names {
         self.ids.get(bare(name)).map(String::as_str)
     }
 
-    /// What the function is called in log lines: its folder where no other function has the same, else its logical id.
+    /// What the function is called in log lines: its binary where the template names it, else its folder, where no other
+    /// function has the same; else its logical id.
     #[must_use]
     pub fn label<'a>(&'a self, id: &'a str) -> &'a str {
         self.labels.get(id).map_or(id, String::as_str)
@@ -68,8 +72,8 @@ pub(super) fn folder(function: &Function) -> Option<&str> {
     function.code.as_deref()?.file_name()?.to_str()
 }
 
-fn is_only(functions: &IndexMap<String, Function>, name: &str) -> bool {
-    functions.values().filter(|function| folder(function) == Some(name)).count() == 1
+fn is_only(functions: &IndexMap<String, Function>, name: &str, name_of: fn(&Function) -> Option<&str>) -> bool {
+    functions.values().filter(|function| name_of(function) == Some(name)).count() == 1
 }
 
 #[cfg(test)]
@@ -104,5 +108,18 @@ mod tests {
         stack.functions.insert("B".into(), function("B", Some("/app/src")));
         let names = Names::new(&stack);
         assert_eq!((names.label("A"), names.label("B")), ("A", "B"));
+    }
+
+    #[test]
+    fn functions_of_one_package_are_called_like_their_binaries() {
+        let mut stack = Stack::default();
+        for (id, binary) in [("Prices", "prices"), ("One/Notify", "notifier"), ("Two/Notify", "notifier")] {
+            let function = Function { binary: Some(binary.into()), ..function(id, Some("/app")) };
+            stack.functions.insert(id.into(), function);
+        }
+        let names = Names::new(&stack);
+        let labels = ["Prices", "One/Notify", "Two/Notify"].map(|id| names.label(id));
+        assert_eq!(labels, ["prices", "One/Notify", "Two/Notify"]);
+        assert_eq!((names.resolve("prices"), names.resolve("notifier")), (Some("Prices"), Some("One/Notify")));
     }
 }

@@ -7,11 +7,11 @@ pub(super) mod http;
 mod limits;
 mod models;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, rc::Rc};
 
 use indexmap::IndexMap;
 
-use super::{Fault, evaluate::Scope, functions::find, properties::Properties, references::api_id};
+use super::{Fault, evaluate::Scope, functions::find, properties::Properties, resources::Resource};
 use crate::stack::{Authorizer, Function, Integration, Note, Route, Stage, WebSocketApi};
 
 /// The route keys that API Gateway keeps for itself.
@@ -20,40 +20,32 @@ const LIFECYCLE: [&str; 3] = ["$connect", "$disconnect", "$default"];
 /// API Gateway's own limits and default, in milliseconds.
 const TIMEOUT_MS: (std::ops::RangeInclusive<u64>, u64) = (50..=29_000, 29_000);
 
-/// Reads all WebSocket APIs, by logical id. There must be one, unless the template has an HTTP API to run.
+/// Reads all WebSocket APIs, by path. There must be one, unless there is an HTTP API to run.
 pub(super) fn read(
-    scope: &Scope,
-    functions: &IndexMap<String, Function>,
+    parts: &Parts<'_>,
     has_http_api: bool,
     notes: &mut Vec<Note>,
 ) -> Result<IndexMap<String, WebSocketApi>, Fault> {
-    let parts = Parts { scope, functions };
     let answering = parts.answering_routes()?;
     let mut apis = IndexMap::new();
     let mut stageless = Vec::new();
-    for found in scope.resources_of(&["AWS::ApiGatewayV2::Api"]) {
-        let (logical_id, resource) = found?;
-        if !resource.is_websocket_api() {
-            continue;
-        }
-        let expression = Properties::of(scope, logical_id, resource).required_text("RouteSelectionExpression")?;
-        let stages = parts.stages(logical_id)?;
+    for (logical_id, api, _) in parts.apis()?.into_iter().filter(|(_, _, resource)| resource.is_websocket_api()) {
+        let scope = api.scope();
+        let api_id = scope.api_id(logical_id);
+        let expression = api.required_text("RouteSelectionExpression")?;
+        let stages = parts.stages(&api_id)?;
         if stages.is_empty() {
             let text = format!("`{logical_id}` has no stage to connect to; add an `AWS::ApiGatewayV2::Stage`");
-            stageless.push(Note { line: resource.line, text });
+            stageless.push(api.note(api.line, text));
             continue;
         }
-        let api = WebSocketApi {
-            api_id: api_id(logical_id),
-            route_selection_expression: expression,
-            stages,
-            routes: parts.routes(logical_id, &answering, notes)?,
-        };
-        apis.insert(logical_id.to_owned(), api);
+        let routes = parts.routes(&api, &answering, notes)?;
+        let api = WebSocketApi { api_id, route_selection_expression: expression, stages, routes };
+        apis.insert(scope.place.path_of(logical_id), api);
     }
     if apis.is_empty() && !has_http_api {
-        return Err(match stageless.first() {
-            Some(note) => Fault::at(note.line, &note.text),
+        return Err(match stageless.into_iter().next() {
+            Some(note) => Fault::at(note.line, &note.text).in_file(note.file.as_deref()),
             None => Fault::nowhere(
                 "the template has no API: no `AWS::Serverless::WebSocketApi`, no `AWS::Serverless::HttpApi`, and no \
                  `AWS::ApiGatewayV2::Api`",
@@ -64,33 +56,47 @@ pub(super) fn read(
     Ok(apis)
 }
 
-/// What the pieces of an API are looked up in.
-struct Parts<'a> {
-    scope: &'a Scope,
-    functions: &'a IndexMap<String, Function>,
+/// What the pieces of APIs are looked up in. A piece belongs to an API by its id, so it may stand in another template.
+pub(super) struct Parts<'a> {
+    pub(super) scopes: &'a [Rc<Scope>],
+    pub(super) functions: &'a IndexMap<String, Function>,
 }
 
+/// A resource by its logical id.
+type Found<'a> = (&'a str, Properties<'a>, &'a Resource);
+
 impl<'a> Parts<'a> {
-    /// The resources of a kind that belong to an API.
+    /// The resources of some kinds, of all templates.
+    fn all(&self, kinds: &'static [&'static str]) -> impl Iterator<Item = Result<Found<'a>, Fault>> {
+        self.scopes.iter().flat_map(move |scope| {
+            let found = scope.resources_of(kinds);
+            found.map(|found| found.map(|(id, resource)| (id, Properties::of(scope, id, resource), resource)))
+        })
+    }
+
+    /// All APIs.
+    fn apis(&self) -> Result<Vec<Found<'a>>, Fault> {
+        self.all(&["AWS::ApiGatewayV2::Api"]).collect()
+    }
+
+    /// The resources of a kind that belong to the API with an id.
     fn of_api(
         &self,
-        api: &'a str,
+        api_id: &str,
         kinds: &'static [&'static str],
     ) -> impl Iterator<Item = Result<(&'a str, Properties<'a>), Fault>> {
-        let scope = self.scope;
-        scope.resources_of(kinds).filter_map(move |found| {
+        self.all(kinds).filter_map(move |found| {
             let belonging = || {
-                let (logical_id, resource) = found?;
-                let properties = Properties::of(scope, logical_id, resource);
-                let is_of_api = properties.text("ApiId")?.is_some_and(|id| id == api_id(api));
+                let (logical_id, properties, _) = found?;
+                let is_of_api = properties.text("ApiId")?.is_some_and(|id| id == api_id);
                 Ok(is_of_api.then_some((logical_id, properties)))
             };
             belonging().transpose()
         })
     }
 
-    fn stages(&self, api: &'a str) -> Result<Vec<Stage>, Fault> {
-        self.of_api(api, &["AWS::ApiGatewayV2::Stage"])
+    fn stages(&self, api_id: &str) -> Result<Vec<Stage>, Fault> {
+        self.of_api(api_id, &["AWS::ApiGatewayV2::Stage"])
             .map(|found| {
                 let (_, stage) = found?;
                 let name = stage.required_text("StageName")?;
@@ -108,16 +114,14 @@ impl<'a> Parts<'a> {
             .collect()
     }
 
-    /// Logical ids of the routes whose answers go back to the client.
+    /// The routes whose answers go back to the client, by path.
     fn answering_routes(&self) -> Result<HashSet<String>, Fault> {
-        self.scope
-            .resources_of(&["AWS::ApiGatewayV2::RouteResponse"])
+        self.all(&["AWS::ApiGatewayV2::RouteResponse"])
             .filter_map(|found| {
                 let route = || {
-                    let (logical_id, resource) = found?;
-                    let response = Properties::of(self.scope, logical_id, resource);
+                    let (_, response, _) = found?;
                     let key = response.required_text("RouteResponseKey")?;
-                    let route = response.required_text("RouteId")?;
+                    let route = response.scope().place.path_of(&response.required_text("RouteId")?);
                     Ok((key == "$default").then_some(route))
                 };
                 route().transpose()
@@ -127,12 +131,13 @@ impl<'a> Parts<'a> {
 
     fn routes(
         &self,
-        api: &'a str,
+        api: &Properties<'a>,
         answering: &HashSet<String>,
         notes: &mut Vec<Note>,
     ) -> Result<IndexMap<String, Route>, Fault> {
+        let (api_id, api) = (api.scope().api_id(api.logical_id()), api.logical_id());
         let mut routes = IndexMap::new();
-        for found in self.of_api(api, &["AWS::ApiGatewayV2::Route"]) {
+        for found in self.of_api(&api_id, &["AWS::ApiGatewayV2::Route"]) {
             let (logical_id, route) = found?;
             let key = route.required_text("RouteKey")?;
             if key.starts_with('$') && !LIFECYCLE.contains(&key.as_str()) {
@@ -142,22 +147,22 @@ impl<'a> Parts<'a> {
             if routes.contains_key(&key) {
                 return Err(route.fault("RouteKey", format!("repeats the route `{key}` of `{api}`")));
             }
-            let returns_response = answering.contains(logical_id);
+            let returns_response = answering.contains(&route.scope().place.path_of(logical_id));
             if route.has("RouteResponseSelectionExpression") && !returns_response {
                 let text = format!(
                     "the route `{key}` of `{api}` sends no answers, because it has no `AWS::ApiGatewayV2::RouteResponse`"
                 );
-                notes.push(Note { line: route.line, text });
+                notes.push(route.note(route.line, text));
             }
             if route.flag("ApiKeyRequired")? {
                 let text = format!("the API key that the route `{key}` of `{api}` requires is not checked locally");
-                notes.push(Note { line: route.line_of("ApiKeyRequired"), text });
+                notes.push(route.note(route.line_of("ApiKeyRequired"), text));
             }
             let authorizer = if key == "$connect" { self.authorizer(&route, notes)? } else { None };
-            let validation = models::of_route(self.scope, &api_id(api), &route)?;
+            let validation = models::of_route(&api_id, &route)?;
             let integration = self.integration_of(&route, notes)?.unwrap_or_else(|reason| {
                 let text = format!("the route `{key}` of `{api}` always fails here: {reason}");
-                notes.push(Note { line: route.line, text });
+                notes.push(route.note(route.line, text));
                 Integration::Unsupported { reason }
             });
             routes.insert(key, Route { integration, returns_response, authorizer, validation });
@@ -178,7 +183,7 @@ impl<'a> Parts<'a> {
         let id = integration.logical_id();
         if integration.has("ContentHandlingStrategy") {
             let text = format!("`ContentHandlingStrategy` of `{id}` is not emulated: messages stay text");
-            notes.push(Note { line: integration.line_of("ContentHandlingStrategy"), text });
+            notes.push(integration.note(integration.line_of("ContentHandlingStrategy"), text));
         }
         match integration.required_text("IntegrationType")?.as_str() {
             "AWS_PROXY" => {
@@ -186,7 +191,7 @@ impl<'a> Parts<'a> {
                 let function = self.function_at(&integration, "IntegrationUri")?;
                 Ok(function.map(|function| Integration::Lambda { function, timeout_ms }))
             }
-            "MOCK" => Ok(Ok(Integration::Mock { response: self.mock_response(id)? })),
+            "MOCK" => Ok(Ok(Integration::Mock { response: mock_response(integration.scope(), id)? })),
             other => Ok(Err(format!("integrations of the type `{other}` are not emulated"))),
         }
     }
@@ -196,8 +201,8 @@ impl<'a> Parts<'a> {
         let Some(target) = route.text("Target")? else { return Ok(Err("it has no `Target`".to_owned())) };
         let id = target.strip_prefix("integrations/").unwrap_or(&target);
         let kind = "AWS::ApiGatewayV2::Integration";
-        match self.scope.resources.get_key_value(id).filter(|(_, resource)| resource.kind == kind) {
-            Some((id, resource)) => Ok(Ok(Properties::of(self.scope, id, resource))),
+        match route.scope().resources.get_key_value(id).filter(|(_, resource)| resource.kind == kind) {
+            Some((id, resource)) => Ok(Ok(Properties::of(route.scope(), id, resource))),
             None => Err(route.fault("Target", format!("must name an integration of this template, not `{target}`"))),
         }
     }
@@ -211,28 +216,11 @@ impl<'a> Parts<'a> {
         what: &str,
     ) -> Result<Properties<'a>, Fault> {
         let id = properties.required_text(key)?;
-        match self.scope.resources.get_key_value(&id).filter(|(_, resource)| resource.kind == kind) {
-            Some((id, resource)) => Ok(Properties::of(self.scope, id, resource)),
+        let scope = properties.scope();
+        match scope.resources.get_key_value(&id).filter(|(_, resource)| resource.kind == kind) {
+            Some((id, resource)) => Ok(Properties::of(scope, id, resource)),
             None => Err(properties.fault(key, format!("must name {what} of this template, not `{id}`"))),
         }
-    }
-
-    /// The template of a mock's answer: the one that the expression selects, else the first.
-    fn mock_response(&self, integration: &str) -> Result<Option<String>, Fault> {
-        for found in self.scope.resources_of(&["AWS::ApiGatewayV2::IntegrationResponse"]) {
-            let (logical_id, resource) = found?;
-            let response = Properties::of(self.scope, logical_id, resource);
-            if response.text("IntegrationId")?.as_deref() != Some(integration) {
-                continue;
-            }
-            let Some(templates) = response.inside("ResponseTemplates")? else { continue };
-            let mut templates = templates.all_texts()?;
-            let selected = response.text("TemplateSelectionExpression")?.unwrap_or_default();
-            let selected = selected.trim_start_matches('\\');
-            let first = templates.first().map(|(_, template)| template.clone());
-            return Ok(templates.shift_remove(selected).or(first));
-        }
-        Ok(None)
     }
 
     fn authorizer(&self, route: &Properties<'a>, notes: &mut Vec<Note>) -> Result<Option<Authorizer>, Fault> {
@@ -241,7 +229,7 @@ impl<'a> Parts<'a> {
             Some("CUSTOM") => {}
             Some("AWS_IAM") => {
                 let text = "signatures of connecting clients (`AWS_IAM`) are not checked locally".to_owned();
-                notes.push(Note { line: route.line_of("AuthorizationType"), text });
+                notes.push(route.note(route.line_of("AuthorizationType"), text));
                 return Ok(None);
             }
             Some(other) => {
@@ -253,7 +241,7 @@ impl<'a> Parts<'a> {
         let id = authorizer.logical_id();
         let function = self.function_at(&authorizer, "AuthorizerUri")?.unwrap_or_else(|reason| {
             let text = format!("`{id}` answers every handshake with 500 here: {reason}");
-            notes.push(Note { line: authorizer.line_of("AuthorizerUri"), text });
+            notes.push(authorizer.note(authorizer.line_of("AuthorizerUri"), text));
             // The host has no function of this name either, and says so.
             id.to_owned()
         });
@@ -285,6 +273,24 @@ impl<'a> Parts<'a> {
             format!("it invokes `{name}`, which is no function of this template")
         })
     }
+}
+
+/// The template of a mock's answer: the one that the expression selects, else the first.
+fn mock_response(scope: &Scope, integration: &str) -> Result<Option<String>, Fault> {
+    for found in scope.resources_of(&["AWS::ApiGatewayV2::IntegrationResponse"]) {
+        let (logical_id, resource) = found?;
+        let response = Properties::of(scope, logical_id, resource);
+        if response.text("IntegrationId")?.as_deref() != Some(integration) {
+            continue;
+        }
+        let Some(templates) = response.inside("ResponseTemplates")? else { continue };
+        let mut templates = templates.all_texts()?;
+        let selected = response.text("TemplateSelectionExpression")?.unwrap_or_default();
+        let selected = selected.trim_start_matches('\\');
+        let first = templates.first().map(|(_, template)| template.clone());
+        return Ok(templates.shift_remove(selected).or(first));
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

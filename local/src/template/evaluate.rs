@@ -5,15 +5,20 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     rc::Rc,
 };
+
+use indexmap::IndexMap;
 
 use super::{
     Fault,
     node::{Map, Node, Value},
-    resources::Resource,
+    parameters::Parameters,
+    place::Place,
+    resources::Resources,
 };
+use crate::stack::Note;
 
 /// Deepest chain of nodes, references and conditions that are evaluated inside each other. A chain of references in a
 /// real template has fewer than ten links.
@@ -25,40 +30,96 @@ const MAX_WORK: usize = 5_000_000;
 /// A value, or nothing where the template says `AWS::NoValue`.
 pub(super) type Evaluated = Result<Option<Rc<Node>>, Fault>;
 
-/// Everything that an expression may refer to.
-pub(super) struct Scope {
-    pub(super) parameters: Map,
-    pub(super) mappings: Rc<Node>,
-    conditions: Map,
-    pub(super) resources: indexmap::IndexMap<String, Resource>,
+/// What the scopes of a template and of those that it nests have together.
+pub(super) struct Shared {
     /// What queue URLs begin with.
     pub(super) sqs: String,
+    /// How many stacks are nested.
+    pub(super) stacks: Cell<usize>,
+    depth: Cell<usize>,
+    work: Cell<usize>,
+}
+
+impl Shared {
+    pub(super) fn new(sqs: &str) -> Self {
+        Self { sqs: sqs.to_owned(), stacks: Cell::new(0), depth: Cell::new(0), work: Cell::new(0) }
+    }
+}
+
+/// A nested stack.
+#[derive(Clone)]
+pub(super) enum Nested {
+    /// Its template has been read.
+    Read(Rc<Scope>),
+    /// Its template is not on this machine; a clause that says where it is.
+    Elsewhere(String),
+}
+
+/// Everything that an expression may refer to.
+pub(super) struct Scope {
+    pub(super) place: Place,
+    pub(super) shared: Rc<Shared>,
+    pub(super) parameters: Map,
+    /// Parameters whose values are not known here, and why; each hurts where it is used.
+    pub(super) unknown: BTreeMap<String, Fault>,
+    dev_parameters: IndexMap<String, String>,
+    pub(super) mappings: Rc<Node>,
+    conditions: Map,
+    pub(super) resources: Resources,
+    pub(super) outputs: Map,
+    /// Nested stacks that were asked for already, by logical id.
+    pub(super) nested: RefCell<HashMap<String, Nested>>,
+    notes: RefCell<Vec<Note>>,
     known_conditions: RefCell<HashMap<String, bool>>,
     /// Names of conditions and resources whose values are being worked out.
     in_progress: RefCell<Vec<String>>,
-    depth: Cell<usize>,
-    work: Cell<usize>,
 }
 
 impl Scope {
     pub(super) fn new(
         root: &Node,
-        parameters: Map,
-        resources: indexmap::IndexMap<String, Resource>,
-        sqs: &str,
+        place: Place,
+        parameters: Parameters,
+        resources: Resources,
+        shared: Rc<Shared>,
     ) -> Self {
-        let conditions = root.get("Conditions").and_then(|node| node.as_map()).cloned();
+        let section = |name: &str| root.get(name).and_then(|node| node.as_map()).cloned().unwrap_or_default();
         Self {
-            parameters,
+            place,
+            shared,
+            parameters: parameters.values,
+            unknown: parameters.unknown,
+            dev_parameters: parameters.from_metadata,
             mappings: root.get("Mappings").cloned().unwrap_or_else(|| Node::map(1, Map::new())),
-            conditions: conditions.unwrap_or_default(),
+            conditions: section("Conditions"),
             resources,
-            sqs: sqs.to_owned(),
+            outputs: section("Outputs"),
+            nested: RefCell::default(),
+            notes: RefCell::default(),
             known_conditions: RefCell::default(),
             in_progress: RefCell::default(),
-            depth: Cell::new(0),
-            work: Cell::new(0),
         }
+    }
+
+    /// Parameters that the template's `Metadata` decided, by path.
+    pub(super) fn dev_parameters(&self) -> impl Iterator<Item = (String, String)> {
+        self.dev_parameters.iter().map(|(name, value)| (self.place.path_of(name), value.clone()))
+    }
+
+    /// What there is to say about the template as a whole.
+    pub(super) fn notes(&self) -> Vec<Note> {
+        self.notes.borrow().clone()
+    }
+
+    /// Adds to the notes, with the file.
+    pub(super) fn note(&self, notes: Vec<Note>) {
+        let named = notes.into_iter().map(|note| Note { file: self.place.file.clone(), ..note });
+        self.notes.borrow_mut().extend(named);
+    }
+
+    /// A fault of this template, which knows its file from here on.
+    pub(super) fn located(&self, fault: Fault) -> Fault {
+        fault.in_file(self.place.file.as_deref())
     }
 
     /// The value of a node, with all that is inside of it.
@@ -177,21 +238,21 @@ impl Scope {
     }
 
     /// One level deeper, as long as that is no bomb.
-    fn deeper<T>(&self, line: usize, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    pub(super) fn deeper<T>(&self, line: usize, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
         self.spend(line, 1)?;
-        if self.depth.get() >= MAX_DEPTH {
+        if self.shared.depth.get() >= MAX_DEPTH {
             return Err(Fault::at(line, format!("this refers to more than {MAX_DEPTH} values, each inside the next")));
         }
-        self.depth.set(self.depth.get() + 1);
+        self.shared.depth.set(self.shared.depth.get() + 1);
         let result = work();
-        self.depth.set(self.depth.get() - 1);
+        self.shared.depth.set(self.shared.depth.get() - 1);
         result
     }
 
     /// Counts work, so that a small template cannot make a large value.
     pub(super) fn spend(&self, line: usize, amount: usize) -> Result<(), Fault> {
-        self.work.set(self.work.get().saturating_add(amount));
-        if self.work.get() > MAX_WORK {
+        self.shared.work.set(self.shared.work.get().saturating_add(amount));
+        if self.shared.work.get() > MAX_WORK {
             return Err(Fault::at(line, "the template's values grow too large to be worked out"));
         }
         Ok(())
@@ -211,9 +272,11 @@ fn as_strings(node: &Node) -> serde_json::Value {
 /// What to say of a function that only CloudFormation can evaluate, or that nobody knows.
 pub(super) fn unsupported(name: &str, line: usize) -> Fault {
     let known = ["Fn::ImportValue", "Fn::Cidr", "Fn::Transform", "Fn::GetStackOutput"];
-    let text = if known.contains(&name) {
-        format!("`{name}` cannot be resolved locally; use a parameter that has a value for local runs")
-    } else if name.starts_with("Fn::ForEach") {
+    if known.contains(&name) {
+        let text = format!("`{name}` cannot be resolved locally; use a parameter that has a value for local runs");
+        return Fault::elsewhere(line, text);
+    }
+    let text = if name.starts_with("Fn::ForEach") {
         format!("`{name}` is not supported locally; write its resources out")
     } else {
         format!("there is no intrinsic function `{name}`")

@@ -26,7 +26,7 @@ const BATCH_SIZE: std::ops::RangeInclusive<usize> = 1..=10_000;
 const QUEUE_BATCH: usize = 10;
 const STREAM_BATCH: usize = 100;
 
-/// Reads all mappings that can run locally, by logical id; the others are noted.
+/// Reads all mappings of a template that can run locally, by path; the others are noted.
 pub(super) fn read(
     scope: &Scope,
     readable: &Readable<'_>,
@@ -39,13 +39,11 @@ pub(super) fn read(
         let mut mapping_notes = Vec::new();
         match mapping(&properties, readable, &mut mapping_notes)? {
             Ok(mapping) => {
-                mappings.insert(logical_id.to_owned(), mapping);
+                mappings.insert(scope.place.path_of(logical_id), mapping);
             }
             Err(reason) => mapping_notes = vec![(resource.line, format!("it is not emulated: {reason}"))],
         }
-        notes.extend(
-            mapping_notes.into_iter().map(|(line, text)| Note { line, text: format!("`{logical_id}`: {text}") }),
-        );
+        notes.extend(mapping_notes.into_iter().map(|(line, text)| Note::new(line, format!("`{logical_id}`: {text}"))));
     }
     Ok(mappings)
 }

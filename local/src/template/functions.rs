@@ -1,6 +1,6 @@
 //! Lambda functions, SAM's and CloudFormation's own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
@@ -11,33 +11,27 @@ use crate::stack::{Asynchronous, Function, Note};
 const TIMEOUT_SECONDS: (std::ops::RangeInclusive<u64>, u64) = (1..=900, 3);
 const MEMORY_MB: (std::ops::RangeInclusive<u64>, u64) = (128..=10_240, 128);
 
-/// Reads all functions, by logical id.
-pub(super) fn read(scope: &Scope, folder: &Path, notes: &mut Vec<Note>) -> Result<IndexMap<String, Function>, Fault> {
+/// Reads all functions of a template, by path.
+pub(super) fn read(scope: &Scope, notes: &mut Vec<Note>) -> Result<IndexMap<String, Function>, Fault> {
     let kinds = &["AWS::Serverless::Function", "AWS::Lambda::Function"];
     scope
         .resources_of(kinds)
         .map(|found| {
             let (logical_id, resource) = found?;
-            Ok((logical_id.to_owned(), function(scope, folder, logical_id, resource, notes)?))
+            Ok((scope.place.path_of(logical_id), function(scope, logical_id, resource, notes)?))
         })
         .collect()
 }
 
-fn function(
-    scope: &Scope,
-    folder: &Path,
-    logical_id: &str,
-    resource: &Resource,
-    notes: &mut Vec<Note>,
-) -> Result<Function, Fault> {
+fn function(scope: &Scope, logical_id: &str, resource: &Resource, notes: &mut Vec<Note>) -> Result<Function, Fault> {
     let properties = Properties::of(scope, logical_id, resource);
     let metadata = Properties::of_metadata(scope, logical_id, resource);
     let build = metadata.inside("BuildProperties")?;
     let logging = properties.inside("LoggingConfig")?;
     let code = match code(&properties, &metadata)? {
-        Code::Folder(relative) => Some(folder.join(relative).components().collect()),
+        Code::Folder(relative) => Some(scope.place.folder.join(relative).components().collect()),
         Code::Elsewhere(reason) => {
-            notes.push(Note { line: resource.line, text: format!("`{logical_id}` cannot run locally: {reason}") });
+            notes.push(Note::new(resource.line, format!("`{logical_id}` cannot run locally: {reason}")));
             None
         }
     };
@@ -58,6 +52,7 @@ fn function(
             Some(config) => asynchronous(&config, notes)?,
             None => Asynchronous::default(),
         },
+        template: scope.place.file.clone(),
         line: resource.line,
     })
 }
@@ -99,7 +94,7 @@ fn environment(properties: &Properties<'_>, notes: &mut Vec<Note>) -> Result<Ind
     let texts = variables.all_texts()?;
     for (name, _) in texts.iter().filter(|(_, text)| text.contains("{{resolve:")) {
         let text = format!("the variable `{name}` has a `{{{{resolve:…}}}}`, which only CloudFormation replaces");
-        notes.push(Note { line: variables.line_of(name), text });
+        notes.push(Note::new(variables.line_of(name), text));
     }
     Ok(texts)
 }
@@ -119,7 +114,7 @@ pub(super) fn read_asynchronous(
             Some(function) => function.asynchronous = config,
             None => {
                 let text = format!("`{logical_id}` is about `{name}`, which is no function of this template");
-                notes.push(Note { line: resource.line, text });
+                notes.push(Note::new(resource.line, text));
             }
         }
     }
@@ -139,7 +134,7 @@ fn asynchronous(properties: &Properties<'_>, notes: &mut Vec<Note>) -> Result<As
 pub(super) fn on_failure(properties: &Properties<'_>, notes: &mut Vec<Note>) -> Result<Option<String>, Fault> {
     let Some(destinations) = properties.inside("DestinationConfig")? else { return Ok(None) };
     let mut note = |key: &str, text: &str| {
-        notes.push(Note { line: destinations.line_of(key), text: text.to_owned() });
+        notes.push(Note::new(destinations.line_of(key), text.to_owned()));
     };
     if destinations.has("OnSuccess") {
         note("OnSuccess", "`OnSuccess` destinations are not emulated");
@@ -175,7 +170,7 @@ fn note_events(logical_id: &str, resource: &Resource, notes: &mut Vec<Note>) {
             "`{logical_id}`: its event `{name}` of the type `{kind}` is not emulated; send such an event with \
              `aws lambda invoke`, as docs/local.md shows"
         );
-        notes.push(Note { line: event.line, text });
+        notes.push(Note::new(event.line, text));
     }
 }
 

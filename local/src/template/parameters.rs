@@ -26,37 +26,64 @@ pub(super) struct Parameters {
     pub(super) values: Map,
     /// Those that `Metadata: tidings: dev: Parameters` decided.
     pub(super) from_metadata: IndexMap<String, String>,
+    /// Those whose values are not known here, and why.
+    pub(super) unknown: BTreeMap<String, Fault>,
+}
+
+/// Values from outside of the template.
+#[derive(Default)]
+pub(super) struct Given {
+    /// Also of pseudo parameters.
+    pub(super) values: BTreeMap<String, String>,
+    /// Parameters that are given a value which is not known on this machine.
+    pub(super) unknown: BTreeMap<String, Fault>,
+    /// The nested stack that gives them, for messages; else it is the command line.
+    pub(super) by: Option<String>,
+}
+
+impl Given {
+    /// What to do to give these parameters a value.
+    fn fix(&self, names: &[&str]) -> String {
+        match &self.by {
+            Some(stack) => format!("give {} in `Parameters` of {stack}", quoted(names)),
+            None => {
+                let options: Vec<_> = names.iter().map(|name| format!("--parameter {name}=VALUE")).collect();
+                format!("pass `{}`", options.join(" "))
+            }
+        }
+    }
 }
 
 /// Gives every parameter its value.
-pub(super) fn resolve(
-    root: &Node,
-    given: &BTreeMap<String, String>,
-    notes: &mut Vec<Note>,
-) -> Result<Parameters, Fault> {
+pub(super) fn resolve(root: &Node, given: Given, notes: &mut Vec<Note>) -> Result<Parameters, Fault> {
     let none = Map::new();
     let declared = root.get("Parameters").and_then(|node| node.as_map()).unwrap_or(&none);
     let dev = dev_values(root, declared)?;
-    check_names(declared, given)?;
-    let mut parameters = Parameters { values: pseudo_parameters(given), from_metadata: IndexMap::new() };
+    check_names(declared, &given.values)?;
+    let values = pseudo_parameters(&given.values);
+    let mut parameters = Parameters { values, from_metadata: IndexMap::new(), unknown: BTreeMap::new() };
     let mut missing = Vec::new();
-    for (name, declaration) in declared {
-        let value = if let Some(value) = given.get(name) {
+    for (name, declaration) in declared.iter().filter(|(name, _)| !given.unknown.contains_key(*name)) {
+        let value = if let Some(value) = given.values.get(name) {
             value.clone()
         } else if let Some(value) = dev.get(name) {
             parameters.from_metadata.insert(name.clone(), value.clone());
             value.clone()
         } else if let Some(value) = declaration.get("Default") {
-            notes.extend(ssm_note(name, declaration));
+            notes.extend(ssm_note(name, declaration, &given));
             value_text(name, value)?
         } else {
             missing.push(name.as_str());
             continue;
         };
-        check_value(name, declaration, &value)?;
+        check_value(name, declaration, &value, &given)?;
         parameters.values.insert(name.clone(), typed(declaration, &value));
     }
-    if missing.is_empty() { Ok(parameters) } else { Err(missing_fault(declared, &missing)) }
+    if !missing.is_empty() {
+        return Err(missing_fault(declared, &missing, &given));
+    }
+    parameters.unknown = given.unknown;
+    Ok(parameters)
 }
 
 fn pseudo_parameters(given: &BTreeMap<String, String>) -> Map {
@@ -68,13 +95,17 @@ fn pseudo_parameters(given: &BTreeMap<String, String>) -> Map {
     if !given.contains_key("AWS::StackId") {
         let [partition, region, account, stack] =
             ["AWS::Partition", "AWS::Region", "AWS::AccountId", "AWS::StackName"].map(value);
-        // CloudFormation ends it with a UUID; this one never changes, so that what is derived from it does not either.
-        let unique = "00000000-0000-0000-0000-000000000000";
-        let id = format!("arn:{partition}:cloudformation:{region}:{account}:stack/{stack}/{unique}");
+        let id = stack_arn(&partition, &region, &account, &stack);
         values.insert("AWS::StackId".to_owned(), Node::text(1, id));
     }
     values.insert("AWS::NotificationARNs".to_owned(), Node::list(1, Vec::new()));
     values
+}
+
+/// CloudFormation ends it with a UUID; this one never changes, so that what is derived from it does not either.
+pub(super) fn stack_arn(partition: &str, region: &str, account: &str, stack: &str) -> String {
+    let unique = "00000000-0000-0000-0000-000000000000";
+    format!("arn:{partition}:cloudformation:{region}:{account}:stack/{stack}/{unique}")
 }
 
 /// What the template sets for local runs.
@@ -107,20 +138,19 @@ fn unknown(name: &str, declared: &Map) -> String {
     format!("there is no parameter `{name}`; the template has {}", quoted(declared.keys()))
 }
 
-fn missing_fault(declared: &Map, missing: &[&str]) -> Fault {
+fn missing_fault(declared: &Map, missing: &[&str], given: &Given) -> Fault {
     let line = missing.first().and_then(|name| declared.get(*name)).map(|node| node.line);
-    let options: Vec<_> = missing.iter().map(|name| format!("--parameter {name}=VALUE")).collect();
     let (noun, verb) = if missing.len() == 1 { ("parameter", "has") } else { ("parameters", "have") };
-    let text = format!("the {noun} {} {verb} no value; pass `{}`", quoted(missing), options.join(" "));
-    Fault { line, text }
+    let text = format!("the {noun} {} {verb} no value; {}", quoted(missing), given.fix(missing));
+    Fault { line, ..Fault::nowhere(text) }
 }
 
-fn quoted<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String {
+pub(super) fn quoted<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String {
     names.into_iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
 /// A value as text; lists may be written as such.
-fn value_text(name: &str, value: &Node) -> Result<String, Fault> {
+pub(super) fn value_text(name: &str, value: &Node) -> Result<String, Fault> {
     let fault = || Fault::at(value.line, format!("the value of the parameter `{name}` must be text"));
     match value.as_list() {
         Some(items) => {
@@ -153,24 +183,25 @@ fn typed(declaration: &Node, value: &str) -> Rc<Node> {
     }
 }
 
-fn ssm_note(name: &str, declaration: &Node) -> Option<Note> {
-    type_of(declaration).starts_with("AWS::SSM::Parameter::Value").then(|| Note {
-        line: declaration.line,
-        text: format!(
+fn ssm_note(name: &str, declaration: &Node, given: &Given) -> Option<Note> {
+    type_of(declaration).starts_with("AWS::SSM::Parameter::Value").then(|| {
+        let text = format!(
             "the parameter `{name}` names a value in Systems Manager, which is not read locally; \
-             its name is used as the value, unless you pass `--parameter {name}=VALUE`"
-        ),
+             its name is used as the value, unless you {}",
+            given.fix(&[name])
+        );
+        Note::new(declaration.line, text)
     })
 }
 
 /// Checks a value, or each item of a list, against what its declaration allows.
-fn check_value(name: &str, declaration: &Node, value: &str) -> Result<(), Fault> {
+fn check_value(name: &str, declaration: &Node, value: &str, given: &Given) -> Result<(), Fault> {
     let values: Vec<_> = if is_list(declaration) { items(value).collect() } else { vec![value] };
     let broken = values.iter().find_map(|value| Some((value, broken_rule(declaration, value)?)));
     let Some((value, rule)) = broken else { return Ok(()) };
     let is_secret = declaration.get("NoEcho").and_then(|node| node.as_text()) == Some("true");
     let shown = if is_secret { String::new() } else { format!(", not `{value}`") };
-    let text = format!("the parameter `{name}` must {rule}{shown}; pass `--parameter {name}=VALUE`");
+    let text = format!("the parameter `{name}` must {rule}{shown}; {}", given.fix(&[name]));
     Err(Fault::at(declaration.line, text))
 }
 
@@ -218,9 +249,10 @@ mod tests {
     use super::*;
 
     fn resolved(template: &str, given: &[(&str, &str)]) -> Result<(Parameters, Vec<Note>), Fault> {
-        let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let values = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let given = Given { values, ..Given::default() };
         let mut notes = Vec::new();
-        Ok((resolve(&*parse(template)?, &given, &mut notes)?, notes))
+        Ok((resolve(&*parse(template)?, given, &mut notes)?, notes))
     }
 
     /// Checks the value of the parameter `P`.

@@ -10,6 +10,7 @@ use super::{
     node::{Map, Node, Value},
     resources::Resource,
 };
+use crate::stack::Note;
 
 /// A mapping inside of a resource, at first its `Properties`.
 pub(super) struct Properties<'a> {
@@ -38,6 +39,16 @@ impl<'a> Properties<'a> {
         self.logical_id
     }
 
+    /// What the values are evaluated in.
+    pub(super) fn scope(&self) -> &'a Scope {
+        self.scope
+    }
+
+    /// A note about a line of this resource's template.
+    pub(super) fn note(&self, line: usize, text: impl Into<String>) -> Note {
+        Note { file: self.scope.place.file.clone(), ..Note::new(line, text) }
+    }
+
     /// Whether the key is there, with whatever value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.map.contains_key(key)
@@ -50,12 +61,13 @@ impl<'a> Properties<'a> {
 
     /// A fault at a key's line: "`Key` of `Resource`" and the given words.
     pub(super) fn fault(&self, key: &str, words: impl std::fmt::Display) -> Fault {
-        Fault::at(self.line_of(key), format!("`{key}` of `{}` {words}", self.logical_id))
+        self.scope.located(Fault::at(self.line_of(key), format!("`{key}` of `{}` {words}", self.logical_id)))
     }
 
     pub(super) fn value(&self, key: &str) -> Result<Option<Rc<Node>>, Fault> {
         let Some(node) = self.map.get(key) else { return Ok(None) };
-        Ok(self.scope.evaluate(node)?.filter(|value| value.value != Value::Null))
+        let value = self.scope.evaluate(node).map_err(|fault| self.scope.located(fault))?;
+        Ok(value.filter(|value| value.value != Value::Null))
     }
 
     pub(super) fn text(&self, key: &str) -> Result<Option<String>, Fault> {
@@ -144,7 +156,7 @@ impl Scope {
             Some(condition) => match self.condition(condition, resource.line) {
                 Ok(true) => Some(Ok((logical_id.as_str(), resource))),
                 Ok(false) => None,
-                Err(fault) => Some(Err(fault)),
+                Err(fault) => Some(Err(self.located(fault))),
             },
             None => Some(Ok((logical_id.as_str(), resource))),
         })

@@ -18,25 +18,34 @@ const ATTRIBUTES: [&str; 8] = [
     "MaximumMessageSize",
 ];
 
-/// Reads all queues, by logical id.
-pub(super) fn read(scope: &Scope, notes: &mut Vec<Note>) -> Result<IndexMap<String, Queue>, Fault> {
+/// Reads all queues of a template, by path.
+pub(super) fn read(scope: &Scope) -> Result<IndexMap<String, Queue>, Fault> {
     let found = scope.resources_of(&["AWS::SQS::Queue"]).map(|found| {
         let (logical_id, resource) = found?;
-        Ok((logical_id.to_owned(), queue(scope, logical_id, resource)?))
+        Ok((scope.place.path_of(logical_id), queue(scope, logical_id, resource)?))
     });
-    let queues: IndexMap<String, Queue> = found.collect::<Result<_, Fault>>()?;
-    for (logical_id, queue) in &queues {
-        let Some(redrive) = &queue.settings.redrive else { continue };
+    found.collect()
+}
+
+/// Notes the queues of a template whose dead-letter queue is in none of the templates.
+pub(super) fn note_dead_letters(
+    scope: &Scope,
+    queues: &IndexMap<String, Queue>,
+    notes: &mut Vec<Note>,
+) -> Result<(), Fault> {
+    for found in scope.resources_of(&["AWS::SQS::Queue"]) {
+        let (logical_id, resource) = found?;
+        let queue = queues.get(&scope.place.path_of(logical_id));
+        let Some(redrive) = queue.and_then(|queue| queue.settings.redrive.as_ref()) else { continue };
         if !queues.values().any(|other| other.arn == redrive.dead_letter_queue) {
-            let line = scope.resources.get(logical_id).map_or(1, |resource| resource.line);
             let text = format!(
                 "`{logical_id}`: its dead-letter queue `{}` is not in this template, so nothing is moved there",
                 redrive.dead_letter_queue
             );
-            notes.push(Note { line, text });
+            notes.push(Note::new(resource.line, text));
         }
     }
-    Ok(queues)
+    Ok(())
 }
 
 fn queue(scope: &Scope, logical_id: &str, resource: &Resource) -> Result<Queue, Fault> {

@@ -80,6 +80,9 @@ impl Scope {
         if name == "AWS::NoValue" {
             return Ok(None);
         }
+        if let Some(fault) = self.unknown.get(name) {
+            return Err(fault.clone());
+        }
         if let Some(value) = self.parameters.get(name) {
             return self.evaluate(value);
         }
@@ -115,6 +118,9 @@ impl Scope {
     /// An attribute of a resource.
     pub(super) fn attribute(&self, name: &str, attribute: &str, line: usize) -> Evaluated {
         let text = match self.resource(name, line)? {
+            Some(resource) if resource.is_nested_stack() => {
+                return self.nested_attribute(name, resource, attribute, line);
+            }
             Some(resource) => self.attribute_of(name, resource, attribute)?,
             None if self.is_made_by_sam(name) && attribute.ends_with("Arn") => {
                 self.arn("iam::{account}:role/{name}", name)
@@ -141,14 +147,17 @@ impl Scope {
     }
 
     fn reference_of(&self, logical_id: &str, resource: &Resource) -> Result<String, Fault> {
+        if resource.is_nested_stack() {
+            return Ok(self.stack_id(logical_id));
+        }
         let kind = kind_of(resource);
         match kind.reference {
             Reference::Name => self.name_of(logical_id, resource),
             Reference::Arn => self.arn_of(logical_id, resource),
-            Reference::ApiId => Ok(api_id(logical_id)),
+            Reference::ApiId => Ok(self.api_id(logical_id)),
             Reference::QueueUrl => {
                 let (account, name) = (self.pseudo("AWS::AccountId"), self.name_of(logical_id, resource)?);
-                Ok(format!("{}/{account}/{name}", self.sqs))
+                Ok(format!("{}/{account}/{name}", self.shared.sqs))
             }
         }
     }
@@ -168,7 +177,7 @@ impl Scope {
             "ApiEndpoint" => Ok(format!(
                 "{}://{}.execute-api.{}.{}",
                 if resource.is_websocket_api() { "wss" } else { "https" },
-                api_id(logical_id),
+                self.api_id(logical_id),
                 self.pseudo("AWS::Region"),
                 self.pseudo("AWS::URLSuffix"),
             )),
@@ -191,10 +200,17 @@ impl Scope {
             Some(name) => self.once(&format!("the name of `{logical_id}`"), name.line, || {
                 self.text(name, &format!("the name of `{logical_id}`"))
             }),
-            None if resource.kind == "AWS::S3::Bucket" => Ok(logical_id.to_ascii_lowercase()),
-            None if resource.is_fifo_queue() => Ok(format!("{logical_id}.fifo")),
-            None => Ok(logical_id.to_owned()),
+            None if resource.kind == "AWS::S3::Bucket" => Ok(self.place.name_of(logical_id).to_ascii_lowercase()),
+            None if resource.is_fifo_queue() => Ok(self.place.name_of(logical_id) + ".fifo"),
+            // What has no name in AWS is found again by its logical id, and only in its own template.
+            None if kind_of(resource).resource.is_empty() => Ok(logical_id.to_owned()),
+            None => Ok(self.place.name_of(logical_id)),
         }
+    }
+
+    /// The id that `Ref` of an API gives.
+    pub(super) fn api_id(&self, logical_id: &str) -> String {
+        api_id(&self.place.path_of(logical_id))
     }
 
     /// The ARN that a resource has in AWS.
@@ -246,7 +262,7 @@ fn kind_of(resource: &Resource) -> &'static Kind {
 }
 
 /// Ten lower-case letters and digits, always the same for the same logical id (FNV-1a).
-pub(super) fn api_id(logical_id: &str) -> String {
+fn api_id(logical_id: &str) -> String {
     let mut hash = logical_id
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));

@@ -33,11 +33,18 @@ impl Resource {
         self.kind == "AWS::ApiGatewayV2::Api" && protocol == Some("WEBSOCKET")
     }
 
+    pub(super) fn is_nested_stack(&self) -> bool {
+        NESTED.contains(&self.kind.as_str())
+    }
+
     pub(super) fn is_fifo_queue(&self) -> bool {
         let fifo = self.properties.get("FifoQueue").and_then(|node| node.as_text());
         self.kind == "AWS::SQS::Queue" && fifo.is_some_and(|fifo| fifo.eq_ignore_ascii_case("true"))
     }
 }
+
+/// The kinds of nested stacks.
+pub(super) const NESTED: [&str; 2] = ["AWS::Serverless::Application", "AWS::CloudFormation::Stack"];
 
 pub(super) type Resources = IndexMap<String, Resource>;
 
@@ -53,13 +60,13 @@ pub(super) fn collect(root: &Node, notes: &mut Vec<Note>) -> Result<Resources, F
             return Err(super::evaluate::unsupported(logical_id, node.line));
         }
         if logical_id.starts_with("Fn::") {
-            notes.push(Note { line: node.line, text: format!("`{logical_id}` is not followed locally") });
+            notes.push(Note::new(node.line, format!("`{logical_id}` is not followed locally")));
             continue;
         }
         let resource = resource(logical_id, node, root.get("Globals"))?;
         if resource.properties.get("Fn::Transform").is_some() {
             let text = format!("`{logical_id}`: `Fn::Transform` is not followed locally");
-            notes.push(Note { line: resource.line, text });
+            notes.push(Note::new(resource.line, text));
         }
         sam::expand(logical_id, resource, &mut resources)?;
     }
@@ -139,11 +146,10 @@ pub(super) fn notes(scope: &Scope) -> Vec<Note> {
 
 fn note_of(logical_id: &str, resource: &Resource) -> Option<Note> {
     let text = match resource.kind.as_str() {
-        "AWS::Serverless::Application" | "AWS::CloudFormation::Stack" => "nested stacks are not read locally",
         "AWS::Serverless::Api" | "AWS::ApiGateway::RestApi" => "REST APIs are not emulated",
         _ => return None,
     };
-    Some(Note { line: resource.line, text: format!("`{logical_id}`: {text}") })
+    Some(Note::new(resource.line, format!("`{logical_id}`: {text}")))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::stack::{GeneratedSecret, Secret, SecretTemplate, SecretValue};
 pub(super) fn read(scope: &Scope) -> Result<IndexMap<String, Secret>, Fault> {
     let found = scope.resources_of(&["AWS::SecretsManager::Secret"]).map(|found| {
         let (logical_id, resource) = found?;
-        Ok((logical_id.to_owned(), secret(scope, logical_id, resource)?))
+        Ok((scope.place.path_of(logical_id), secret(scope, logical_id, resource)?))
     });
     found.collect()
 }

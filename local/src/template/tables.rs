@@ -12,7 +12,7 @@ pub(super) fn read(scope: &Scope) -> Result<IndexMap<String, Table>, Fault> {
         .resources_of(&["AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable"])
         .map(|found| {
             let (logical_id, resource) = found?;
-            Ok((logical_id.to_owned(), table(scope, logical_id, resource)?))
+            Ok((scope.place.path_of(logical_id), table(scope, logical_id, resource)?))
         })
         .collect()
 }

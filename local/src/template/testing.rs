@@ -1,10 +1,16 @@
 //! What the tests of this module share: an expression is evaluated in a small template.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, rc::Rc};
 
 use serde_json::Value;
 
-use super::{Context, Fault, evaluate::Scope, node, parameters, resources, rules};
+use super::{
+    Context, Fault,
+    evaluate::{Scope, Shared},
+    nested, node,
+    parameters::Given,
+    place::Place,
+};
 use crate::stack::Stack;
 
 /// Where the queues are.
@@ -22,16 +28,13 @@ Resources:
 ";
 
 fn scope(root: &node::Node) -> Result<Scope, Fault> {
-    let mut notes = Vec::new();
-    let parameters = parameters::resolve(root, &BTreeMap::new(), &mut notes)?;
-    let resources = resources::collect(root, &mut notes)?;
-    Ok(Scope::new(root, parameters.values, resources, SQS))
+    nested::scope(root, Place::default(), Given::default(), Rc::new(Shared::new(SQS)))
 }
 
 /// What is wrong with a rule named `Tested`.
 pub(super) fn rules_fault(rule: &str) -> Option<Fault> {
     let root = node::parse(&format!("{CONTEXT}Rules:\n  Tested: {rule}\n")).expect("a template");
-    rules::check(&root, &scope(&root).expect("a scope")).err()
+    scope(&root).err()
 }
 
 /// The value of `Probe` in a template.
@@ -107,5 +110,5 @@ const API: &str = "
 
 fn stack(template: &str) -> Result<Stack, Fault> {
     let context = Context { parameters: &BTreeMap::new(), sqs: SQS };
-    super::stack(&*node::parse(template)?, Path::new("/project"), context)
+    super::stack(template, Place::of_text(Path::new("/project")), context)
 }

@@ -247,7 +247,7 @@ fn a_file_that_cannot_be_read_is_told() {
 fn what_does_not_run_locally_is_noted() {
     let text = format!(
         "Transform: [AWS::Serverless-2016-10-31, My::Macro]\nResources:{API}  Function: {{Type: AWS::Serverless::Function}}\n  \
-         Nested: {{Type: AWS::CloudFormation::Stack}}\n  Rest: {{Type: AWS::Serverless::Api}}\n  \
+         Nested: {{Type: AWS::CloudFormation::Stack, Properties: {{TemplateURL: a.yaml}}}}\n  Rest: {{Type: AWS::Serverless::Api}}\n  \
          Fn::Transform: {{Name: AWS::Include}}\n  \
          Absent: {{Type: AWS::CloudFormation::Stack, Condition: Never}}\n\
          Conditions: {{Never: !Equals [a, b]}}\n"
@@ -256,7 +256,7 @@ fn what_does_not_run_locally_is_noted() {
         notes(&read_it(&text)),
         [
             "1: the macro `My::Macro` does not run locally",
-            "10: `Nested`: nested stacks are not read locally",
+            "10: `Nested` does not run locally: nested stacks are read only where the template is a file",
             "11: `Rest`: REST APIs are not emulated",
             "12: `Fn::Transform` is not followed locally",
         ]

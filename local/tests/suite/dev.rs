@@ -128,6 +128,27 @@ async fn a_changed_source_is_live_again_and_a_broken_one_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_nested_stack_is_built_from_its_own_folder_and_its_template_is_watched() {
+    let project = Project::new();
+    let nested = include_str!("../support/template.yaml").replace("CodeUri: answer", "CodeUri: ../answer");
+    project.write("deep/nested.yaml", &nested);
+    let middle =
+        "Resources:\n  Deep: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: deep/nested.yaml}}\n";
+    project.write("middle.yaml", middle);
+    let main = "Resources:\n  Middle: {Type: AWS::Serverless::Application, Properties: {Location: ./middle.yaml}}\n";
+    project.write("template.yaml", main);
+    let mut dev = Program::start(project.dev(&[]));
+    let ready = dev.ready().await;
+    assert_eq!(answer(&ready).await["text"], "v1");
+    for (file, said) in
+        [("template.yaml", ""), ("middle.yaml", " middle.yaml"), ("deep/nested.yaml", " deep/nested.yaml")]
+    {
+        project.write(file, "{}");
+        dev.says(&format!("the template{said} has changed: restart")).await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_built_already_runs_without_building() {
     let project = Project::new();
     let (status, _, stderr) = finish(project.dev(&["--no-build"])).await;

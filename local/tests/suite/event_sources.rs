@@ -23,10 +23,16 @@ struct Dev {
 
 impl Dev {
     async fn start(events: &str) -> Self {
+        let template = include_str!("../support/sources.yaml").replace("$EVENTS", events);
+        Self::with_templates(&[("template.yaml", &template)]).await
+    }
+
+    async fn with_templates(templates: &[(&str, &str)]) -> Self {
         let project = Project::new();
         let record = project.path().join("events.jsonl");
-        let template = include_str!("../support/sources.yaml").replace("$RECORD", &record.to_string_lossy());
-        project.write("template.yaml", &template.replace("$EVENTS", events));
+        for (path, text) in templates {
+            project.write(path, &text.replace("$RECORD", &record.to_string_lossy()));
+        }
         project.write("target/debug/.keep", "");
         std::fs::copy(test_function(), project.path().join("target/debug/answer")).unwrap();
         let mut program = Program::start(project.dev(&["--no-build"]));
@@ -127,6 +133,22 @@ impl Dev {
 /// How often a record was brought to the function.
 fn times(batches: &[Vec<String>], text: &str) -> usize {
     batches.iter().flatten().filter(|record| *record == text).count()
+}
+
+#[tokio::test]
+async fn a_put_into_a_table_reaches_the_function_of_a_nested_stack() {
+    let dev = Dev::with_templates(&[
+        ("template.yaml", include_str!("../support/nesting.yaml")),
+        ("stack/template.yaml", include_str!("../support/nested.yaml")),
+    ])
+    .await;
+    dev.put(&["hello"]).await;
+    dev.eventually("the put", |batches| times(batches, "hello") == 1).await;
+    assert_eq!(dev.invocations()[0]["event"]["Records"][0]["eventName"], "INSERT");
+    let log = dev.program.stderr();
+    assert!(log.contains("parameters for local runs, from the template's Metadata: Nested/Colour=blue"), "{log}");
+    assert!(log.contains("the stream of things invokes answer"), "{log}");
+    assert!(log.contains("note: stack/template.yaml:3: the macro"), "{log}");
 }
 
 const QUEUE: &str = "Q: {Type: SQS, Properties: {Queue: !GetAtt Queue.Arn, FunctionResponseTypes: \

@@ -60,6 +60,7 @@ pub(crate) fn function() -> Function {
         json_logs: true,
         reserved_concurrency: None,
         asynchronous: stack::Asynchronous::default(),
+        template: None,
         line: 1,
     }
 }

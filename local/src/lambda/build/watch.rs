@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 /// How long it must be quiet after a change: editors write a file in several steps.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Watches the source folders of workspaces. Hidden folders, `target` and `node_modules` do not count.
+/// Watches the source folders of workspaces, and single files. Hidden folders, `target` and `node_modules` do not count.
 #[derive(Debug)]
 pub struct Watch {
     changes: mpsc::UnboundedReceiver<PathBuf>,
@@ -27,13 +27,15 @@ impl Watch {
     ///
     /// # Errors
     /// When the operating system refuses, for example since too many folders are watched already.
-    pub fn new(roots: &[PathBuf]) -> Result<Self, WatchError> {
+    pub fn new(roots: &[PathBuf], files: &[PathBuf]) -> Result<Self, WatchError> {
         let (sender, changes) = mpsc::unbounded_channel();
-        let watched = roots.to_vec();
+        let (watched, single) = (roots.to_vec(), files.to_vec());
         let mut watcher = notify::recommended_watcher(move |event: Result<notify::Event, _>| {
             let Ok(event) = event else { return };
             let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
-            for path in event.paths.into_iter().filter(|path| changed && is_source(&watched, path)) {
+            for path in
+                event.paths.into_iter().filter(|path| changed && (single.contains(path) || is_source(&watched, path)))
+            {
                 // The receiver is gone only when nobody waits for changes any more.
                 let _ = sender.send(path);
             }
@@ -47,6 +49,10 @@ impl Watch {
                     watcher.watch(&folder.path(), RecursiveMode::Recursive)?;
                 }
             }
+        }
+        for folder in files.iter().filter(|file| !is_source(roots, file)).filter_map(|file| file.parent()) {
+            // Editors put a new file in the place of the old one, so it is the folder that tells.
+            watcher.watch(folder, RecursiveMode::NonRecursive)?;
         }
         Ok(Self { changes, _watcher: watcher })
     }
@@ -102,9 +108,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         std::fs::create_dir_all(root.join("src/deep")).unwrap();
-        let mut watch = Watch::new(std::slice::from_ref(&root)).unwrap();
+        let mut watch = Watch::new(std::slice::from_ref(&root), &[]).unwrap();
         std::fs::write(root.join("src/deep/lib.rs"), "pub fn f() {}").unwrap();
         let paths = tokio::time::timeout(Duration::from_secs(10), watch.changed()).await.unwrap();
         assert_eq!(paths.into_iter().collect::<Vec<_>>(), [root.join("src/deep/lib.rs")]);
+    }
+    #[tokio::test]
+    async fn of_a_folder_elsewhere_only_the_file_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().canonicalize().unwrap().join("template.yaml");
+        let mut watch = Watch::new(&[], std::slice::from_ref(&file)).unwrap();
+        std::fs::write(file.with_file_name("other.yaml"), "{}").unwrap();
+        std::fs::write(&file, "{}").unwrap();
+        let paths = tokio::time::timeout(Duration::from_secs(10), watch.changed()).await.unwrap();
+        assert_eq!(paths.into_iter().collect::<Vec<_>>(), [file]);
     }
 }

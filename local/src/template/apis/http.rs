@@ -2,28 +2,19 @@
 
 use indexmap::IndexMap;
 
-use super::super::{Fault, evaluate::Scope, properties::Properties, references::api_id};
+use super::super::{Fault, properties::Properties};
 use super::{Parts, limits};
-use crate::stack::{Authorization, Function, HttpApi, HttpIntegration, HttpRoute, JwtAuthorizer, Note, Stage};
+use crate::stack::{Authorization, HttpApi, HttpIntegration, HttpRoute, JwtAuthorizer, Note, Stage};
 
 /// API Gateway's own limits and default, in milliseconds.
 const TIMEOUT_MS: (std::ops::RangeInclusive<u64>, u64) = (50..=30_000, 30_000);
 const METHODS: [&str; 8] = ["ANY", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
-/// Reads all HTTP APIs, by logical id.
-pub(in super::super) fn read(
-    scope: &Scope,
-    functions: &IndexMap<String, Function>,
-    notes: &mut Vec<Note>,
-) -> Result<IndexMap<String, HttpApi>, Fault> {
-    let parts = Parts { scope, functions };
+/// Reads all HTTP APIs, by path.
+pub(in super::super) fn read(parts: &Parts<'_>, notes: &mut Vec<Note>) -> Result<IndexMap<String, HttpApi>, Fault> {
     let mut apis = IndexMap::new();
-    for found in scope.resources_of(&["AWS::ApiGatewayV2::Api"]) {
-        let (logical_id, resource) = found?;
-        if resource.is_websocket_api() {
-            continue;
-        }
-        let api = Properties::of(scope, logical_id, resource);
+    for (logical_id, api, _) in parts.apis()?.into_iter().filter(|(_, _, resource)| !resource.is_websocket_api()) {
+        let scope = api.scope();
         for (key, words) in [
             ("Body", "the routes of its OpenAPI document are not read"),
             ("BodyS3Location", "the routes of its OpenAPI document are not read"),
@@ -31,23 +22,24 @@ pub(in super::super) fn read(
             ("CorsConfiguration", "`CorsConfiguration` is not emulated: answer preflight requests in a function"),
         ] {
             if api.has(key) {
-                notes.push(Note { line: api.line_of(key), text: format!("`{logical_id}`: {words}") });
+                notes.push(api.note(api.line_of(key), format!("`{logical_id}`: {words}")));
             }
         }
-        let stages = parts.http_stages(logical_id)?;
+        let api_id = scope.api_id(logical_id);
+        let stages = parts.http_stages(&api_id)?;
         if stages.is_empty() {
             let text = format!("`{logical_id}` has no stage, so it answers nothing; add an `AWS::ApiGatewayV2::Stage`");
-            notes.push(Note { line: resource.line, text });
+            notes.push(api.note(api.line, text));
         }
-        let routes = parts.http_routes(logical_id, notes)?;
-        apis.insert(logical_id.to_owned(), HttpApi { api_id: api_id(logical_id), stages, routes });
+        let routes = parts.http_routes(&api, notes)?;
+        apis.insert(scope.place.path_of(logical_id), HttpApi { api_id, stages, routes });
     }
     Ok(apis)
 }
 
 impl<'a> Parts<'a> {
-    fn http_stages(&self, api: &'a str) -> Result<Vec<Stage>, Fault> {
-        self.of_api(api, &["AWS::ApiGatewayV2::Stage"])
+    fn http_stages(&self, api_id: &str) -> Result<Vec<Stage>, Fault> {
+        self.of_api(api_id, &["AWS::ApiGatewayV2::Stage"])
             .map(|found| {
                 let (_, stage) = found?;
                 let variables = stage.inside("StageVariables")?.map(|variables| variables.all_texts()).transpose()?;
@@ -61,9 +53,10 @@ impl<'a> Parts<'a> {
             .collect()
     }
 
-    fn http_routes(&self, api: &'a str, notes: &mut Vec<Note>) -> Result<Vec<HttpRoute>, Fault> {
+    fn http_routes(&self, api: &Properties<'a>, notes: &mut Vec<Note>) -> Result<Vec<HttpRoute>, Fault> {
+        let (api_id, api) = (api.scope().api_id(api.logical_id()), api.logical_id());
         let mut routes: Vec<HttpRoute> = Vec::new();
-        for found in self.of_api(api, &["AWS::ApiGatewayV2::Route"]) {
+        for found in self.of_api(&api_id, &["AWS::ApiGatewayV2::Route"]) {
             let (_, route) = found?;
             let key = route.required_text("RouteKey")?;
             if let Some(words) = key_problem(&key) {
@@ -75,7 +68,7 @@ impl<'a> Parts<'a> {
             let authorization = self.authorization(&key, &route, notes)?;
             let integration = self.http_integration(&route)?.unwrap_or_else(|reason| {
                 let text = format!("the route `{key}` of `{api}` always fails here: {reason}");
-                notes.push(Note { line: route.line, text });
+                notes.push(route.note(route.line, text));
                 HttpIntegration::Unsupported { reason }
             });
             routes.push(HttpRoute { key, integration, authorization });
@@ -110,7 +103,7 @@ impl<'a> Parts<'a> {
                 let authorizer =
                     self.referred(route, "AuthorizerId", "AWS::ApiGatewayV2::Authorizer", "an authorizer")?;
                 let text = "tokens are read, but their signatures are not checked locally".to_owned();
-                notes.push(Note { line: authorizer.line, text });
+                notes.push(authorizer.note(authorizer.line, text));
                 let settings = authorizer
                     .inside("JwtConfiguration")?
                     .ok_or_else(|| authorizer.fault("JwtConfiguration", "is missing"))?;
@@ -123,7 +116,7 @@ impl<'a> Parts<'a> {
             }
             Some("CUSTOM") => {
                 let text = format!("the authorizer function of the route `{key}` is not called: everybody is let in");
-                notes.push(Note { line: route.line_of("AuthorizationType"), text });
+                notes.push(route.note(route.line_of("AuthorizationType"), text));
                 Ok(Authorization::None)
             }
             Some(other) => {

@@ -8,12 +8,12 @@ use crate::stack::Validation;
 
 /// The models that a route's messages are checked against. Validation takes place only with a
 /// `ModelSelectionExpression`, says AWS.
-pub(super) fn of_route(scope: &Scope, api_id: &str, route: &Properties<'_>) -> Result<Option<Validation>, Fault> {
+pub(super) fn of_route(api_id: &str, route: &Properties<'_>) -> Result<Option<Validation>, Fault> {
     let Some(selection) = route.text("ModelSelectionExpression")? else { return Ok(None) };
     let Some(models) = route.inside("RequestModels")? else { return Ok(None) };
     let mut schemas = IndexMap::new();
     for (key, name) in models.all_texts()? {
-        let Some(schema) = schema(scope, api_id, &name)? else {
+        let Some(schema) = schema(route.scope(), api_id, &name)? else {
             return Err(route.fault("RequestModels", format!("names the model `{name}`, which is not of this API")));
         };
         schemas.insert(key, schema);
