@@ -250,6 +250,7 @@ mod tests {
             half_units: AtomicU64::new(0),
             rate: RateRow::default(),
             connected_at: 1_000_000,
+            written: Mutex::default(),
         }
     }
 
