@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
 
 mod anybody;
+mod application;
 mod authorizing;
 mod bad_input;
 #[path = "../conformance/suite.rs"]
