@@ -217,7 +217,10 @@ mod tests {
         let template = file(&files, "tidings/template.yaml");
         assert_eq!(template.matches("CodeUri: ..\n").count(), 6);
         assert_eq!(template.matches("BuildProperties: { Binary: ").count(), 6);
-        assert!(template.contains("TemplateURL: operations.yaml\n") && !template.contains("functions/"), "{template}");
+        assert!(
+            template.contains("TemplateURL: operations.yaml\n") && !template.contains("CodeUri: functions/"),
+            "{template}"
+        );
         assert!(template.starts_with(&format!("# Tidings {VERSION}.")));
     }
 
