@@ -5,8 +5,8 @@
 //! answered tells the row how much of the rate goes through.
 //!
 //! Bound: in any `T` seconds all workers together start at most `rate × (T + 0.6)` posts, and each of them at most its
-//! allowance and `T × rate / 10,000` more. A reservation may begin a tenth of a second ago, and what is not used half a
-//! second after its time is lost; that is the 0.6.
+//! allowance and `T × rate / 10,000` more. A reservation may begin 0.2 seconds ago, and what is not used 0.4 seconds
+//! after its time is lost; that is the 0.6.
 
 mod seen;
 
@@ -37,7 +37,7 @@ const STOCK: usize = 20;
 /// Of posts that come soon, so many times as many are reserved: batches follow each other, and one write serves several.
 const AHEAD: usize = 4;
 /// A reservation is lost so long after its time.
-const LATEST: Duration = Duration::from_millis(500);
+const LATEST: Duration = Duration::from_millis(400);
 /// How far ahead small audiences reserve, and large ones: the small come first.
 const SMALL_PATIENCE: Duration = Duration::from_millis(1_500);
 const LARGE_PATIENCE: Duration = Duration::from_millis(300);

@@ -17,7 +17,7 @@ use super::{Registry, RegistryError};
 pub use learnt::LearntRate;
 
 /// What nobody took up to so long ago may still be taken, in microseconds.
-const OLDEST_US: i64 = 100_000;
+const OLDEST_US: i64 = 200_000;
 /// A row that is further ahead was written by a clock that is wrong, in microseconds.
 const WRONG_CLOCK_US: i64 = 10_000_000;
 /// A reservation is at most this much of the rate, in seconds: the row then takes 40 writes a second, however many work.
@@ -56,7 +56,7 @@ pub struct Wanted {
 /// What became of a wish.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Granted {
-    /// So many posts from this moment on, which may be a tenth of a second ago.
+    /// So many posts from this moment on, which may be a fifth of a second ago.
     Posts {
         /// When the first may start, in microseconds since the epoch.
         begin: i64,
@@ -223,7 +223,7 @@ struct Reservation {
 enum Kind {
     /// Behind the last one.
     Next,
-    /// From a tenth of a second ago on: nobody reserved for a while, or the row is wrong.
+    /// From a fifth of a second ago on: nobody reserved for a while, or the row is wrong.
     Anew,
     /// A few posts, to see whether anything goes through.
     Probe,

@@ -9,7 +9,7 @@ use super::{NOW, on_both_engines, registry};
 
 on_both_engines!(
     reservations_follow_each_other,
-    what_nobody_reserved_is_lost_after_a_tenth_of_a_second,
+    what_nobody_reserved_is_lost_after_a_fifth_of_a_second,
     whoever_would_wait_too_long_is_told_for_how_long,
     many_at_once_get_reservations_of_their_own,
     a_row_that_is_an_hour_ahead_is_put_right,
@@ -41,17 +41,17 @@ async fn reservations_follow_each_other(table: Table) {
     let (registry, mut known) = (registry(&table), RateLimit::new(RATE));
     for number in 0..4 {
         // 25 ms of the rate at most, however many are wanted.
-        assert_eq!(begin(&registry, &mut known, 1_000, START + number).await, Some(number * 25 - 100));
+        assert_eq!(begin(&registry, &mut known, 1_000, START + number).await, Some(number * 25 - 200));
     }
-    assert_eq!(begin(&registry, &mut known, 8, START).await, Some(0));
-    assert_eq!(begin(&registry, &mut known, 8, START).await, Some(1));
+    assert_eq!(begin(&registry, &mut known, 8, START).await, Some(-100));
+    assert_eq!(begin(&registry, &mut known, 8, START).await, Some(-99));
 }
 
-async fn what_nobody_reserved_is_lost_after_a_tenth_of_a_second(table: Table) {
+async fn what_nobody_reserved_is_lost_after_a_fifth_of_a_second(table: Table) {
     let (registry, mut known) = (registry(&table), RateLimit::new(RATE));
     begin(&registry, &mut known, 200, START).await;
-    assert_eq!(begin(&registry, &mut known, 200, START + 20 * MS).await, Some(-75));
-    assert_eq!(begin(&registry, &mut known, 200, START + 200 * MS).await, Some(100));
+    assert_eq!(begin(&registry, &mut known, 200, START + 20 * MS).await, Some(-175));
+    assert_eq!(begin(&registry, &mut known, 200, START + 300 * MS).await, Some(100));
 }
 
 async fn whoever_would_wait_too_long_is_told_for_how_long(table: Table) {
@@ -60,8 +60,8 @@ async fn whoever_would_wait_too_long_is_told_for_how_long(table: Table) {
     while begin(&registry, &mut known, 200, START).await.is_some() {
         given += 1;
     }
-    // The first one begins 100 ms ago, the last one 300 ms from now.
-    assert_eq!(given, 17);
+    // The first one begins 200 ms ago, the last one 300 ms from now.
+    assert_eq!(given, 21);
     let answer = registry.reserve(&mut known, &wanted(200), START).await.unwrap();
     assert_eq!(answer, Granted::Wait(Duration::from_millis(25)));
     // And nothing was taken by those who got none. Whoever is more patient still gets something.
@@ -78,7 +78,7 @@ async fn many_at_once_get_reservations_of_their_own(table: Table) {
     });
     let mut begins = futures_util::future::join_all(reservations).await;
     begins.sort_unstable();
-    let expected: Vec<_> = (0..12).map(|number| Some(number * 25 - 100)).collect();
+    let expected: Vec<_> = (0..12).map(|number| Some(number * 25 - 200)).collect();
     assert_eq!(begins, expected);
 }
 
@@ -86,8 +86,8 @@ async fn a_row_that_is_an_hour_ahead_is_put_right(table: Table) {
     let (registry, mut ahead) = (registry(&table), RateLimit::new(RATE));
     begin(&registry, &mut ahead, 200, START + 3_600_000 * MS).await;
     let mut known = RateLimit::new(RATE);
-    assert_eq!(begin(&registry, &mut known, 200, START).await, Some(-100));
-    assert_eq!(begin(&registry, &mut known, 200, START).await, Some(-75));
+    assert_eq!(begin(&registry, &mut known, 200, START).await, Some(-200));
+    assert_eq!(begin(&registry, &mut known, 200, START).await, Some(-175));
 }
 
 async fn what_one_learns_all_know_and_only_the_first_of_an_epoch_counts(table: Table) {
