@@ -43,6 +43,24 @@ pub(crate) enum Source {
 pub(crate) enum Kind {
     /// An action, a table whose changes are sent to a topic, and an action that reads it.
     Minimal,
+    /// Rooms, names, and who is typing, with a page.
+    Chat,
+}
+
+impl Kind {
+    /// Every one, with what it is.
+    pub(crate) const ALL: [(&str, &str); 2] = [
+        ("minimal", "an action, a table whose changes are sent to a topic, and an action that reads it"),
+        ("chat", "rooms, names, and who is typing, with a page"),
+    ];
+
+    /// What a new application's terminal is told to do next.
+    pub(crate) fn next(self) -> &'static str {
+        match self {
+            Self::Minimal => "tidings listen --topic items      (in another terminal)",
+            Self::Chat => "then open web/index.html in two windows",
+        }
+    }
 }
 
 /// Why an application cannot be called so.
@@ -93,16 +111,20 @@ pub(crate) fn check_name(name: &str) -> Result<(), InvalidName> {
 impl Kind {
     /// All that stands in a new application.
     pub(crate) fn files(self, name: &str, source: &Source) -> Vec<File> {
-        let Self::Minimal = self;
+        let own = match self {
+            Self::Minimal => MINIMAL,
+            Self::Chat => CHAT,
+        };
         let crate_name = name.replace('-', "_");
-        let mut files: Vec<File> = MINIMAL
-            .into_iter()
+        let mut files: Vec<File> = COMMON
+            .iter()
+            .chain(own)
             .map(|(path, text)| {
                 let mut text = text.replace("{name}", name).replace("{crate}", &crate_name);
                 for (dependency, folder) in CRATES {
                     text = text.replace(&format!("{{{dependency}}}"), &source.of(folder));
                 }
-                File { path: path.to_owned(), text }
+                File { path: (*path).to_owned(), text }
             })
             .collect();
         files.extend(nested());
@@ -111,21 +133,36 @@ impl Kind {
     }
 }
 
-const MINIMAL: [(&str, &str); 14] = [
-    ("Cargo.toml", include_str!("../scaffold/minimal/Cargo.toml.in")),
+type Texts = &'static [(&'static str, &'static str)];
+
+/// What every application has.
+const COMMON: Texts = &[
+    ("Cargo.toml", include_str!("../scaffold/common/Cargo.toml.in")),
+    (".gitignore", include_str!("../scaffold/common/gitignore.in")),
+    ("samconfig.toml", include_str!("../scaffold/common/samconfig.toml.in")),
+    (".github/workflows/ci.yaml", include_str!("../scaffold/common/ci.yaml.in")),
+    ("src/bin/api.rs", include_str!("../scaffold/common/src/bin/api.rs.in")),
+    ("src/bin/authorizer.rs", include_str!("../scaffold/common/src/bin/authorizer.rs.in")),
+    ("src/bin/connect.rs", include_str!("../scaffold/common/src/bin/connect.rs.in")),
+    ("src/bin/disconnect.rs", include_str!("../scaffold/common/src/bin/disconnect.rs.in")),
+    ("src/bin/notifier.rs", include_str!("../scaffold/common/src/bin/notifier.rs.in")),
+];
+
+const MINIMAL: Texts = &[
     ("README.md", include_str!("../scaffold/minimal/README.md.in")),
-    (".gitignore", include_str!("../scaffold/minimal/gitignore.in")),
-    ("samconfig.toml", include_str!("../scaffold/minimal/samconfig.toml.in")),
     ("template.yaml", include_str!("../scaffold/minimal/template.yaml.in")),
-    (".github/workflows/ci.yaml", include_str!("../scaffold/minimal/ci.yaml.in")),
     ("src/lib.rs", include_str!("../scaffold/minimal/src/lib.rs.in")),
-    ("src/bin/api.rs", include_str!("../scaffold/minimal/src/bin/api.rs.in")),
-    ("src/bin/authorizer.rs", include_str!("../scaffold/minimal/src/bin/authorizer.rs.in")),
-    ("src/bin/connect.rs", include_str!("../scaffold/minimal/src/bin/connect.rs.in")),
     ("src/bin/default.rs", include_str!("../scaffold/minimal/src/bin/default.rs.in")),
-    ("src/bin/disconnect.rs", include_str!("../scaffold/minimal/src/bin/disconnect.rs.in")),
-    ("src/bin/notifier.rs", include_str!("../scaffold/minimal/src/bin/notifier.rs.in")),
     ("tests/actions.rs", include_str!("../scaffold/minimal/tests/actions.rs.in")),
+];
+
+const CHAT: Texts = &[
+    ("README.md", include_str!("../scaffold/chat/README.md.in")),
+    ("template.yaml", include_str!("../scaffold/chat/template.yaml.in")),
+    ("src/lib.rs", include_str!("../scaffold/chat/src/lib.rs.in")),
+    ("src/bin/default.rs", include_str!("../scaffold/chat/src/bin/default.rs.in")),
+    ("tests/actions.rs", include_str!("../scaffold/chat/tests/actions.rs.in")),
+    ("web/index.html", include_str!("../scaffold/chat/web/index.html.in")),
 ];
 
 impl Source {
@@ -204,7 +241,8 @@ mod tests {
         assert!(file(&files, "src/bin/default.rs").contains("my_shop::hello"));
         let git = Kind::Minimal.files("shop", &Source::Git("https://example.com/t".to_owned()));
         assert!(file(&git, "Cargo.toml").contains(&format!("git = \"https://example.com/t\", tag = \"v{VERSION}\"")));
-        for file in files.iter().filter(|file| !file.path.starts_with("tidings/")) {
+        let chat = Kind::Chat.files("my-chat", &Source::Path("/clone".to_owned()));
+        for file in files.iter().chain(&chat).filter(|file| !file.path.starts_with("tidings/")) {
             for placeholder in ["{name}", "{crate}", "{tidings"] {
                 assert!(!file.text.contains(placeholder), "{}: {placeholder}", file.path);
             }

@@ -1,22 +1,28 @@
-//! An application as `tidings new` writes it, in a folder outside of this repository.
+//! Applications as `tidings new` writes them, in a folder outside of this repository.
 //!
-//! Building it takes minutes, so that `TIDINGS_APPLICATION` has to name its folder: `.ci/run` writes one.
+//! Building them takes minutes, so that `TIDINGS_APPLICATIONS` has to name the folder that they are in: `.ci/run` writes them.
 
 use std::path::PathBuf;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::json;
+use serde_json::{Value, json};
+use tests::browser::Page;
 use tests::client::Client;
 use tests::engine;
 use tests::stack::Stack;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_tidings_new_writes_answers_reads_its_table_and_sends_what_changes_there() {
-    let Some(folder) = std::env::var_os("TIDINGS_APPLICATION").map(PathBuf::from) else {
-        println!("TIDINGS_APPLICATION is not set: the application that `tidings new` writes is not run");
-        return;
+/// The stack of an application, and its folder.
+async fn application(name: &str) -> Option<(Stack, PathBuf)> {
+    let Some(folder) = std::env::var_os("TIDINGS_APPLICATIONS").map(|folder| PathBuf::from(folder).join(name)) else {
+        println!("TIDINGS_APPLICATIONS is not set: {name}, as `tidings new` writes it, is not run");
+        return None;
     };
-    let stack = Stack::start_at(&folder.join("template.yaml"), &[], &[]).await;
+    Some((Stack::start_at(&folder.join("template.yaml"), &[], &[]).await, folder))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smallest_answers_reads_its_table_and_sends_what_changes_there() {
+    let Some((stack, _)) = application("my-minimal").await else { return };
     let mut client = Client::connect(&format!("{}?topic=items&user=ada", stack.url())).await;
     let reply = client.ask(json!({"action": "hello", "name": "Ada", "id": 1})).await;
     assert_eq!(reply, json!({"type": "ack", "id": 1, "data": {"hello": "Ada"}}));
@@ -34,4 +40,40 @@ async fn what_tidings_new_writes_answers_reads_its_table_and_sends_what_changes_
     let reply = client.ask(json!({"action": "item.get", "item": "2", "id": 4})).await;
     assert_eq!(reply["code"], "NoSuchItem", "{reply}");
     stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_talk_on_the_page_of_the_chat() {
+    let Some((stack, folder)) = application("my-chat").await else { return };
+    let Some(mut page) = Page::new().await else { return };
+    let address = format!("file://{}?name=Ada&room=lobby&url={}", folder.join("web/index.html").display(), stack.url());
+    page.open(&address).await;
+    page.until("document.getElementById('state').textContent === 'in lobby as Ada'").await;
+    let mut bob = Client::connect(&format!("{}?user=Bob", stack.url())).await;
+    bob.ask(json!({"action": "chat.join", "room": "lobby", "id": 1})).await;
+    page.until("document.getElementById('messages').textContent.includes('Bob came in')").await;
+    page.fill("#text", "hello Bob").await;
+    page.press("Enter", 0).await;
+    let heard = until(&mut bob, "chat.message").await;
+    assert_eq!(heard["data"], json!({"name": "Ada", "text": "hello Bob"}));
+    bob.send(json!({"action": "chat.typing", "room": "lobby"}).to_string()).await;
+    page.until("document.getElementById('typing').textContent === 'Bob is typing …'").await;
+    bob.send(json!({"action": "chat.send", "room": "lobby", "text": "hello <b>Ada</b>"}).to_string()).await;
+    page.until("document.getElementById('messages').textContent.includes('hello <b>Ada</b>')").await;
+    if let Some(file) = std::env::var_os("TIDINGS_SCREENSHOT") {
+        page.resize(900, 560, false).await;
+        std::fs::write(file, page.screenshot().await).unwrap();
+    }
+    assert_eq!(page.complaints().await, [] as [String; 0]);
+    stack.stop().await;
+}
+
+/// The next message of this kind.
+async fn until(client: &mut Client, kind: &str) -> Value {
+    loop {
+        let message = client.json().await;
+        if message["event"] == kind {
+            return message;
+        }
+    }
 }

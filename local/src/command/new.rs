@@ -15,6 +15,7 @@ use crate::scaffold::{self, File, Kind, Source, VERSION};
 Examples:
   tidings new shop --path ../tidings                    with the crates of a clone of the toolkit
   tidings new shop --git https://example.com/tidings    with those of a repository, at the tag of this version
+  tidings new talk --template chat --path ../tidings    a chat with a page
   tidings new --list                                    what can be written")]
 pub(super) struct NewArguments {
     /// What the application, its crate and its stack are called.
@@ -64,7 +65,8 @@ pub(super) struct UpgradeArguments {
 
 pub(super) fn new(arguments: NewArguments) -> Result<(), Failure> {
     if arguments.list {
-        return print("minimal   an action, a table whose changes are sent to a topic, and an action that reads it\n");
+        let lines = Kind::ALL.map(|(name, what)| format!("{name:<9} {what}\n"));
+        return print(&lines.concat());
     }
     let name = arguments.name.unwrap_or_default();
     scaffold::check_name(&name).map_err(|error| Failure::new(&error))?;
@@ -73,8 +75,9 @@ pub(super) fn new(arguments: NewArguments) -> Result<(), Failure> {
     write_anew(Path::new(&name), &files)?;
     status(&format!(
         "{name} is written: {} files. Your actions are in {name}/src/lib.rs, your resources in {name}/template.yaml.\n\n  \
-         cd {name} && tidings dev\n  tidings listen --topic items      (in another terminal)",
-        files.len()
+         cd {name} && tidings dev\n  {}",
+        files.len(),
+        arguments.template.next()
     ));
     Ok(())
 }
