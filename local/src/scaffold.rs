@@ -120,7 +120,7 @@ impl Kind {
             .iter()
             .chain(own)
             .map(|(path, text)| {
-                let mut text = text.replace("{name}", name).replace("{crate}", &crate_name);
+                let mut text = text.replace("@name@", name).replace("{crate}", &crate_name);
                 for (dependency, folder) in CRATES {
                     text = text.replace(&format!("{{{dependency}}}"), &source.of(folder));
                 }
@@ -239,11 +239,13 @@ mod tests {
         assert!(manifest.contains("tidings = { path = \"/clone/shared\", features"), "{manifest}");
         assert!(manifest.contains("tidings-default = { path = \"/clone/functions/default\" }"), "{manifest}");
         assert!(file(&files, "src/bin/default.rs").contains("my_shop::hello"));
+        let page = Kind::Chat.files("talk", &Source::Path("/clone".to_owned()));
+        assert!(file(&page, "web/index.html").contains("`${name} came in`"), "what is JavaScript's stays");
         let git = Kind::Minimal.files("shop", &Source::Git("https://example.com/t".to_owned()));
         assert!(file(&git, "Cargo.toml").contains(&format!("git = \"https://example.com/t\", tag = \"v{VERSION}\"")));
         let chat = Kind::Chat.files("my-chat", &Source::Path("/clone".to_owned()));
         for file in files.iter().chain(&chat).filter(|file| !file.path.starts_with("tidings/")) {
-            for placeholder in ["{name}", "{crate}", "{tidings"] {
+            for placeholder in ["@name@", "{crate}", "{tidings"] {
                 assert!(!file.text.contains(placeholder), "{}: {placeholder}", file.path);
             }
         }
