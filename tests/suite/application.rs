@@ -12,6 +12,7 @@ use tests::engine;
 use tests::stack::Stack;
 
 /// The stack of an application, and its folder.
+#[expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 async fn application(name: &str) -> Option<(Stack, PathBuf)> {
     let Some(folder) = std::env::var_os("TIDINGS_APPLICATIONS").map(|folder| PathBuf::from(folder).join(name)) else {
         println!("TIDINGS_APPLICATIONS is not set: {name}, as `tidings new` writes it, is not run");
