@@ -158,6 +158,9 @@ pub(super) fn upgrade(arguments: &UpgradeArguments) -> Result<(), Failure> {
     for new in scaffold::nested() {
         let base_path = scaffold::base_of(&new.path);
         let (base, own) = (read(&base_path)?, read(&new.path)?);
+        if own.contains("<<<<<<< ") {
+            return Err(Failure(format!("{} still has `<<<<<<<` of an earlier upgrade; settle that first", new.path)));
+        }
         let merged = diffy::merge(&base, &own, &new.text).unwrap_or_else(|marked| {
             conflicts.push(new.path.clone());
             marked
@@ -192,4 +195,36 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure(format!("{} cannot be written: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upgraded(folder: &Path) -> Result<(), String> {
+        upgrade(&UpgradeArguments { folder: folder.to_owned(), check: false }).map_err(|failure| failure.0)
+    }
+
+    #[test]
+    fn an_upgrade_keeps_what_was_changed_and_shows_where_both_did() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Kind::Minimal.files("shop", &Source::Git("https://example.com/t".to_owned()));
+        write_all(folder.path(), &files).unwrap();
+        let [own, base] = ["tidings/template.yaml", "tidings/.base/template.yaml"].map(|path| folder.path().join(path));
+        let new = fs::read_to_string(&own).unwrap();
+        let old = new.replacen(&format!("# Tidings {VERSION}"), "# Tidings 0.0.9", 1);
+        fs::write(&base, &old).unwrap();
+        fs::write(&own, old.replace("Default: dev\n", "Default: live\n")).unwrap();
+        upgraded(folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(&own).unwrap(), new.replace("Default: dev\n", "Default: live\n"));
+        assert_eq!(fs::read_to_string(&base).unwrap(), new);
+
+        fs::write(&base, &old).unwrap();
+        fs::write(&own, old.replacen("# Tidings 0.0.9", "# Mine", 1)).unwrap();
+        assert!(upgraded(folder.path()).unwrap_err().contains("`<<<<<<<`"));
+        let merged = fs::read_to_string(&own).unwrap();
+        assert!(merged.contains("# Mine") && merged.contains(&format!("# Tidings {VERSION}")), "{merged}");
+        assert!(upgraded(folder.path()).unwrap_err().contains("settle that first"));
+        assert_eq!(fs::read_to_string(&own).unwrap(), merged);
+    }
 }

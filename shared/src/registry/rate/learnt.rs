@@ -88,7 +88,7 @@ impl LearntRate {
         let is_another = self.blocked_since.is_none() && now - self.changed_at > ANOTHER_US;
         let good = if is_another { rate } else { self.good };
         let least = if share < MILD { (good * DEEPEST_CUT).max(floor) } else { floor };
-        let base = (what_goes_through(rate, configured, share, is_another) * BELOW).max(least);
+        let base = (what_goes_through(rate, configured, share, is_another) * BELOW).max(least).min(rate);
         let blocked_since = (base <= floor).then(|| self.blocked_since.unwrap_or(now));
         let probe_at = if self.blocked_since.is_some() { self.probe_at } else { now + FIRST_PROBE_US };
         Self { epoch: self.epoch + 1, base, changed_at: now, good, blocked_since, probe_at, ..*self }
@@ -149,6 +149,13 @@ mod tests {
             learnt = learnt.cut(CONFIGURED, 0.1, 100 * SECOND + step);
         }
         assert_eq!((learnt.base, learnt.blocked_since), (2_000.0, None));
+    }
+
+    #[test]
+    fn a_cut_never_raises_the_rate() {
+        let deep = LearntRate::new(CONFIGURED).cut(CONFIGURED, 1.0, 100 * SECOND).cut(CONFIGURED, 1.0, 100 * SECOND);
+        assert!(deep.base < CONFIGURED / 4.0);
+        assert_eq!(deep.cut(CONFIGURED, 0.1, 100 * SECOND).base, deep.base);
     }
 
     #[test]
