@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 use crate::ids::{ConnectionId, InvalidId, UserId};
-use crate::metrics::Trigger;
 use crate::notification::scope;
 use crate::permissions::{CLAIMS, InvalidPermission, PERMISSIONS, Permissions, USER};
+use crate::trigger::Trigger;
 
 /// What an application's authorizer knows of a client beside its user.
 pub type Claims = Map<String, Value>;

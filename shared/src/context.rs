@@ -12,7 +12,7 @@ use crate::caller::{Caller, Claims};
 use crate::delivery::check_size;
 use crate::error::Error;
 use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
-use crate::notification::{Carrier, Notification};
+use crate::notification::{Defaults, Notification};
 use crate::permissions::Permissions;
 use crate::queue::Queue;
 use crate::registry::Registry;
@@ -159,8 +159,8 @@ impl<S> Context<S> {
         let Call { caller, notifications, message, at, notified, .. } = self.call.as_ref();
         let queue = notifications.as_ref().ok_or_else(|| Error::internal(NO_QUEUE))?;
         let number = notified.fetch_add(1, Ordering::Relaxed) + 1;
-        let carrier = Carrier { id: NotificationId::parse(format!("client-{message}-{number}"))?, at: *at };
-        let notification = Notification::parse(&notification.to_string(), &carrier).map_err(Error::internal)?;
+        let defaults = Defaults { id: NotificationId::parse(format!("client-{message}-{number}"))?, at: *at };
+        let notification = Notification::parse(&notification.to_string(), &defaults).map_err(Error::internal)?;
         check_size(&notification).map_err(Error::internal)?;
         // A notification that was parsed can be written.
         let body = serde_json::to_string(&notification).unwrap_or_default();

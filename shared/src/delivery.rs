@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::config::{self, ConfigError};
 use crate::ids::{ConnectionId, NotificationId};
-use crate::metrics::{Metric, Tally};
+use crate::metrics::{Metric, Recorder};
 use crate::notification::Notification;
 use crate::registry::{Member, Members, Position, Registry, RegistryError};
 use limiter::Limiter;
@@ -104,7 +104,7 @@ pub struct Job<'a> {
     /// Saves how far the work is.
     pub save: &'a Save,
     /// Counts what comes of it, also where it stops half way.
-    pub tally: &'a Tally,
+    pub recorder: &'a Recorder,
 }
 
 /// Why the members of a job are tried again.
@@ -299,12 +299,12 @@ impl Delivery {
     /// When it cannot be delivered as a whole. Connections that fail one by one are counted in the report instead.
     pub async fn deliver(&self, job: Job<'_>) -> Result<Finish, DeliveryError> {
         post::check_size(job.notification)?;
-        let (notification, tally) = (job.notification, job.tally);
+        let (notification, recorder) = (job.notification, job.recorder);
         let mut run = Run::new(self, job);
         let finish = run.finish().await;
-        tally.report(run.report());
+        run.report().record(recorder);
         if run.report().delivered > 0 {
-            tally.since(Metric::FanOutLag, notification.at);
+            recorder.since(Metric::FanOutLag, notification.at);
         }
         finish
     }
@@ -327,6 +327,27 @@ impl Limits {
 }
 
 impl Report {
+    /// Adds it to what an invocation counts.
+    pub fn record(&self, recorder: &Recorder) {
+        // Every field by name: a new one does not compile until it has its metric.
+        let Self { id: _, audience, delivered, delayed, gone, pending, slow, failed, throttled, expired, segments } =
+            self;
+        for (metric, count) in [
+            (Metric::Audience, audience),
+            (Metric::Delivered, delivered),
+            (Metric::Delayed, delayed),
+            (Metric::Gone, gone),
+            (Metric::Pending, pending),
+            (Metric::Slow, slow),
+            (Metric::Failed, failed),
+            (Metric::Throttled, throttled),
+            (Metric::Expired, expired),
+            (Metric::Segments, segments),
+        ] {
+            recorder.add(metric, *count);
+        }
+    }
+
     /// A report of nothing.
     #[must_use]
     pub fn new(id: &NotificationId) -> Self {

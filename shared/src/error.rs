@@ -77,9 +77,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
             Err(source) => source,
         };
         match source.downcast::<RegistryError>() {
-            Ok(error) => {
-                ClientError::of_registry(*error).map_or_else(Self::internal, |error| Self(Kind::Client(error)))
-            }
+            Ok(error) => error.into_client_error().map_or_else(Self::internal, |error| Self(Kind::Client(error))),
             Err(source) => Self(Kind::Internal(source)),
         }
     }

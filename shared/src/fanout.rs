@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::delivery::{Delivery, DeliveryError};
 use crate::ids::NotificationId;
-use crate::metrics::Tally;
+use crate::metrics::Recorder;
 use crate::queue::{Queue, QueueError};
 use crate::registry::RegistryError;
 
@@ -41,7 +41,7 @@ pub struct FanOut {
 
 /// When and by whom a segment is worked on.
 #[derive(Debug, Clone)]
-pub struct Shift {
+pub struct Invocation {
     /// Unique to this attempt: Lambda's request id and the record's.
     pub owner: String,
     /// Milliseconds since the epoch.
@@ -51,7 +51,7 @@ pub struct Shift {
     /// When Lambda ends the invocation at the latest, in milliseconds since the epoch: then its leases end.
     pub lease_until: i64,
     /// Counts what comes of it.
-    pub tally: Tally,
+    pub recorder: Recorder,
 }
 
 /// Why a segment was not done.

@@ -1,6 +1,6 @@
 //! What the functions count, and the one list of its names.
 //!
-//! A function counts into a [`Tally`] while it handles one event. When that ends, well or not, the tally becomes one line
+//! A function counts into a [`Recorder`] while it handles one event. When that ends, well or not, the recorder becomes one line
 //! on standard output in CloudWatch's embedded metric format, which CloudWatch turns into metrics of the namespace
 //! [`NAMESPACE`]. No call is made, nothing is waited for, and nothing is allocated for a single push. See
 //! `docs/decisions/0007-metrics.md`.
@@ -9,9 +9,9 @@
 //! use tidings::metrics::{Metric, Metrics};
 //!
 //! async fn handle(metrics: &Metrics) -> Result<(), std::io::Error> {
-//!     let tally = metrics.tally();
-//!     tally.add(Metric::RestRequests, 1);
-//!     // … whatever may fail; the line is written when `tally` goes.
+//!     let recorder = metrics.recorder();
+//!     recorder.add(Metric::RestRequests, 1);
+//!     // … whatever may fail; the line is written when `recorder` goes.
 //!     Ok(())
 //! }
 //! ```
@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
 use crate::config::optional;
-use crate::delivery::Report;
+use crate::trigger::Trigger;
 
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "Tidings";
@@ -60,6 +60,22 @@ macro_rules! metrics {
         }
 
         impl Metric {
+    /// What counts the notifications of a trigger.
+    #[must_use]
+    pub fn notifications(trigger: Trigger) -> Self {
+        match trigger {
+            Trigger::Direct => Self::DirectNotifications,
+            Trigger::Sqs => Self::SqsNotifications,
+            Trigger::Sns => Self::SnsNotifications,
+            Trigger::EventBridge => Self::EventBridgeNotifications,
+            Trigger::DynamoDb => Self::DynamoDbNotifications,
+            Trigger::Kinesis => Self::KinesisNotifications,
+            Trigger::S3 => Self::S3Notifications,
+            Trigger::Client => Self::ClientNotifications,
+            Trigger::Rest => Self::RestNotifications,
+        }
+    }
+
             /// All of them, in the order of the functions.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
@@ -171,82 +187,6 @@ metrics! {
     FanOutLag: Milliseconds of "notifier",
 }
 
-/// What brought a notification to the notifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trigger {
-    /// A direct invoke.
-    Direct,
-    /// A queue.
-    Sqs,
-    /// SNS.
-    Sns,
-    /// EventBridge.
-    EventBridge,
-    /// A table's stream.
-    DynamoDb,
-    /// A Kinesis stream.
-    Kinesis,
-    /// A bucket.
-    S3,
-    /// A client's `publish`.
-    Client,
-    /// The REST API.
-    Rest,
-}
-
-impl Trigger {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Direct,
-        Self::Sqs,
-        Self::Sns,
-        Self::EventBridge,
-        Self::DynamoDb,
-        Self::Kinesis,
-        Self::S3,
-        Self::Client,
-        Self::Rest,
-    ];
-
-    /// Its name in sources (`aws/<name>/…`) and in the attribute that marks our own messages.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Sqs => "sqs",
-            Self::Sns => "sns",
-            Self::EventBridge => "events",
-            Self::DynamoDb => "dynamodb",
-            Self::Kinesis => "kinesis",
-            Self::S3 => "s3",
-            Self::Client => "client",
-            Self::Rest => "rest",
-        }
-    }
-
-    /// The trigger of this name.
-    #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|trigger| trigger.name() == name)
-    }
-
-    /// What counts its notifications.
-    #[must_use]
-    pub fn metric(self) -> Metric {
-        match self {
-            Self::Direct => Metric::DirectNotifications,
-            Self::Sqs => Metric::SqsNotifications,
-            Self::Sns => Metric::SnsNotifications,
-            Self::EventBridge => Metric::EventBridgeNotifications,
-            Self::DynamoDb => Metric::DynamoDbNotifications,
-            Self::Kinesis => Metric::KinesisNotifications,
-            Self::S3 => Metric::S3Notifications,
-            Self::Client => Metric::ClientNotifications,
-            Self::Rest => Metric::RestNotifications,
-        }
-    }
-}
-
 /// Makes tallies.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
@@ -260,16 +200,16 @@ impl Metrics {
         Self { stack: optional("METRICS_STACK").map(Into::into) }
     }
 
-    /// A tally for one event.
+    /// A recorder for one event.
     #[must_use]
-    pub fn tally(&self) -> Tally {
-        Tally(Arc::new(Counted { stack: self.stack.clone(), values: Mutex::default() }))
+    pub fn recorder(&self) -> Recorder {
+        Recorder(Arc::new(Counted { stack: self.stack.clone(), values: Mutex::default() }))
     }
 }
 
 /// What one invocation counts. Clones count into the same; when the last one goes, the line is written.
 #[derive(Debug, Clone)]
-pub struct Tally(Arc<Counted>);
+pub struct Recorder(Arc<Counted>);
 
 #[derive(Debug)]
 struct Counted {
@@ -290,7 +230,7 @@ impl Default for Values {
     }
 }
 
-impl Tally {
+impl Recorder {
     /// Adds to a metric in [`Unit::Count`].
     pub fn add(&self, metric: Metric, count: u64) {
         self.0.change(|values| values.sums[metric as usize] += count);
@@ -301,27 +241,6 @@ impl Tally {
     pub fn since(&self, metric: Metric, at: i64) {
         let time = u64::try_from(now().saturating_sub(at)).unwrap_or(0);
         self.0.change(|values| values.times.push((metric, time)));
-    }
-
-    /// Adds what came of a notification.
-    pub fn report(&self, report: &Report) {
-        // Every field by name: a new one does not compile until it has its metric.
-        let Report { id: _, audience, delivered, delayed, gone, pending, slow, failed, throttled, expired, segments } =
-            report;
-        for (metric, count) in [
-            (Metric::Audience, audience),
-            (Metric::Delivered, delivered),
-            (Metric::Delayed, delayed),
-            (Metric::Gone, gone),
-            (Metric::Pending, pending),
-            (Metric::Slow, slow),
-            (Metric::Failed, failed),
-            (Metric::Throttled, throttled),
-            (Metric::Expired, expired),
-            (Metric::Segments, segments),
-        ] {
-            self.add(metric, *count);
-        }
     }
 }
 
@@ -380,7 +299,7 @@ mod tests {
     fn every_trigger_is_found_by_its_name() {
         for trigger in Trigger::ALL {
             assert_eq!(Trigger::of_name(trigger.name()), Some(trigger));
-            assert!(trigger.metric().name().ends_with("Notifications"));
+            assert!(Metric::notifications(trigger).name().ends_with("Notifications"));
         }
         assert_eq!(Trigger::of_name("orders"), None);
     }

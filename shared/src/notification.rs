@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
-use crate::metrics::Trigger;
+use crate::trigger::Trigger;
 
 pub(crate) use parse::Fields;
 pub use parse::InvalidNotification;
@@ -64,7 +64,7 @@ pub struct Notification {
 
 /// What a notification falls back on where its producer left something out: the event that carried it.
 #[derive(Debug, Clone)]
-pub struct Carrier {
+pub struct Defaults {
     /// Derived from the event, never random, so that a redelivery is recognised.
     pub id: NotificationId,
     /// The event's own time, in milliseconds since the epoch.

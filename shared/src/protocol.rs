@@ -11,8 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ids::{ConnectionId, Topic, UserId};
-use crate::notification::{Carrier, Fields, InvalidNotification, Notification, Origin, Target};
-use crate::registry::RegistryError;
+use crate::notification::{Defaults, Fields, InvalidNotification, Notification, Origin, Target};
 
 /// Most topics that one `subscribe` or `unsubscribe` may name: with the connection itself they are one transaction.
 pub const MAX_TOPICS_PER_COMMAND: usize = 50;
@@ -83,8 +82,8 @@ impl Publish {
     ///
     /// # Errors
     /// When it is not well formed; the error names the field and the fix.
-    pub fn into_notification(self, carrier: &Carrier, from: Origin) -> Result<Notification, InvalidNotification> {
-        let mut notification = Notification::from_fields(self.fields, carrier)?;
+    pub fn into_notification(self, defaults: &Defaults, from: Origin) -> Result<Notification, InvalidNotification> {
+        let mut notification = Notification::from_fields(self.fields, defaults)?;
         notification.from = Some(from);
         Ok(notification)
     }
@@ -197,19 +196,6 @@ impl ClientError {
     /// An error of the given kind.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
-    }
-
-    /// What a client is told when the registry refuses; anything else is not the client's business.
-    ///
-    /// # Errors
-    /// With the registry's error, where it is ours.
-    pub fn of_registry(error: RegistryError) -> Result<Self, RegistryError> {
-        Ok(match &error {
-            RegistryError::NotConnected => Self::new(ErrorCode::NotConnected, error.to_string()),
-            RegistryError::TooManyTopics { .. } => Self::new(ErrorCode::TooManyTopics, error.to_string()),
-            RegistryError::TopicsTooLong { .. } => Self::new(ErrorCode::TooManyTopics, format!("`topics`: {error}")),
-            _ => return Err(error),
-        })
     }
 
     /// A [`ErrorCode::BadRequest`].

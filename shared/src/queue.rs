@@ -6,7 +6,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
 
-use crate::metrics::Trigger;
+use crate::trigger::Trigger;
 
 /// The attribute that says what brought a message of ours, for the metrics alone.
 pub const TRIGGER_ATTRIBUTE: &str = "trigger";

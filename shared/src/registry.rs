@@ -25,6 +25,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 
 use crate::ids::ConnectionId;
+use crate::protocol::{ClientError, ErrorCode};
 use capacity::Counter;
 use keys::Key;
 
@@ -111,6 +112,21 @@ pub enum RegistryError {
         /// What DynamoDB said.
         source: Box<aws_sdk_dynamodb::Error>,
     },
+}
+
+impl RegistryError {
+    /// What a client is told of it; what is not the client's business stays what it is.
+    ///
+    /// # Errors
+    /// With the error itself, where it is ours.
+    pub fn into_client_error(self) -> Result<ClientError, Self> {
+        Ok(match &self {
+            Self::NotConnected => ClientError::new(ErrorCode::NotConnected, self.to_string()),
+            Self::TooManyTopics { .. } => ClientError::new(ErrorCode::TooManyTopics, self.to_string()),
+            Self::TopicsTooLong { .. } => ClientError::new(ErrorCode::TooManyTopics, format!("`topics`: {self}")),
+            _ => return Err(self),
+        })
+    }
 }
 
 /// The registry in one table. Cheap to clone.

@@ -14,7 +14,7 @@ use tests::client::Client;
 use tests::eventually;
 use tests::stack::root;
 use tests::wire::{self, Answer, Frame, Socket, Url, frame};
-use tidings_local::dev::{self, DevOptions, Running};
+use tidings_local_dev::{self as dev, DevOptions, Running};
 use tokio::sync::Mutex;
 
 /// Names the deployed stack's main API; with it the suite runs against AWS.

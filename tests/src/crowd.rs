@@ -162,15 +162,15 @@ impl Crowd {
 }
 
 fn id(number: usize) -> String {
-    // The id that hashes to this slot is not known; the table takes any, and readers go by the sort key.
+    // The id that hashes to this prefix is not known; the table takes any, and readers go by the sort key.
     format!("member{number:09}=")
 }
 
 fn row(pattern: &Row, number: usize) -> Row {
     let mut row = pattern.clone();
-    // Slots as a hash would give them: evenly, in no order.
-    let slot = (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56;
-    row.insert("sk".to_owned(), AttributeValue::S(format!("{slot:02x}#{}", id(number))));
+    // Prefixes as a hash would give them: evenly, in no order.
+    let prefix = (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56;
+    row.insert("sk".to_owned(), AttributeValue::S(format!("{prefix:02x}#{}", id(number))));
     row
 }
 

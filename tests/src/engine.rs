@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use serde_json::Value;
-use tidings_local::lambda::Keys;
+use tidings_local_services::Keys;
 
 use crate::eventually;
 
@@ -138,8 +138,10 @@ impl Table {
     async fn create(&self) {
         let mut description: Value = serde_json::from_str(include_str!("../../infra/table.json")).unwrap();
         description["TableName"] = Value::from(self.name.as_str());
-        let table = tidings_local::stack::Table { name: self.name.clone(), create: description, ttl_attribute: None };
-        tidings_local::dynamodb::create_tables(&self.endpoint, "us-east-1", &Keys::local(), [&table]).await.unwrap();
+        let table = tidings_local_stack::Table { name: self.name.clone(), create: description, ttl_attribute: None };
+        tidings_local_services::dynamodb::create_tables(&self.endpoint, "us-east-1", &Keys::local(), [&table])
+            .await
+            .unwrap();
     }
 
     /// Every row.

@@ -3,8 +3,10 @@
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
 use tidings::queue::Queue;
-use tidings_local::sqs::{Place, Sqs, router};
-use tidings_local::stack;
+use tidings_local_services::json_api;
+use tidings_local_services::secrets::Secrets;
+use tidings_local_services::sqs::{Place, Sqs};
+use tidings_local_stack as stack;
 use tokio::net::TcpListener;
 
 /// An SQS client of the server at `endpoint`.
@@ -38,7 +40,8 @@ impl Served {
         let (region, account) = ("us-east-1".to_owned(), "123456789012".to_owned());
         let (name, arn) = ("served".to_owned(), format!("arn:aws:sqs:{region}:{account}:served"));
         let queue = stack::Queue { name, arn, settings: stack::QueueSettings::default() };
-        let router = router(&Sqs::new(Place { endpoint: endpoint.clone(), region, account }, [&queue]));
+        let sqs = Sqs::new(Place { endpoint: endpoint.clone(), region, account }, [&queue]);
+        let router = json_api::router(&sqs, &Secrets::default());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { client: client(&endpoint), url: format!("{endpoint}/123456789012/served") }
     }

@@ -52,7 +52,7 @@ pub struct Scenario {
     /// The account's bucket.
     pub quota: Quota,
     /// `PushesPerSecond`.
-    pub pace: u32,
+    pub rate: u32,
     /// Other traffic of the account.
     pub others: Vec<Others>,
     /// When API Gateway refuses.
@@ -63,8 +63,8 @@ pub struct Scenario {
     pub sends: Vec<Send>,
     /// Invocations that the account allows at once.
     pub most_invocations: usize,
-    /// When the pace row is moved an hour ahead, in seconds.
-    pub pace_ahead: Option<f64>,
+    /// When the rate row is moved an hour ahead, in seconds.
+    pub reserved_ahead: Option<f64>,
     /// When the scenario is given up, in seconds.
     pub most_seconds: f64,
     /// What must hold.
@@ -178,11 +178,11 @@ async fn play_here(scenario: &Scenario, seed: u64) -> Figures {
     for send in scenario.sends.clone() {
         sending.spawn_local(deliver(world.time.at(send.at), world.lambda.clone(), world.queues.clone(), send));
     }
-    if let Some(seconds) = scenario.pace_ahead {
+    if let Some(seconds) = scenario.reserved_ahead {
         let (rows, moment) = (world.rows.clone(), world.time.at(seconds));
         sending.spawn_local(async move {
             sleep_until(moment).await;
-            rows.pace_ahead(3_600);
+            rows.move_ahead(3_600);
         });
     }
     world.settle(&mut sending, scenario.most_seconds).await;
@@ -220,7 +220,7 @@ impl World {
         let (rows, queues) = (Rows::new(time), Queues::new(time));
         let account = Account::new(scenario.quota, scenario.others.clone(), scenario.spells.clone());
         let gateway = Gateway::new(account, scenario.slow, time);
-        let make = environment(scenario.pace, rows.clone(), sqs(&queues), gateway.clone(), time);
+        let make = environment(scenario.rate, rows.clone(), sqs(&queues), gateway.clone(), time);
         let lambda = Lambda::new(make, queues.clone(), time, scenario.most_invocations);
         Self { time, rows, queues, gateway, lambda }
     }
@@ -257,13 +257,13 @@ impl World {
 }
 
 /// Makes environments, wired as `main` of the notifier wires one.
-fn environment(pace: u32, rows: Rows, sqs: aws_sdk_sqs::Client, gateway: Gateway, time: Time) -> impl Fn() -> Deps {
+fn environment(rate: u32, rows: Rows, sqs: aws_sdk_sqs::Client, gateway: Gateway, time: Time) -> impl Fn() -> Deps {
     let registry = rows.registry();
     move || {
         let credentials = Credentials::new("local", "local", None, None, "tests");
         let endpoint = "http://gateway.test/dev";
         let sockets = Sockets::new(endpoint, "us-east-1", credentials, gateway.transport(), POST_DEADLINE).unwrap();
-        let limits = Limits { pushes_per_second: f64::from(pace), workers: 2 * CONCURRENCY as u32 };
+        let limits = Limits { pushes_per_second: f64::from(rate), workers: 2 * CONCURRENCY as u32 };
         let queue = |name| Queue::new(sqs.clone(), Queues::url(name));
         let queues = FanOutQueues {
             notifications: queue(NOTIFICATIONS),

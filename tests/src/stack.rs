@@ -8,8 +8,8 @@ use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_lambda::primitives::Blob;
 use serde_json::Value;
 use tidings::registry::Registry;
-use tidings_local::dev::{self, DevOptions, Running};
-use tidings_local::lambda::Logs;
+use tidings_local_dev::{self as dev, DevOptions, Running};
+use tidings_local_lambda::Logs;
 
 use crate::engine;
 

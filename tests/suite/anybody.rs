@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tests::client::Client;
 use tests::engine;
 use tests::stack::root;
-use tidings_local::dev::{self, Addresses, DevOptions};
-use tidings_local::lambda::Logs;
+use tidings_local_dev::{self as dev, Addresses, DevOptions};
+use tidings_local_lambda::Logs;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 

@@ -10,7 +10,7 @@ use tests::engine::Engine;
 use tests::stack::root;
 use tidings::registry::Consumed;
 
-use crate::fanout::{segment, shift, workshop};
+use crate::fanout::{invocation, segment, workshop};
 use crate::registry::{connection, registry, topic};
 
 /// List prices of us-east-1 in dollars, first tier, without free tiers. `docs/deploy.md` says where they are from.
@@ -101,13 +101,13 @@ fn messages(count: f64) -> Bill {
     Bill { api_gateway: count * prices::MESSAGE, ..Bill::default() }
 }
 
-fn invocation(gigabytes: f64, seconds: f64) -> Bill {
+fn compute(gigabytes: f64, seconds: f64) -> Bill {
     let lambda = prices::INVOCATION + gigabytes * seconds * prices::GB_SECOND;
     Bill { lambda, logs: assumed::LOG_KB / KB_A_GB * prices::LOG_GB, ..Bill::default() }
 }
 
-fn small_invocation() -> Bill {
-    invocation(assumed::SMALL_FUNCTION_GB, assumed::SMALL_FUNCTION_SECONDS)
+fn small_compute() -> Bill {
+    compute(assumed::SMALL_FUNCTION_GB, assumed::SMALL_FUNCTION_SECONDS)
 }
 
 fn units(consumed: Consumed) -> Bill {
@@ -141,7 +141,7 @@ async fn measure() -> Measured {
 async fn delivery_to(members: usize) -> Consumed {
     let fan_out = workshop(members).await.fan_out;
     let before = fan_out.delivery().registry().consumed();
-    let report = fan_out.work(&segment("n"), &shift("cost", Duration::from_secs(20))).await.unwrap();
+    let report = fan_out.work(&segment("n"), &invocation("cost", Duration::from_secs(20))).await.unwrap();
     assert_eq!(report.delivered, members as u64, "{report:?}");
     fan_out.delivery().registry().consumed() - before
 }
@@ -156,9 +156,9 @@ struct Held {
 fn held(measured: &Measured, interval: f64, is_answered_by_function: bool) -> Held {
     use assumed::{CONNECTION_MINUTES, INVOCATIONS_A_CONNECTION, MINUTES_A_MONTH};
     let pings = MINUTES_A_MONTH * 60.0 / interval;
-    let answer = if is_answered_by_function { small_invocation() } else { Bill::default() };
+    let answer = if is_answered_by_function { small_compute() } else { Bill::default() };
     // A subscribe and its ack.
-    let renewal = small_invocation() * INVOCATIONS_A_CONNECTION + units(measured.connection) + messages(2.0);
+    let renewal = small_compute() * INVOCATIONS_A_CONNECTION + units(measured.connection) + messages(2.0);
     Held {
         minutes: Bill { api_gateway: MINUTES_A_MONTH * prices::CONNECTION_MINUTE, ..Bill::default() },
         pings: (messages(2.0) + answer) * pings,
@@ -174,20 +174,20 @@ fn delivered() -> Bill {
 fn broadcast(measured: &Measured) -> Bill {
     let seconds = 1.0 / assumed::PUSHES_A_SECOND;
     let push = Bill { lambda: assumed::NOTIFIER_GB * seconds * prices::GB_SECOND, ..Bill::default() };
-    let segment = invocation(0.0, 0.0) + queue_requests(3.0);
+    let segment = compute(0.0, 0.0) + queue_requests(3.0);
     delivered() + push + units(measured.thousand) * 0.001 + segment * (1.0 / assumed::MEMBERS_A_SEGMENT)
 }
 
 /// A notification for one connection: sent to the queue, received, deleted.
 fn queued(measured: &Measured) -> Bill {
-    let work = invocation(assumed::NOTIFIER_GB, assumed::NOTIFIER_SECONDS) + units(measured.single);
+    let work = compute(assumed::NOTIFIER_GB, assumed::NOTIFIER_SECONDS) + units(measured.single);
     delivered() + work + queue_requests(3.0)
 }
 
 /// The same by a direct invoke, which writes no rows.
 fn invoked(measured: &Measured) -> Bill {
     let read = units(Consumed { write: 0.0, ..measured.single });
-    delivered() + invocation(assumed::NOTIFIER_GB, assumed::NOTIFIER_SECONDS) + read
+    delivered() + compute(assumed::NOTIFIER_GB, assumed::NOTIFIER_SECONDS) + read
 }
 
 fn holding(measured: &Measured) -> String {

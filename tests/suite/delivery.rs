@@ -10,7 +10,7 @@ use tidings::NotificationId;
 use tidings::clock::Clock;
 use tidings::delivery::{Delivery, DeliveryError, Finish, Job, Limits, Progress, Report, Retry, SaveError, Why};
 use tidings::metrics::Metrics;
-use tidings::notification::{Carrier, Notification, Target};
+use tidings::notification::{Defaults, Notification, Target};
 use tidings::protocol::Protocol;
 use tidings::registry::{Connection, Interval, Members, Position, Registry};
 use tokio::time::Instant;
@@ -103,7 +103,7 @@ impl Setup {
 }
 
 fn notification(text: &str) -> Notification {
-    Notification::parse(text, &Carrier { id: NotificationId::parse("n").unwrap(), at: now() }).unwrap()
+    Notification::parse(text, &Defaults { id: NotificationId::parse("n").unwrap(), at: now() }).unwrap()
 }
 
 /// What a delivery said of single members.
@@ -138,7 +138,7 @@ async fn deliver_to(
         retry,
         deadline: Instant::now() + time,
         save: &save,
-        tally: &Metrics::default().tally(),
+        recorder: &Metrics::default().recorder(),
     };
     let finish = delivery.deliver(job).await;
     let told = std::mem::take(&mut *told.lock().unwrap());
@@ -183,7 +183,7 @@ async fn an_orphaned_membership_is_removed_by_the_push_that_finds_nobody() {
     // Orphans of an hour ago: the pattern of `fill` connected at the suite's fixed time.
     let late = crate::registry::NOW + HOUR_MS;
     let notification =
-        Notification::parse(TOPIC, &Carrier { id: NotificationId::parse("n").unwrap(), at: late }).unwrap();
+        Notification::parse(TOPIC, &Defaults { id: NotificationId::parse("n").unwrap(), at: late }).unwrap();
     let report = setup.run(LIMITS, &notification, late, Duration::from_secs(60)).await.unwrap().report;
     assert_eq!((report.audience, report.gone), (5, 5), "{report:?}");
     assert_eq!(setup.table.rows().await, []);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use regex_lite::Regex;
 use serde_json::{Map, Value};
 use tests::stack::root;
-use tidings_local::template::to_json;
+use tidings_local_template::to_json;
 
 /// What Lambda takes for all variables of a function (Lambda Developer Guide, quotas).
 const LIMIT: usize = 4_096;

@@ -12,10 +12,11 @@ use tests::{eventually, now};
 use tidings::NotificationId;
 use tidings::clock::Clock;
 use tidings::delivery::{Delivery, Limits};
-use tidings::fanout::{FanOut, FanOutError, Queues, Segment, Shift};
-use tidings::metrics::{Metrics, Trigger};
-use tidings::notification::{Carrier, Notification, scope};
+use tidings::fanout::{FanOut, FanOutError, Invocation, Queues, Segment};
+use tidings::metrics::Metrics;
+use tidings::notification::{Defaults, Notification, scope};
 use tidings::registry::{Claim, Connection, Position};
+use tidings::trigger::Trigger;
 
 use crate::registry::{connection, registry};
 
@@ -137,14 +138,14 @@ pub(crate) async fn workshop(members: usize) -> Workshop {
 }
 
 pub(crate) fn segment(id: &str) -> Segment {
-    let carrier = Carrier { id: NotificationId::parse(id).unwrap(), at: now() };
-    Segment::whole(Notification::parse(r#"{"to":{"topic":"t"},"data":1}"#, &carrier).unwrap(), "sqs-1")
+    let defaults = Defaults { id: NotificationId::parse(id).unwrap(), at: now() };
+    Segment::whole(Notification::parse(r#"{"to":{"topic":"t"},"data":1}"#, &defaults).unwrap(), "sqs-1")
 }
 
-pub(crate) fn shift(owner: &str, time: Duration) -> Shift {
+pub(crate) fn invocation(owner: &str, time: Duration) -> Invocation {
     let lease_until = now() + i64::try_from(time.as_millis()).unwrap();
     let (owner, deadline) = (owner.to_owned(), tokio::time::Instant::now() + time);
-    Shift { owner, now: now(), deadline, lease_until, tally: Metrics::default().tally() }
+    Invocation { owner, now: now(), deadline, lease_until, recorder: Metrics::default().recorder() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,12 +153,12 @@ async fn two_workers_with_the_same_message_serve_each_member_once() {
     let Workshop { standin, fan_out } = workshop(400).await;
     let segment = segment("n");
     let time = Duration::from_secs(20);
-    let (one, other) = (shift("one", time), shift("other", time));
+    let (one, other) = (invocation("one", time), invocation("other", time));
     let (one, other) = tokio::join!(fan_out.work(&segment, &one), fan_out.work(&segment, &other));
     let held = [one, other].iter().filter(|outcome| matches!(outcome, Err(FanOutError::Held { .. }))).count();
     assert_eq!(held, 1);
     assert!(standin.counts().values().all(|count| *count == 1));
-    let again = fan_out.work(&segment, &shift("later", time)).await.unwrap();
+    let again = fan_out.work(&segment, &invocation("later", time)).await.unwrap();
     assert_eq!(again.audience, 0, "it is done");
     assert!(standin.counts().values().all(|count| *count == 1));
 }
@@ -166,7 +167,7 @@ async fn two_workers_with_the_same_message_serve_each_member_once() {
 async fn a_worker_that_dies_between_its_plan_and_its_parts_is_followed_by_one_that_sends_the_same_parts() {
     let Workshop { standin, fan_out } = workshop(400).await;
     // A tenth of a second at a thousand a second is a budget of about 70: the audience must be split.
-    let error = fan_out.work(&segment("n"), &shift("dies", Duration::from_millis(100))).await.unwrap_err();
+    let error = fan_out.work(&segment("n"), &invocation("dies", Duration::from_millis(100))).await.unwrap_err();
     assert!(matches!(error, FanOutError::Queue(_)), "{error:?}");
     let (segment, registry) = (segment("n"), fan_out.delivery().registry());
     let claim = registry.claim(&segment.key(), &segment.hash(), "next", now(), now() + 1_000).await.unwrap();
@@ -174,7 +175,7 @@ async fn a_worker_that_dies_between_its_plan_and_its_parts_is_followed_by_one_th
     assert!(plan.len() > 1 && plan.windows(2).all(|pair| pair[0].to == pair[1].after), "{plan:?}");
     lease.release().await.unwrap();
     // Plenty of time now, and still the plan that was written down counts.
-    let error = fan_out.work(&segment, &shift("next", Duration::from_secs(60))).await.unwrap_err();
+    let error = fan_out.work(&segment, &invocation("next", Duration::from_secs(60))).await.unwrap_err();
     assert!(matches!(error, FanOutError::Queue(_)), "{error:?}");
     assert!(standin.counts().values().all(|count| *count == 0));
 }
@@ -186,9 +187,9 @@ async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
     let (queue, fifo) =
         ("arn:aws:sqs:us-east-1:123456789012:NotificationQueue", "arn:aws:sqs:us-east-1:123456789012:orders.fifo");
     for (id, data, arn) in [("m1", 1, queue), ("m4", 4, queue), ("m8", 8, queue), ("m4", 0, fifo)] {
-        let carrier = Carrier { id: NotificationId::parse(id).unwrap(), at: now() };
+        let defaults = Defaults { id: NotificationId::parse(id).unwrap(), at: now() };
         let text = json!({"to": {"topic": "t"}, "data": data}).to_string();
-        let taken = Segment::whole(Notification::parse(&text, &carrier).unwrap(), scope(Trigger::Sqs, &[arn]));
+        let taken = Segment::whole(Notification::parse(&text, &defaults).unwrap(), scope(Trigger::Sqs, &[arn]));
         let claim = stack.registry().claim(&taken.key(), &taken.hash(), "another", now(), now() + 60_000).await;
         assert!(matches!(claim, Ok(Claim::Ours { .. })), "{claim:?}");
     }

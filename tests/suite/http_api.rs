@@ -11,8 +11,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tests::stack::root;
 use tests::wire::{self, Answer, Url};
-use tidings_local::dev::{self, DevOptions, Running};
-use tidings_local::lambda::Logs;
+use tidings_local_dev::{self as dev, DevOptions, Running};
+use tidings_local_lambda::Logs;
 use tokio::net::TcpListener;
 
 async fn function() -> String {

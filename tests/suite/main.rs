@@ -28,5 +28,6 @@ mod roles;
 mod scale;
 mod scopes;
 mod simulation;
+mod structure;
 mod template;
 mod triggers;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tests::stack::root;
 use tidings::metrics::{DIMENSION, Metric, NAMESPACE};
-use tidings_local::template;
+use tidings_local_template as template;
 
 /// What AWS's own services publish under these dimensions: the pages "metrics and dimensions" of each one's guide.
 const OF_AWS: [(&str, &[&str], &[&str]); 4] = [

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::Message;
 use tests::queues::{Served, nowhere};
-use tidings::metrics::Trigger;
 use tidings::queue::{QueueError, SCOPE_ATTRIBUTE, TRIGGER_ATTRIBUTE};
+use tidings::trigger::Trigger;
 
 const LIMIT: usize = 1_048_576;
 const SCOPE: &str = "rest-0";

@@ -101,11 +101,11 @@ pub(crate) async fn said(table: &Table) -> Said {
         if ["conn#", "user#", "topic#"].iter().any(|prefix| pk.starts_with(prefix)) {
             said.found.push((pk, sk));
         } else if let Some(id) = pk.strip_prefix("subs#") {
-            // Four slots share a partition.
-            let slot = u8::from_str_radix(&sk[..2], 16).unwrap() / 4 * 4;
+            // Four prefixes share a partition.
+            let prefix = u8::from_str_radix(&sk[..2], 16).unwrap() / 4 * 4;
             let user = row.get("user").map(|user| format!("user#{}", user.as_s().unwrap()));
             let topics = topics(&row).into_iter().map(|topic| format!("topic#{topic}"));
-            let partitions = std::iter::once(format!("conn#{slot:02x}")).chain(user).chain(topics);
+            let partitions = std::iter::once(format!("conn#{prefix:02x}")).chain(user).chain(topics);
             said.expected.extend(partitions.map(|pk| (pk, sk.clone())));
             said.connections.insert(id.to_owned(), row);
         }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser};
 use tests::stack::root;
-use tidings_local::lambda::{Logs, build};
-use tidings_local::stack::{Source, Stack};
-use tidings_local::template::{Context, load};
+use tidings_local_lambda::{Logs, build};
+use tidings_local_stack::{Source, Stack};
+use tidings_local_template::{Context, load};
 
 /// An SDK: its crate, the names under which programs mention its service, its operations with the actions they need.
 struct Service {

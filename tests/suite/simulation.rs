@@ -43,7 +43,7 @@ fn a_seed_is_played_again_to_the_same_end() {
         simulate(scenario, seed).posts.iter().map(|post| (post.at, post.status)).collect::<Vec<_>>()
     };
     for scenario in
-        scenarios::short().iter().filter(|scenario| ["few-queue", "pace-row-ahead"].contains(&scenario.name))
+        scenarios::short().iter().filter(|scenario| ["few-queue", "rate-row-ahead"].contains(&scenario.name))
     {
         assert!(posts(scenario, 1) == posts(scenario, 1), "{} goes another way the second time", scenario.name);
         assert!(posts(scenario, 1) != posts(scenario, 2), "{} does not depend on its seed", scenario.name);

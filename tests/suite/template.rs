@@ -1,8 +1,8 @@
 //! What the template's parameters take, what they refuse before anything is made, and what they change.
 
 use tests::stack::root;
-use tidings_local::stack::{Authorization, Stack};
-use tidings_local::template::{Context, TemplateError, load, to_json};
+use tidings_local_stack::{Authorization, Stack};
+use tidings_local_template::{Context, TemplateError, load, to_json};
 
 const CERTIFICATE: &str = "arn:aws:acm:eu-west-1:123456789012:certificate/12345678-1234-1234-1234-123456789012";
 
@@ -133,7 +133,7 @@ fn the_mappings_run_what_the_notifier_is_told() {
     for (mapping, variable, expected) in
         [("FanOutMapping", "FAN_OUT_CONCURRENCY", 7), ("NotificationMapping", "NOTIFY_CONCURRENCY", 9)]
     {
-        let tidings_local::stack::Source::Queue { maximum_concurrency, .. } = &stack.event_sources[mapping].source
+        let tidings_local_stack::Source::Queue { maximum_concurrency, .. } = &stack.event_sources[mapping].source
         else {
             panic!("{mapping} reads no queue")
         };

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use tidings::ids::InvalidId;
-use tidings::metrics::Trigger;
+use tidings::trigger::Trigger;
 
 use crate::problem::Problem;
 use crate::query::Query;

@@ -7,9 +7,10 @@ use tidings::config::required;
 use tidings::delivery::POST_DEADLINE;
 use tidings::function::BoxError;
 use tidings::lambda;
-use tidings::metrics::{Metrics, Trigger};
+use tidings::metrics::Metrics;
 use tidings::queue::Queue;
 use tidings::registry::Registry;
+use tidings::trigger::Trigger;
 
 use crate::{Deps, handle};
 

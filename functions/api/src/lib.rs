@@ -55,8 +55,8 @@ pub struct Deps {
 /// # Errors
 /// Never.
 pub async fn handle(deps: &Deps, event: Event) -> Result<Response, Infallible> {
-    let tally = deps.metrics.tally();
-    tally.add(Metric::RestRequests, 1);
+    let recorder = deps.metrics.recorder();
+    recorder.add(Metric::RestRequests, 1);
     let wanted = Wanted::of(&event);
     let answer = match &wanted {
         Ok(Wanted::Methods(methods)) => Ok(Response::empty(204).with_header("allow", methods)),
@@ -65,8 +65,8 @@ pub async fn handle(deps: &Deps, event: Event) -> Result<Response, Infallible> {
     };
     let response = answer.unwrap_or_else(|problem| problem.into_response());
     match response.status() {
-        400..500 => tally.add(Metric::RestRefused, 1),
-        500.. => tally.add(Metric::RestErrors, 1),
+        400..500 => recorder.add(Metric::RestRefused, 1),
+        500.. => recorder.add(Metric::RestErrors, 1),
         _ => {}
     }
     let operation = match wanted {

@@ -6,7 +6,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tidings::NotificationId;
 use tidings::delivery::{DeliveryError, MAX_MESSAGE_BYTES, check_size};
-use tidings::notification::{Carrier, Notification};
+use tidings::notification::{Defaults, Notification};
 
 use crate::Deps;
 use crate::event::Event;
@@ -93,8 +93,8 @@ fn derived(event: &Event, id: String) -> Result<NotificationId, Problem> {
 
 /// Reads one notification; `place` is where it is in the body.
 fn notification(text: &str, id: &NotificationId, event: &Event, place: &str) -> Result<Notification, Problem> {
-    let carrier = Carrier { id: id.clone(), at: event.time() };
-    let notification = Notification::parse(text, &carrier).map_err(|error| Problem::Invalid {
+    let defaults = Defaults { id: id.clone(), at: event.time() };
+    let notification = Notification::parse(text, &defaults).map_err(|error| Problem::Invalid {
         field: format!("{place}{}", error.field),
         detail: match place.trim_end_matches('.') {
             "" => error.to_string(),

@@ -10,7 +10,7 @@ use tidings::{UserId, ids::InvalidId};
 use crate::claims::Rules;
 use crate::fetch;
 use crate::identity::Identity;
-use crate::keys::{Jwks, Keys, Pace, Secret};
+use crate::keys::{Jwks, Keys, Refresh, Secret};
 pub use crate::origin::Origins;
 
 /// What the function needs.
@@ -90,9 +90,9 @@ impl Authentication {
             "hs256" => {
                 let arn = required("TOKEN_SECRET_ARN", "it names the secret that tokens are signed with")?;
                 let config = Aws::from_env()?.config("AWS_ENDPOINT_URL_SECRETS_MANAGER");
-                Keys::new(Secret::new(SecretsManager::new(&config), arn), Pace::default())
+                Keys::new(Secret::new(SecretsManager::new(&config), arn), Refresh::default())
             }
-            "jwks" => Keys::new(jwks()?, Pace::default()),
+            "jwks" => Keys::new(jwks()?, Refresh::default()),
             _ => return Err(ConfigError::Invalid { name: "AUTHENTICATION", value: name, expected }),
         };
         let allow_anonymous = parsed("ALLOW_ANONYMOUS", false, "use true or false", |_| true)?;

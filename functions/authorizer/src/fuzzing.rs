@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use tests::issuer::{Issuer, SigningKey};
 
-use crate::keys::Pace;
+use crate::keys::Refresh;
 use crate::testing::{connect, for_issuer, is_allowed};
 
 /// Bytes that matter in a token, in a URL and in JSON.
@@ -17,7 +17,7 @@ async fn fuzz_a_changed_token_lets_nobody_in() {
     let key = SigningKey::es256("k");
     let issuer = Issuer::start().await;
     issuer.publish(&[&key]);
-    let authorizer = for_issuer(&issuer, Pace::default()).await;
+    let authorizer = for_issuer(&issuer, Refresh::default()).await;
     let good = key.token(&issuer.claims("u1"));
     assert!(is_allowed(&connect(&authorizer, &good).await.unwrap()));
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::error::SdkError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use jsonwebtoken::{Algorithm, DecodingKey};
-use tidings::metrics::{Metric, Tally};
+use tidings::metrics::{Metric, Recorder};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -48,7 +48,7 @@ pub enum KeysError {
 
 /// When keys are read again. The default is for production.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct Refresh {
     /// Unknown keys are looked for no more often than this, so that nobody can make us ask and ask.
     pub at_most_every: Duration,
     /// Keys that are this old are read again before they are used: what was withdrawn must not count for long.
@@ -57,7 +57,7 @@ pub struct Pace {
     pub stale_after: Duration,
 }
 
-impl Default for Pace {
+impl Default for Refresh {
     fn default() -> Self {
         Self {
             at_most_every: Duration::from_secs(10),
@@ -71,7 +71,7 @@ impl Default for Pace {
 #[derive(Debug)]
 pub struct Keys {
     source: Source,
-    pace: Pace,
+    refresh: Refresh,
     /// Held while keys are read, so that only one reads them.
     state: Mutex<State>,
 }
@@ -141,21 +141,21 @@ impl KeySet {
 impl Keys {
     /// Keys that are not read yet.
     #[must_use]
-    pub fn new(source: impl Into<Source>, pace: Pace) -> Self {
+    pub fn new(source: impl Into<Source>, refresh: Refresh) -> Self {
         crypto::install();
-        Self { source: source.into(), pace, state: Mutex::default() }
+        Self { source: source.into(), refresh, state: Mutex::default() }
     }
 
     /// The keys to begin with.
-    pub(crate) async fn current(&self, tally: &Tally) -> Result<Arc<KeySet>, KeysError> {
+    pub(crate) async fn current(&self, recorder: &Recorder) -> Result<Arc<KeySet>, KeysError> {
         let mut state = self.state.lock().await;
-        let Some((keys, read)) = &state.keys else { return self.begin(&mut state, tally).await };
+        let Some((keys, read)) = &state.keys else { return self.begin(&mut state, recorder).await };
         let (keys, age) = (Arc::clone(keys), read.elapsed());
-        if age < self.pace.at_least_every || (self.has_just_looked(&state) && age < self.pace.stale_after) {
+        if age < self.refresh.at_least_every || (self.has_just_looked(&state) && age < self.refresh.stale_after) {
             return Ok(keys);
         }
-        match self.look(&mut state, tally).await {
-            Err(error) if age < self.pace.stale_after => {
+        match self.look(&mut state, recorder).await {
+            Err(error) if age < self.refresh.stale_after => {
                 tracing::error!(
                     error = tidings::describe(&error),
                     "the keys could not be read again; the old ones count"
@@ -167,7 +167,11 @@ impl Keys {
     }
 
     /// Newer keys than these, if that is not asked too often.
-    pub(crate) async fn newer(&self, than: &Arc<KeySet>, tally: &Tally) -> Result<Option<Arc<KeySet>>, KeysError> {
+    pub(crate) async fn newer(
+        &self,
+        than: &Arc<KeySet>,
+        recorder: &Recorder,
+    ) -> Result<Option<Arc<KeySet>>, KeysError> {
         let mut state = self.state.lock().await;
         match &state.keys {
             Some((keys, _)) if !Arc::ptr_eq(keys, than) => return Ok(Some(Arc::clone(keys))),
@@ -177,17 +181,17 @@ impl Keys {
             // A token with a new key may be a good one.
             Some((_, true)) if self.has_just_looked(&state) => Err(KeysError::Recently),
             Some(_) if self.has_just_looked(&state) => Ok(None),
-            _ => self.look(&mut state, tally).await.map(Some),
+            _ => self.look(&mut state, recorder).await.map(Some),
         }
     }
 
     /// Reads keys for the first time. Only a failure is remembered: right after a success, an unknown key is still looked
     /// for, because the issuer may have got it since.
-    async fn begin(&self, state: &mut State, tally: &Tally) -> Result<Arc<KeySet>, KeysError> {
+    async fn begin(&self, state: &mut State, recorder: &Recorder) -> Result<Arc<KeySet>, KeysError> {
         if self.has_just_looked(state) {
             return Err(KeysError::Recently);
         }
-        let result = self.read(state, tally).await;
+        let result = self.read(state, recorder).await;
         if result.is_err() {
             state.looked = Some((Instant::now(), true));
         }
@@ -195,22 +199,22 @@ impl Keys {
     }
 
     fn has_just_looked(&self, state: &State) -> bool {
-        state.looked.is_some_and(|(when, _)| when.elapsed() < self.pace.at_most_every)
+        state.looked.is_some_and(|(when, _)| when.elapsed() < self.refresh.at_most_every)
     }
 
-    async fn look(&self, state: &mut State, tally: &Tally) -> Result<Arc<KeySet>, KeysError> {
-        let result = self.read(state, tally).await;
+    async fn look(&self, state: &mut State, recorder: &Recorder) -> Result<Arc<KeySet>, KeysError> {
+        let result = self.read(state, recorder).await;
         state.looked = Some((Instant::now(), result.is_err()));
         result
     }
 
-    async fn read(&self, state: &mut State, tally: &Tally) -> Result<Arc<KeySet>, KeysError> {
+    async fn read(&self, state: &mut State, recorder: &Recorder) -> Result<Arc<KeySet>, KeysError> {
         let keys = match &self.source {
             // Boxed: the SDK's futures are so deep that the compiler would give up on their layout.
             Source::Secret(secret) => Box::pin(secret.read()).await,
             Source::Jwks(jwks) => Box::pin(jwks.read()).await,
         };
-        tally.add(if keys.is_ok() { Metric::KeyRefreshes } else { Metric::KeyRefreshFailures }, 1);
+        recorder.add(if keys.is_ok() { Metric::KeyRefreshes } else { Metric::KeyRefreshFailures }, 1);
         let keys = Arc::new(keys?);
         state.keys = Some((Arc::clone(&keys), Instant::now()));
         Ok(keys)

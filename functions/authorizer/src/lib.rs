@@ -52,7 +52,7 @@ use std::sync::Arc;
 
 use tidings::function::{BoxFuture, Failure};
 use tidings::ids::InvalidId;
-use tidings::metrics::{Metric, Tally};
+use tidings::metrics::{Metric, Recorder};
 use tidings::{Handshake, Refusal};
 
 pub use answer::Answer;
@@ -169,20 +169,20 @@ impl<S> Authorizer<S> {
     pub async fn answer(&self, request: Request) -> Result<Answer, Error> {
         let resource = request.method_arn.as_deref().filter(|arn| !arn.is_empty()).ok_or(Error::Event)?;
         let handshake = request.handshake().ok_or(Error::Event)?;
-        let tally = self.deps.metrics.tally();
-        let allowed = match self.decide(&handshake, &tally).await {
+        let recorder = self.deps.metrics.recorder();
+        let allowed = match self.decide(&handshake, &recorder).await {
             Ok(identity) => Answer::allow(resource, &identity).map_err(Refused::Denied),
             Err(refused) => Err(refused),
         };
         match allowed {
             Ok(answer) => {
-                tally.add(Metric::AuthorizerAllowed, 1);
+                recorder.add(Metric::AuthorizerAllowed, 1);
                 Ok(answer)
             }
             Err(Refused::Failed(error)) => Err(error),
             Err(Refused::Denied(denial)) => {
-                tally.add(Metric::AuthorizerDenied, 1);
-                tally.add(denial.metric(), 1);
+                recorder.add(Metric::AuthorizerDenied, 1);
+                recorder.add(denial.metric(), 1);
                 log(&handshake, &denial);
                 match denial {
                     Denial::Application(refusal) if refusal.status() == 401 => Err(Error::Unauthorized),
@@ -192,7 +192,7 @@ impl<S> Authorizer<S> {
         }
     }
 
-    async fn decide(&self, handshake: &Handshake, tally: &Tally) -> Result<Identity, Refused> {
+    async fn decide(&self, handshake: &Handshake, recorder: &Recorder) -> Result<Identity, Refused> {
         let deps = &self.deps;
         origin::check(&deps.origins, handshake)?;
         if let Some(hook) = &self.hook
@@ -206,7 +206,7 @@ impl<S> Authorizer<S> {
         };
         match credential(handshake)? {
             Credential::Token(token) => {
-                let claims = Unverified::read(&token)?.verify(keys, rules, tally).await?;
+                let claims = Unverified::read(&token)?.verify(keys, rules, recorder).await?;
                 Ok(identity_of(deps, rules, &claims)?)
             }
             Credential::None if !allow_anonymous => Err(Denial::NoToken.into()),

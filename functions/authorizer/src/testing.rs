@@ -7,7 +7,7 @@ use tidings::metrics::Metrics;
 
 use crate::claims::Rules;
 use crate::config::{Origins, PermissionTemplates};
-use crate::keys::{Jwks, Keys, Pace};
+use crate::keys::{Jwks, Keys, Refresh};
 use crate::{Answer, Authentication, Authorizer, Deps, Error, Function, Request};
 
 pub(crate) const ARN: &str = "arn:aws:execute-api:us-east-1:123456789012:abcdef1234/dev/$connect";
@@ -37,8 +37,8 @@ fn deps(authentication: Authentication) -> Deps {
 }
 
 /// For tokens of an issuer whose keys are found through its configuration.
-pub(crate) async fn for_issuer(issuer: &Issuer, pace: Pace) -> Authorizer {
-    let keys = Keys::new(Jwks::of_issuer(aws::connector(), &issuer.url).unwrap(), pace);
+pub(crate) async fn for_issuer(issuer: &Issuer, refresh: Refresh) -> Authorizer {
+    let keys = Keys::new(Jwks::of_issuer(aws::connector(), &issuer.url).unwrap(), refresh);
     authorizer(Authentication::Tokens { keys, rules: rules(&issuer.url), allow_anonymous: false }).await
 }
 

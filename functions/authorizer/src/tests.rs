@@ -10,19 +10,19 @@ use tests::issuer::{Behaviour, Issuer, SigningKey, assemble, hs256, now, part};
 use tidings::{Handshake, Refusal, aws};
 
 use crate::config::Origins;
-use crate::keys::{Jwks, Keys, Pace};
+use crate::keys::{Jwks, Keys, Refresh};
 use crate::testing::{ask, ask_of, authorizer, connect, for_issuer, is_allowed, rules};
 use crate::{Authentication, Authorizer, Error, Function, Identity};
 
 /// Nothing is asked for twice.
-const NEVER: Pace = Pace {
+const NEVER: Refresh = Refresh {
     at_most_every: Duration::from_secs(3_600),
     at_least_every: Duration::from_secs(3_600),
     stale_after: Duration::from_secs(3_600),
 };
 
 /// Everything is asked for as often as it is wanted.
-const ALWAYS: Pace = Pace { at_most_every: Duration::ZERO, ..NEVER };
+const ALWAYS: Refresh = Refresh { at_most_every: Duration::ZERO, ..NEVER };
 
 async fn issuer(keys: &[&SigningKey]) -> Issuer {
     let issuer = Issuer::start().await;
@@ -226,7 +226,7 @@ async fn what_is_no_token_is_denied_and_never_fails() {
 async fn a_key_that_appears_is_found_and_one_that_is_withdrawn_is_forgotten() {
     let (old, new) = (SigningKey::es256("old"), SigningKey::es256("new"));
     let issuer = issuer(&[&old]).await;
-    let authorizer = for_issuer(&issuer, Pace { at_least_every: Duration::from_millis(300), ..ALWAYS }).await;
+    let authorizer = for_issuer(&issuer, Refresh { at_least_every: Duration::from_millis(300), ..ALWAYS }).await;
     let (by_old, by_new) = (old.token(&issuer.claims("u1")), new.token(&issuer.claims("u1")));
     assert!(allows(&authorizer, &by_old).await);
     assert!(!allows(&authorizer, &by_new).await);
@@ -323,7 +323,7 @@ async fn an_issuer_that_fails_from_the_start_is_not_asked_at_every_handshake() {
 async fn keys_that_are_known_count_while_the_issuer_is_away_and_unknown_ones_are_not_denied() {
     let (key, other) = (SigningKey::es256("k"), SigningKey::es256("other"));
     let issuer = issuer(&[&key]).await;
-    let authorizer = for_issuer(&issuer, Pace { at_least_every: Duration::ZERO, ..NEVER }).await;
+    let authorizer = for_issuer(&issuer, Refresh { at_least_every: Duration::ZERO, ..NEVER }).await;
     assert!(allows(&authorizer, &key.token(&issuer.claims("u1"))).await);
     issuer.behave(Behaviour::Status(503));
     for _ in 0..3 {
@@ -332,7 +332,7 @@ async fn keys_that_are_known_count_while_the_issuer_is_away_and_unknown_ones_are
         assert!(matches!(error, Error::Keys(_)), "{error}");
     }
     assert_eq!(issuer.asked(), 2, "not asked again at once");
-    let stale = Pace { at_least_every: Duration::ZERO, stale_after: Duration::ZERO, ..ALWAYS };
+    let stale = Refresh { at_least_every: Duration::ZERO, stale_after: Duration::ZERO, ..ALWAYS };
     issuer.publish(&[&key]);
     let authorizer = for_issuer(&issuer, stale).await;
     assert!(allows(&authorizer, &key.token(&issuer.claims("u1"))).await);

@@ -3,7 +3,7 @@
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
-use tidings::metrics::Tally;
+use tidings::metrics::Recorder;
 
 use crate::claims::{Claims, LEEWAY, Rules};
 use crate::keys::{Key, KeySet, Keys};
@@ -73,12 +73,12 @@ impl<'a> Unverified<'a> {
     }
 
     /// What the token says, once it is known that an issuer's key signed it and that it is for us and for now.
-    pub(crate) async fn verify(&self, keys: &Keys, rules: &Rules, tally: &Tally) -> Result<Claims, Refused> {
-        let current = keys.current(tally).await?;
+    pub(crate) async fn verify(&self, keys: &Keys, rules: &Rules, recorder: &Recorder) -> Result<Claims, Refused> {
+        let current = keys.current(recorder).await?;
         match self.judge(&current, rules) {
             Verdict::Good(claims) => Ok(claims),
             Verdict::Bad(denial) => Err(denial.into()),
-            Verdict::Unknown(denial) => match keys.newer(&current, tally).await? {
+            Verdict::Unknown(denial) => match keys.newer(&current, recorder).await? {
                 None => Err(denial.into()),
                 Some(newer) => match self.judge(&newer, rules) {
                     Verdict::Good(claims) => Ok(claims),

@@ -11,7 +11,7 @@ use tidings::metrics::{Metric, Metrics};
 use tidings::registry::{MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError};
 use tidings::{Caller, Context, Handshake, Refusal, Topic};
 
-use crate::function::{Hook, Welcome};
+use crate::hook::{Hook, Welcome};
 use crate::request::{Asked, invalid};
 
 /// What serves handshakes: the registry, and an application's hook.
@@ -59,7 +59,7 @@ impl<S> Connect<S> {
         match self.accept(handshake, caller).await {
             Ok(Ok(subprotocol)) => Ok(Outcome::Accepted { subprotocol }),
             Ok(Err(refusal)) => {
-                self.metrics.tally().add(Metric::ConnectionsRefused, 1);
+                self.metrics.recorder().add(Metric::ConnectionsRefused, 1);
                 if !refusal.is_valid() {
                     tracing::error!(
                         connection.id = %connection,
@@ -94,7 +94,7 @@ impl<S> Connect<S> {
             Ok(durable) => durable,
             Err(error) => return too_much(error).map(Err),
         };
-        self.metrics.tally().add(Metric::ConnectionsOpened, 1);
+        self.metrics.recorder().add(Metric::ConnectionsOpened, 1);
         tracing::info!(
             connection.id = %connection.id,
             protocol = connection.protocol.name(),

@@ -8,40 +8,14 @@ use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxy
 use aws_lambda_events::http::HeaderValue;
 use tidings::aws::Aws;
 use tidings::config::required;
-use tidings::function::{BoxError, BoxFuture, Load};
+use tidings::function::{BoxError, Load};
 use tidings::lambda::{self, response};
 use tidings::metrics::Metrics;
 use tidings::registry::Registry;
-use tidings::{Context, Handshake, Refusal, Topic};
+use tidings::{Context, Handshake, Refusal};
 
 use crate::accept::{Connect, Error, Outcome};
-
-pub(crate) type Hook<S> = Box<dyn Fn(Context<S>, Handshake) -> BoxFuture<Result<Welcome, Refusal>> + Send + Sync>;
-
-/// What a client gets beside what it asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Welcome {
-    pub(crate) topics: Vec<Topic>,
-}
-
-impl Welcome {
-    /// Nothing beside.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// A topic more, whatever the client's permissions.
-    ///
-    /// # Errors
-    /// When it is no topic: 400, for its name comes of the client in most cases.
-    pub fn topic(mut self, topic: impl AsRef<str>) -> Result<Self, Refusal> {
-        let topic = topic.as_ref();
-        let parsed = Topic::parse(topic);
-        self.topics.push(parsed.map_err(|error| Refusal::new(400, format!("{topic:?} is no topic: {error}")))?);
-        Ok(self)
-    }
-}
+use crate::hook::{Hook, Welcome};
 
 /// The function `connect`.
 pub struct Function<S = ()> {

@@ -25,7 +25,9 @@
 
 mod accept;
 mod function;
+mod hook;
 mod request;
 
 pub use accept::{Connect, Error, Outcome};
-pub use function::{Function, Welcome};
+pub use function::Function;
+pub use hook::Welcome;

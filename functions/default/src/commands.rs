@@ -7,9 +7,9 @@ use std::sync::atomic::AtomicU32;
 use serde_json::{Map, Value};
 use tidings::context::Call;
 use tidings::delivery::dismiss;
-use tidings::metrics::{Metric, Tally};
+use tidings::metrics::{Metric, Recorder};
 use tidings::permissions::Action;
-use tidings::protocol::{ClientError, Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami};
+use tidings::protocol::{Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami};
 use tidings::registry::RegistryError;
 use tidings::{Context, Topic};
 
@@ -33,10 +33,10 @@ impl<S: 'static> Commands<S> {
     /// When the registry or an application's action fails.
     pub async fn handle(&self, frame: Frame) -> Result<Option<String>, Error> {
         let (services, id) = (&self.services, &frame.caller.connection);
-        let tally = services.metrics.tally();
+        let recorder = services.metrics.recorder();
         let verdict = services.guard.frame(id, frame.at);
         if verdict == Verdict::Ignore {
-            tally.add(Metric::CommandsRefused, 1);
+            recorder.add(Metric::CommandsRefused, 1);
             return Ok(None);
         }
         // Every protocol so far writes commands and replies alike, so that a ping costs no read.
@@ -44,7 +44,7 @@ impl<S: 'static> Commands<S> {
         let reply = match protocol.decode(&frame.text) {
             Ok(request) => {
                 let body = match verdict.refusal() {
-                    None => self.run(&frame, &tally, request.command).await?,
+                    None => self.run(&frame, &recorder, request.command).await?,
                     Some(error) => ReplyBody::Error(error.clone()),
                 };
                 Reply { id: request.id, body }
@@ -53,7 +53,7 @@ impl<S: 'static> Commands<S> {
         };
         let text = protocol.encode_reply(&reply);
         if let ReplyBody::Error(error) = &reply.body {
-            tally.add(Metric::CommandsRefused, 1);
+            recorder.add(Metric::CommandsRefused, 1);
             tracing::info!(connection.id = %id, code = error.code.name(), "refused a command");
             if error.code == ErrorCode::NotConnected || matches!(verdict, Verdict::Dismiss(_)) {
                 dismiss(&services.sockets, &id.first_socket(), &text).await;
@@ -64,23 +64,23 @@ impl<S: 'static> Commands<S> {
     }
 
     /// Carries out a command. What the client did wrong is an answer; what we did wrong is an error.
-    async fn run(&self, frame: &Frame, tally: &Tally, command: Command) -> Result<ReplyBody, Error> {
+    async fn run(&self, frame: &Frame, recorder: &Recorder, command: Command) -> Result<ReplyBody, Error> {
         let (registry, id) = (&self.services.registry, &frame.caller.connection);
         let done = match command {
             Command::Ping => return Ok(ReplyBody::Pong),
             Command::Whoami => return self.whoami(frame).await,
-            Command::Publish(publish) => return publish::run(&self.services, frame, tally, publish).await,
+            Command::Publish(publish) => return publish::run(&self.services, frame, recorder, publish).await,
             Command::Application { action, body } => return self.act(frame, action, body).await,
             Command::Subscribe(topics) => {
                 if let Some(refused) = frame.refused(Action::Subscribe, &topics) {
                     return Ok(ReplyBody::Error(refused));
                 }
                 let done = registry.subscribe(id, &topics).await;
-                done.map(|()| note(frame, tally, &topics, Metric::Subscriptions, "subscribed"))
+                done.map(|()| note(frame, recorder, &topics, Metric::Subscriptions, "subscribed"))
             }
             Command::Unsubscribe(topics) => {
                 let done = registry.unsubscribe(id, &topics).await;
-                done.map(|()| note(frame, tally, &topics, Metric::Unsubscriptions, "unsubscribed"))
+                done.map(|()| note(frame, recorder, &topics, Metric::Unsubscriptions, "unsubscribed"))
             }
         };
         done.map_or_else(refused, |()| Ok(ReplyBody::Ack))
@@ -122,15 +122,15 @@ impl<S: 'static> Commands<S> {
     }
 }
 
-fn note(frame: &Frame, tally: &Tally, topics: &[Topic], metric: Metric, done: &str) {
-    tally.add(metric, topics.len() as u64);
+fn note(frame: &Frame, recorder: &Recorder, topics: &[Topic], metric: Metric, done: &str) {
+    recorder.add(metric, topics.len() as u64);
     let names: Vec<_> = topics.iter().map(Topic::as_str).collect();
     tracing::info!(connection.id = %frame.caller.connection, topic = names.join(" "), "{done}");
 }
 
 /// What the client is told where the registry refuses.
 fn refused(error: RegistryError) -> Result<ReplyBody, Error> {
-    ClientError::of_registry(error).map(ReplyBody::Error).map_err(Error::Registry)
+    error.into_client_error().map(ReplyBody::Error).map_err(Error::Registry)
 }
 
 impl<S> fmt::Debug for Commands<S> {

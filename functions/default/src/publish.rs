@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tidings::delivery::check_size;
-use tidings::metrics::{Metric, Tally};
-use tidings::notification::{Carrier, Origin, Target};
+use tidings::metrics::{Metric, Recorder};
+use tidings::notification::{Defaults, Origin, Target};
 use tidings::permissions::Action;
 use tidings::protocol::{ClientError, ErrorCode, Publish, ReplyBody};
 use tidings::{NotificationId, UserId};
@@ -16,7 +16,7 @@ use crate::services::{Error, Services};
 pub(crate) async fn run(
     services: &Services,
     frame: &Frame,
-    tally: &Tally,
+    recorder: &Recorder,
     publish: Publish,
 ) -> Result<ReplyBody, Error> {
     let caller = &frame.caller;
@@ -34,8 +34,8 @@ pub(crate) async fn run(
     // A key is the client's, so it counts only among its own; API Gateway's id of the frame is the same when it retries.
     let name = publish.key.as_ref().map_or_else(|| frame.message.clone(), |key| tidings::hash(&[sender, key]));
     let id = NotificationId::parse(format!("client-{name}")).map_err(Error::Event)?;
-    let carrier = Carrier { id, at: frame.at };
-    let notification = match publish.into_notification(&carrier, Origin { user: caller.user.clone() }) {
+    let defaults = Defaults { id, at: frame.at };
+    let notification = match publish.into_notification(&defaults, Origin { user: caller.user.clone() }) {
         Ok(notification) => notification,
         Err(error) => return Ok(ReplyBody::Error(ClientError::bad_request(error.to_string()))),
     };
@@ -46,7 +46,7 @@ pub(crate) async fn run(
     let message = serde_json::to_string(&notification).unwrap_or_default();
     let queue = services.notifications.scoped(caller.scope());
     queue.send(vec![message], sender, Duration::ZERO).await.map_err(Error::Queue)?;
-    tally.add(Metric::PublishedByClients, 1);
+    recorder.add(Metric::PublishedByClients, 1);
     tracing::info!(connection.id = %caller.connection, notification.id = %notification.id, "published");
     Ok(ReplyBody::Ack)
 }

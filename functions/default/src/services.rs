@@ -6,9 +6,10 @@ use tidings::config::{ConfigError, required};
 use tidings::delivery::POST_DEADLINE;
 use tidings::function::Failure;
 use tidings::ids::InvalidId;
-use tidings::metrics::{Metrics, Trigger};
+use tidings::metrics::Metrics;
 use tidings::queue::{Queue, QueueError};
 use tidings::registry::{Registry, RegistryError};
+use tidings::trigger::Trigger;
 
 use crate::guard::{Guard, Limits};
 

@@ -10,7 +10,7 @@ use tidings::metrics::{Metric, Metrics};
 use tidings::registry::{Registry, RegistryError};
 use tidings::{Caller, Context};
 
-use crate::function::Hook;
+use crate::hook::{Hook, Reason};
 
 /// What forgets connections: the registry, and an application's hook.
 pub struct Disconnect<S = ()> {
@@ -18,18 +18,6 @@ pub struct Disconnect<S = ()> {
     pub(crate) metrics: Metrics,
     pub(crate) state: Arc<S>,
     pub(crate) hook: Option<Hook<S>>,
-}
-
-/// Why a connection ended, as far as API Gateway says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Reason {
-    /// The status of the close frame, as 1000 or 1005.
-    pub status: Option<u16>,
-    /// The text beside it.
-    pub text: Option<String>,
-    /// When it ended, in milliseconds since the epoch.
-    pub at: i64,
 }
 
 /// Our own failure; nobody sees it but the log and the metric.
@@ -62,7 +50,7 @@ impl<S> Disconnect<S> {
         let id = caller.connection.clone();
         let removed = self.registry.disconnect(&id, &id.first_socket()).await.map_err(Error::Registry)?;
         // A second $disconnect finds nothing, and neither does one after a push that found the client gone.
-        self.metrics.tally().add(Metric::ConnectionsClosed, u64::from(removed.is_some()));
+        self.metrics.recorder().add(Metric::ConnectionsClosed, u64::from(removed.is_some()));
         let (status, text) = (reason.status, reason.text.clone());
         tracing::info!(connection.id = %id, known = removed.is_some(), status, reason = text, "disconnected");
         if let (Some(hook), true) = (&self.hook, removed.is_some())

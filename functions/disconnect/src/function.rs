@@ -7,15 +7,14 @@ use std::sync::Arc;
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use tidings::aws::Aws;
 use tidings::config::required;
-use tidings::function::{BoxError, BoxFuture, Load};
+use tidings::function::{BoxError, Load};
 use tidings::lambda::{self, response};
 use tidings::metrics::Metrics;
 use tidings::registry::Registry;
 use tidings::{Caller, Context};
 
-use crate::forget::{Disconnect, Error, Reason};
-
-pub(crate) type Hook<S> = Box<dyn Fn(Context<S>, Reason) -> BoxFuture<Result<(), tidings::Error>> + Send + Sync>;
+use crate::forget::{Disconnect, Error};
+use crate::hook::{Hook, Reason};
 
 /// The function `disconnect`.
 pub struct Function<S = ()> {

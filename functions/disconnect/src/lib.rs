@@ -21,6 +21,8 @@
 
 mod forget;
 mod function;
+mod hook;
 
-pub use forget::{Disconnect, Error, Reason};
+pub use forget::{Disconnect, Error};
 pub use function::Function;
+pub use hook::Reason;

@@ -7,9 +7,9 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use tidings::NotificationId;
 use tidings::delivery::Report;
-use tidings::fanout::{FanOutError, Segment, Shift};
+use tidings::fanout::{FanOutError, Invocation, Segment};
 use tidings::metrics::Metric;
-use tidings::notification::{Carrier, MAX_TTL_SECONDS, Notification};
+use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification};
 use tidings::queue::{DeadLetter, QueueError};
 
 use crate::trigger::{Answer, Batch, Message, Record, Unreadable};
@@ -33,13 +33,15 @@ pub(crate) async fn serve(
     deps: &Deps,
     batch: Batch,
     unreadable: Vec<Unreadable>,
-    shift: &Shift,
+    invocation: &Invocation,
 ) -> Result<Value, Error> {
     for record in &unreadable {
         let reason = record.to_string();
-        dead_letter(deps, shift, record.raw.get(), &reason, record.service, None).await.map_err(Error::DeadLetter)?;
+        dead_letter(deps, invocation, record.raw.get(), &reason, record.service, None)
+            .await
+            .map_err(Error::DeadLetter)?;
     }
-    let failed = side_by_side(deps, &batch, shift).await;
+    let failed = side_by_side(deps, &batch, invocation).await;
     if batch.answer == Answer::Whole && !failed.is_empty() {
         return Err(Error::Again { count: failed.len(), total: batch.records.len() });
     }
@@ -48,10 +50,10 @@ pub(crate) async fn serve(
 }
 
 /// Serves all records of a batch, those that keep an order one after the other. Which are to come again, in their order.
-async fn side_by_side(deps: &Deps, batch: &Batch, shift: &Shift) -> Vec<usize> {
+async fn side_by_side(deps: &Deps, batch: &Batch, invocation: &Invocation) -> Vec<usize> {
     // One reservation for all of them: most notifications are for one user.
     deps.fan_out.delivery().expect(batch.records.len());
-    let groups = stream::iter(groups(&batch.records)).map(|group| in_order(deps, batch, group, shift));
+    let groups = stream::iter(groups(&batch.records)).map(|group| in_order(deps, batch, group, invocation));
     let mut failed: Vec<usize> = groups.buffer_unordered(SIDE_BY_SIDE).flat_map(stream::iter).collect().await;
     failed.sort_unstable();
     failed
@@ -72,10 +74,10 @@ fn groups(records: &[Record]) -> Vec<Vec<usize>> {
 }
 
 /// Everything from the first failure on is to come again: what comes after it must not overtake it.
-async fn in_order(deps: &Deps, batch: &Batch, group: Vec<usize>, shift: &Shift) -> Vec<usize> {
+async fn in_order(deps: &Deps, batch: &Batch, group: Vec<usize>, invocation: &Invocation) -> Vec<usize> {
     for (place, index) in group.iter().enumerate() {
-        let shift = Shift { owner: format!("{}/{index}", shift.owner), ..shift.clone() };
-        if serve_one(deps, &batch.records[*index], batch.answer, &shift).await {
+        let invocation = Invocation { owner: format!("{}/{index}", invocation.owner), ..invocation.clone() };
+        if serve_one(deps, &batch.records[*index], batch.answer, &invocation).await {
             return group[place..].to_vec();
         }
     }
@@ -83,8 +85,8 @@ async fn in_order(deps: &Deps, batch: &Batch, group: Vec<usize>, shift: &Shift) 
 }
 
 /// Serves one record; whether it is to come again.
-async fn serve_one(deps: &Deps, record: &Record, answer: Answer, shift: &Shift) -> bool {
-    match deliver(deps, record, answer, shift).await {
+async fn serve_one(deps: &Deps, record: &Record, answer: Answer, invocation: &Invocation) -> bool {
+    match deliver(deps, record, answer, invocation).await {
         Ok(()) => false,
         Err(again) => {
             tracing::warn!(source = record.source, item = record.item, reason = again.reason, "comes again");
@@ -96,36 +98,36 @@ async fn serve_one(deps: &Deps, record: &Record, answer: Answer, shift: &Shift) 
     }
 }
 
-async fn deliver(deps: &Deps, record: &Record, answer: Answer, shift: &Shift) -> Result<(), Again> {
+async fn deliver(deps: &Deps, record: &Record, answer: Answer, invocation: &Invocation) -> Result<(), Again> {
     let fan_out = deps.fan_out.queues().fan_out.name();
     let message = record.message.as_ref().filter(|message| message.queue == fan_out);
     let segment = match message {
         Some(message) => deps.fan_out.read(&message.body).await,
-        None => match notification(deps, record, shift) {
+        None => match notification(deps, record, invocation) {
             Ok(notification) => Ok(Segment::whole(notification, &record.scope)),
-            Err(reason) => return keep(deps, shift, record, record.raw.get(), &reason, None).await,
+            Err(reason) => return keep(deps, invocation, record, record.raw.get(), &reason, None).await,
         },
     };
     let segment = match segment {
         Ok(segment) => segment,
-        Err(error) => return failed(deps, shift, record, None, error).await,
+        Err(error) => return failed(deps, invocation, record, None, error).await,
     };
     // Boxed, because the futures of a delivery nest deeper than the compiler likes to look.
     let served = match (message, answer) {
-        (Some(_), _) => Box::pin(deps.fan_out.work(&segment, shift)).await,
-        (None, Answer::Whole) => Box::pin(deps.fan_out.take_up_event(&segment, record.trigger(), shift)).await,
-        (None, _) => Box::pin(deps.fan_out.take_up(&segment, shift)).await,
+        (Some(_), _) => Box::pin(deps.fan_out.work(&segment, invocation)).await,
+        (None, Answer::Whole) => Box::pin(deps.fan_out.take_up_event(&segment, record.trigger(), invocation)).await,
+        (None, _) => Box::pin(deps.fan_out.take_up(&segment, invocation)).await,
     };
     match served {
         Ok(report) => {
             // What goes back on the notification queue is counted when it is taken up there.
             if message.is_none() && !(answer == Answer::Whole && is_passed_on(&report)) {
-                count(shift, record.trigger(), &segment.notification);
+                count(invocation, record.trigger(), &segment.notification);
             }
             log(&report, crate::topic(&segment.notification).as_ref());
             Ok(())
         }
-        Err(error) => failed(deps, shift, record, Some(&segment), error).await,
+        Err(error) => failed(deps, invocation, record, Some(&segment), error).await,
     }
 }
 
@@ -136,7 +138,7 @@ fn is_passed_on(report: &Report) -> bool {
 /// Keeps what can never succeed; anything else comes again.
 async fn failed(
     deps: &Deps,
-    shift: &Shift,
+    invocation: &Invocation,
     record: &Record,
     segment: Option<&Segment>,
     error: FanOutError,
@@ -150,7 +152,7 @@ async fn failed(
             let id = segment.map(|segment| &segment.notification.id);
             let letter = segment.and_then(|segment| with_notification(record, segment));
             let body = letter.as_deref().unwrap_or(record.raw.get());
-            keep(deps, shift, record, body, &reason, id).await
+            keep(deps, invocation, record, body, &reason, id).await
         }
         _ => Err(Again { reason, after: None }),
     }
@@ -164,16 +166,16 @@ fn with_notification(record: &Record, segment: &Segment) -> Option<String> {
 }
 
 /// What a record asks for; why it can never succeed, if it cannot.
-fn notification(deps: &Deps, record: &Record, shift: &Shift) -> Result<Notification, String> {
+fn notification(deps: &Deps, record: &Record, invocation: &Invocation) -> Result<Notification, String> {
     let id = NotificationId::parse(&record.id).map_err(|error| error.to_string())?;
-    let carrier = Carrier { id, at: credible(record.at, shift.now) };
+    let defaults = Defaults { id, at: credible(record.at, invocation.now) };
     // Whoever writes to the notification queue means a notification, well formed or not.
     let queue = deps.fan_out.queues().notifications.name();
     let is_meant = record.message.as_ref().is_some_and(|message| message.queue == queue);
     let read = if is_meant || shape::is_notification(&record.data) {
-        Notification::parse(record.data.get(), &carrier).map_err(|error| error.to_string())
+        Notification::parse(record.data.get(), &defaults).map_err(|error| error.to_string())
     } else {
-        deps.rules.shape(record, &carrier).map_err(|error| error.to_string())
+        deps.rules.shape(record, &defaults).map_err(|error| error.to_string())
     };
     Ok(record.lasting(read?))
 }
@@ -187,19 +189,19 @@ fn credible(at: Option<i64>, now: i64) -> i64 {
 /// Keeps what can never succeed; it then counts as handled.
 async fn keep(
     deps: &Deps,
-    shift: &Shift,
+    invocation: &Invocation,
     record: &Record,
     body: &str,
     reason: &str,
     id: Option<&NotificationId>,
 ) -> Result<(), Again> {
-    let kept = dead_letter(deps, shift, body, reason, &record.source, id).await;
+    let kept = dead_letter(deps, invocation, body, reason, &record.source, id).await;
     kept.map_err(|error| Again { reason: tidings::describe(&error), after: None })
 }
 
 async fn dead_letter(
     deps: &Deps,
-    shift: &Shift,
+    invocation: &Invocation,
     body: &str,
     reason: &str,
     source: &str,
@@ -207,7 +209,7 @@ async fn dead_letter(
 ) -> Result<(), QueueError> {
     let letter = DeadLetter { body, reason, source, notification: id.map(NotificationId::as_str) };
     deps.fan_out.queues().dead_letters.dead_letter(letter).await?;
-    shift.tally.add(Metric::DeadLetters, 1);
+    invocation.recorder.add(Metric::DeadLetters, 1);
     tracing::error!(source, reason, "kept a record that cannot succeed in the dead-letter queue");
     Ok(())
 }

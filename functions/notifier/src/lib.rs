@@ -18,13 +18,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings::clock::Clock;
 use tidings::delivery::{DeliveryError, Report};
-use tidings::fanout::{FanOut, FanOutError, Shift};
+use tidings::fanout::{FanOut, FanOutError, Invocation};
 use tidings::function::Failure;
 use tidings::ids::InvalidId;
 use tidings::lambda::Request;
-use tidings::metrics::{Metric, Metrics, Trigger};
-use tidings::notification::{Carrier, InvalidNotification, Notification, Target};
+use tidings::metrics::{Metric, Metrics};
+use tidings::notification::{Defaults, InvalidNotification, Notification, Target};
 use tidings::queue::QueueError;
+use tidings::trigger::Trigger;
 use tidings::{NotificationId, Topic};
 
 pub use function::Function;
@@ -94,21 +95,21 @@ impl Failure for Error {
 pub async fn handle(deps: &Deps, event: &RawValue, request: &Request) -> Result<Box<RawValue>, Error> {
     let left = time::left(request.deadline, deps.clock);
     let now = deps.clock.milliseconds();
-    let shift = Shift {
+    let invocation = Invocation {
         owner: request.id.clone(),
         now,
         deadline: time::deadline(left),
         lease_until: now + i64::try_from(left.as_millis()).unwrap_or(i64::MAX / 2),
-        tally: deps.metrics.tally(),
+        recorder: deps.metrics.recorder(),
     };
     let before = deps.fan_out.delivery().registry().consumed();
     let answered = match trigger::read(event, Some(deps.fan_out.queues().notifications.name())) {
         (Event::One(notification), _) => {
             let notification = parse(notification, &request.id, now)?;
-            answer(&direct(deps, notification, &shift).await?)
+            answer(&direct(deps, notification, &invocation).await?)
         }
-        (Event::Many(list), _) => answer(&many(deps, &list, &shift).await?),
-        (Event::Records(batch), unreadable) => answer(&batch::serve(deps, batch, unreadable, &shift).await?),
+        (Event::Many(list), _) => answer(&many(deps, &list, &invocation).await?),
+        (Event::Records(batch), unreadable) => answer(&batch::serve(deps, batch, unreadable, &invocation).await?),
     };
     let consumed = deps.fan_out.delivery().registry().consumed() - before;
     tracing::debug!(read_units = consumed.read, write_units = consumed.write, "consumed");
@@ -122,31 +123,31 @@ fn answer<T: Serialize>(answer: &T) -> Box<RawValue> {
 }
 
 /// Several notifications, none of which is sent before all are well formed.
-async fn many(deps: &Deps, list: &[&RawValue], shift: &Shift) -> Result<Vec<Report>, Error> {
+async fn many(deps: &Deps, list: &[&RawValue], invocation: &Invocation) -> Result<Vec<Report>, Error> {
     let parsed: Result<Vec<_>, _> = list
         .iter()
         .enumerate()
-        .map(|(index, text)| parse(text, &format!("{}-{index}", shift.owner), shift.now))
+        .map(|(index, text)| parse(text, &format!("{}-{index}", invocation.owner), invocation.now))
         .collect();
     let mut reports = Vec::new();
     for notification in parsed? {
-        reports.push(direct(deps, notification, shift).await?);
+        reports.push(direct(deps, notification, invocation).await?);
     }
     Ok(reports)
 }
 
-async fn direct(deps: &Deps, notification: Notification, shift: &Shift) -> Result<Report, Error> {
+async fn direct(deps: &Deps, notification: Notification, invocation: &Invocation) -> Result<Report, Error> {
     let topic = topic(&notification);
-    count(shift, Trigger::Direct, &notification);
-    let report = Box::pin(deps.fan_out.direct(notification, shift)).await?;
+    count(invocation, Trigger::Direct, &notification);
+    let report = Box::pin(deps.fan_out.direct(notification, invocation)).await?;
     log(&report, topic.as_ref());
     Ok(report)
 }
 
 /// Counts a notification that the notifier takes up.
-fn count(shift: &Shift, trigger: Trigger, notification: &Notification) {
-    shift.tally.add(trigger.metric(), 1);
-    shift.tally.since(Metric::PickUpLag, notification.at);
+fn count(invocation: &Invocation, trigger: Trigger, notification: &Notification) {
+    invocation.recorder.add(Metric::notifications(trigger), 1);
+    invocation.recorder.since(Metric::PickUpLag, notification.at);
 }
 
 /// The first topic that a notification is for.
@@ -159,7 +160,7 @@ fn topic(notification: &Notification) -> Option<Topic> {
 
 fn parse(text: &RawValue, id: &str, now: i64) -> Result<Notification, Error> {
     let id = NotificationId::parse(id).map_err(Error::RequestId)?;
-    Ok(Notification::parse(text.get(), &Carrier { id, at: now })?)
+    Ok(Notification::parse(text.get(), &Defaults { id, at: now })?)
 }
 
 /// The one line that the log gets of a delivery.

@@ -13,7 +13,7 @@
 mod template;
 
 use serde_json::{Map, Value, json};
-use tidings::notification::{Carrier, InvalidNotification, Notification};
+use tidings::notification::{Defaults, InvalidNotification, Notification};
 
 use crate::trigger::Record;
 use template::{BadTemplate, Template};
@@ -72,29 +72,29 @@ impl Rules {
     }
 
     /// The notification that a record becomes: by the first rule that fits, else to the topic named after its source.
-    pub(crate) fn shape(&self, record: &Record, carrier: &Carrier) -> Result<Notification, ShapeError> {
+    pub(crate) fn shape(&self, record: &Record, defaults: &Defaults) -> Result<Notification, ShapeError> {
         let fits = |(_, rule): &(usize, &Rule)| fits(&rule.source, &record.source);
         let notification = match self.0.iter().enumerate().find(fits) {
             None => json!({"to": {"topic": record.source}, "type": record.event, "data": record.data}),
-            Some((index, rule)) => rule.apply(record, carrier).map_err(|problem| ShapeError::Rule {
+            Some((index, rule)) => rule.apply(record, defaults).map_err(|problem| ShapeError::Rule {
                 number: index + 1,
                 pattern: rule.source.clone(),
                 problem,
             })?,
         };
-        Ok(Notification::parse(&notification.to_string(), carrier)?)
+        Ok(Notification::parse(&notification.to_string(), defaults)?)
     }
 }
 
 impl Rule {
-    fn apply(&self, record: &Record, carrier: &Carrier) -> Result<Value, String> {
+    fn apply(&self, record: &Record, defaults: &Defaults) -> Result<Value, String> {
         // Raw JSON is well formed by construction.
         let value = |raw: &serde_json::value::RawValue| serde_json::from_str(raw.get()).unwrap_or(Value::Null);
         let data: Value = value(&record.data);
         let root = json!({
             "source": record.source,
-            "id": carrier.id,
-            "at": carrier.at,
+            "id": defaults.id,
+            "at": defaults.at,
             "type": record.event,
             "data": data,
             "record": value(&record.raw),
@@ -155,7 +155,7 @@ fn read(number: usize, mut rule: Map<String, Value>) -> Result<Rule, InvalidRule
 fn check_targets(number: usize, to: &Value) -> Result<(), InvalidRules> {
     let probe = json!({"to": to, "data": null}).to_string();
     let id = tidings::NotificationId::parse("probe").map_err(|error| InvalidRules::Json(error.to_string()))?;
-    match Notification::parse(&probe, &Carrier { id, at: 0 }) {
+    match Notification::parse(&probe, &Defaults { id, at: 0 }) {
         Ok(_) => Ok(()),
         Err(error) => Err(InvalidRules::Field {
             number,
@@ -196,8 +196,8 @@ mod tests {
     }
 
     fn shape(rules: &str, record: &Record) -> Result<Value, String> {
-        let carrier = Carrier { id: NotificationId::parse("i").unwrap(), at: 5 };
-        let shaped = Rules::parse(rules).unwrap().shape(record, &carrier).map_err(|error| error.to_string())?;
+        let defaults = Defaults { id: NotificationId::parse("i").unwrap(), at: 5 };
+        let shaped = Rules::parse(rules).unwrap().shape(record, &defaults).map_err(|error| error.to_string())?;
         Ok(serde_json::to_value(shaped).unwrap())
     }
 

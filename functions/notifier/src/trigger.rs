@@ -11,8 +11,8 @@ mod topic;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tidings::metrics::Trigger;
 use tidings::notification::Notification;
+use tidings::trigger::Trigger;
 
 /// An event, taken apart.
 #[derive(Debug)]
@@ -355,8 +355,8 @@ mod tests {
         let event = |until: Value| changed(&example("s3"), &[("/until", until)]);
         let lasting = |event: &Value| {
             let id = tidings::NotificationId::parse("n").unwrap();
-            let carrier = tidings::notification::Carrier { id, at: 1_795_520_783_000 };
-            let notification = Notification::parse(r#"{"to":"everyone","data":1,"ttl":60}"#, &carrier).unwrap();
+            let defaults = tidings::notification::Defaults { id, at: 1_795_520_783_000 };
+            let notification = Notification::parse(r#"{"to":"everyone","data":1,"ttl":60}"#, &defaults).unwrap();
             let notification = records(event).remove(0).lasting(notification);
             (notification.at, notification.ttl)
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{FanOutError, Queues, Segment};
 use crate::clock::Clock;
 use crate::delivery::{Failed, Progress, Retry, Why};
-use crate::metrics::{Metric, Tally};
+use crate::metrics::{Metric, Recorder};
 use crate::notification::{Notification, Target};
 use crate::queue::DeadLetter;
 use crate::registry::{Lease, Registry, connection_of};
@@ -27,19 +27,25 @@ pub(super) struct Handover {
     pub(super) queues: Queues,
     pub(super) registry: Registry,
     pub(super) segment: Segment,
-    pub(super) tally: Tally,
+    pub(super) recorder: Recorder,
     pub(super) clock: Clock,
     is_stored: AtomicBool,
 }
 
 impl Handover {
-    pub(super) fn new(queues: &Queues, registry: &Registry, segment: &Segment, tally: &Tally, clock: Clock) -> Self {
+    pub(super) fn new(
+        queues: &Queues,
+        registry: &Registry,
+        segment: &Segment,
+        recorder: &Recorder,
+        clock: Clock,
+    ) -> Self {
         Self {
             queues: queues.clone(),
             registry: registry.clone(),
             is_stored: AtomicBool::new(segment.is_stored),
             segment: segment.clone(),
-            tally: tally.clone(),
+            recorder: recorder.clone(),
             clock,
         }
     }
@@ -103,11 +109,11 @@ impl Handover {
         let id = notification.id.as_str();
         let letter = DeadLetter { body: &body, reason: &reason, source: "tidings/delivery", notification: Some(id) };
         self.queues.dead_letters.dead_letter(letter).await?;
-        self.tally.add(Metric::DeadLetters, 1);
+        self.recorder.add(Metric::DeadLetters, 1);
         Ok(())
     }
 
-    /// Keeps what members that were begun, or put off by name, were to get, when the time to live is over before they could.
+    /// Keeps what members that were begun, or delayed by name, were to get, when the time to live is over before they could.
     pub(super) async fn expire_by_name(&self, keys: &BTreeSet<String>) -> Result<(), FanOutError> {
         let reason = "its time to live was over before API Gateway took it";
         let failed = |key: &String| Some(Failed { connection: connection_of(key)?, reason: reason.to_owned() });

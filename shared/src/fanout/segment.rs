@@ -5,12 +5,12 @@ use serde_json::value::RawValue;
 
 use crate::delivery::Retry;
 use crate::ids::{InvalidId, NotificationId};
-use crate::notification::{Carrier, InvalidNotification, MAX_TTL_SECONDS, Notification};
+use crate::notification::{Defaults, InvalidNotification, MAX_TTL_SECONDS, Notification};
 use crate::registry::{Interval, Position, SegmentKey};
 
 /// Most parts that a segment is split into: few enough for one request to SQS.
 pub(super) const MAX_PARTS: usize = 10;
-/// Slots of the hash that spreads connections over their audiences.
+/// Prefixes of the hash that spreads connections over their audiences.
 const SLOTS: usize = 256;
 /// Ends the id of a segment in those of the members that it handed on by name.
 const BY_NAME: char = '!';
@@ -46,7 +46,7 @@ pub struct Segment {
     pub counted: Option<String>,
     /// How often it was handed on because the time was up, or split.
     pub hops: u32,
-    /// How often its members were put off because they were throttled.
+    /// How often its members were delayed because they were throttled.
     pub waits: u32,
     /// Why its members are tried again, if they are.
     pub retry: Retry,
@@ -113,9 +113,9 @@ impl<'a> Message<'a> {
     /// The segment, with the notification that was stored or that came along.
     pub(super) fn into_segment(self, stored: Option<&str>) -> Result<Segment, InvalidSegment> {
         // What we wrote ourselves has an id and a time of its own.
-        let carrier = Carrier { id: NotificationId::parse("segment")?, at: 0 };
+        let defaults = Defaults { id: NotificationId::parse("segment")?, at: 0 };
         let text = stored.unwrap_or(self.notification.get());
-        let mut notification = Notification::parse(text, &carrier)?;
+        let mut notification = Notification::parse(text, &defaults)?;
         let Place { id, after, to, only, counted, hops, waits, retry, overloaded, at: _, ttl } = self.segment;
         notification.ttl = notification.ttl.max(ttl.unwrap_or_default().min(MAX_TTL_SECONDS));
         Ok(Segment {
@@ -256,20 +256,20 @@ pub(super) fn divide(interval: &Interval, size: usize, budget: usize) -> Option<
     (parts.len() > 1).then_some(parts)
 }
 
-/// How many members an interval has, if its first `read` ones end in the slot of `last`: slots are uniform.
+/// How many members an interval has, if its first `read` ones end in the prefix of `last`: prefixes are uniform.
 #[must_use]
 pub fn estimate(interval: &Interval, read: usize, last: &str) -> usize {
-    let (first, end) = slots(interval);
-    let passed = slot(last).saturating_sub(first);
-    // The last slot was read in part: half of it, as far as anybody knows.
+    let (first, end) = prefixes(interval);
+    let passed = prefix(last).saturating_sub(first);
+    // The last prefix was read in part: half of it, as far as anybody knows.
     let passed = passed as f64 + 0.5;
     (read as f64 * (end - first) as f64 / passed) as usize
 }
 
-/// Splits an interval at the edges of slots into at most `parts` even parts.
+/// Splits an interval at the edges of prefixes into at most `parts` even parts.
 #[must_use]
 pub fn split(interval: &Interval, parts: usize) -> Vec<Interval> {
-    let (first, end) = slots(interval);
+    let (first, end) = prefixes(interval);
     let parts = parts.min(MAX_PARTS).min(end - first);
     if parts < 2 {
         return vec![interval.clone()];
@@ -279,19 +279,19 @@ pub fn split(interval: &Interval, parts: usize) -> Vec<Interval> {
     bounds.windows(2).map(|pair| Interval { after: pair[0].clone(), to: pair[1].clone() }).collect()
 }
 
-/// The slots that an interval touches: from the first up to but not including the last.
-fn slots(interval: &Interval) -> (usize, usize) {
-    let first = interval.after.as_deref().map_or(0, slot);
+/// The prefixes that an interval touches: from the first up to but not including the last.
+fn prefixes(interval: &Interval) -> (usize, usize) {
+    let first = interval.after.as_deref().map_or(0, prefix);
     let end = match interval.to.as_deref() {
         None => SLOTS,
-        // The bare edge of a slot holds nothing of it.
-        Some(to) if to.len() == 2 => slot(to),
-        Some(to) => slot(to) + 1,
+        // The bare edge of a prefix holds nothing of it.
+        Some(to) if to.len() == 2 => prefix(to),
+        Some(to) => prefix(to) + 1,
     };
     (first, end.max(first + 1))
 }
 
-fn slot(sort_key: &str) -> usize {
+fn prefix(sort_key: &str) -> usize {
     let digits = sort_key.get(..2).unwrap_or_default();
     usize::from_str_radix(digits, 16).unwrap_or(SLOTS - 1)
 }
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn one_slot_cannot_be_split() {
+    fn one_prefix_cannot_be_split() {
         for one in [interval("40", "41"), interval("40#a", "40#z"), interval("ff", "")] {
             assert_eq!(split(&one, 10), [one]);
         }
@@ -329,9 +329,9 @@ mod tests {
     }
 
     fn segment() -> Segment {
-        let carrier = Carrier { id: NotificationId::parse("n").unwrap(), at: 1_795_520_783_000 };
+        let defaults = Defaults { id: NotificationId::parse("n").unwrap(), at: 1_795_520_783_000 };
         let text = r#"{"to":[{"topic":"t"},"everyone"],"except":["c"],"data":{"n": 1.0}}"#;
-        let mut segment = Segment::whole(Notification::parse(text, &carrier).unwrap(), "sqs-1");
+        let mut segment = Segment::whole(Notification::parse(text, &defaults).unwrap(), "sqs-1");
         segment.interval = interval("40", "80");
         segment.retry = Retry::Throttled { since: 7 };
         segment

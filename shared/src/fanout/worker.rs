@@ -8,11 +8,12 @@ use tokio::time::Instant;
 
 use super::handover::{Handover, delay, follow};
 use super::segment::{Message, divide, plan};
-use super::{FanOut, FanOutError, Segment, Shift};
+use super::{FanOut, FanOutError, Invocation, Segment};
 use crate::delivery::{Finish, Job, Progress, Report, Rest, Retry, SaveError, Why, check_size};
-use crate::metrics::{Metric, Trigger};
+use crate::metrics::Metric;
 use crate::notification::Notification;
 use crate::registry::{Claim, Interval, Lease, Member, Members, Position};
+use crate::trigger::Trigger;
 
 /// How often a fan-out may be handed on: a tree of a million members has two levels, and a slow one is handed on.
 const MAX_HOPS: u32 = 200;
@@ -24,12 +25,12 @@ const YOUNG_OVERLOAD_MS: i64 = 10_000;
 const DIRECT: &str = "direct";
 
 /// What there is of an audience at its beginning.
-struct Look {
+struct FirstPage {
     members: Members,
     first: Vec<Member>,
 }
 
-impl Look {
+impl FirstPage {
     /// The parts to split the audience into, where it is too large for one invocation.
     fn plan(&self, interval: &Interval, budget: usize) -> Option<Vec<Interval>> {
         let (read, last) = (self.first.len(), self.first.last()?);
@@ -59,22 +60,23 @@ impl FanOut {
     ///
     /// # Errors
     /// When it can neither be delivered nor handed on.
-    pub async fn direct(&self, notification: Notification, shift: &Shift) -> Result<Report, FanOutError> {
+    pub async fn direct(&self, notification: Notification, invocation: &Invocation) -> Result<Report, FanOutError> {
         let segment = Segment::whole(notification, DIRECT);
-        if segment.notification.is_expired(shift.now) {
-            return Ok(shift.counted(Report { expired: 1, ..Report::new(&segment.notification.id) }));
+        if segment.notification.is_expired(invocation.now) {
+            return Ok(invocation.counted(Report { expired: 1, ..Report::new(&segment.notification.id) }));
         }
         check_size(&segment.notification)?;
-        let look = self.look(&segment, &Position::default(), None).await?;
-        if look.plan(&segment.interval, self.budget(shift)).is_some() {
-            return self.hand_on_whole(&segment, shift).await;
+        let first_page = self.first_page(&segment, &Position::default(), None).await?;
+        if first_page.plan(&segment.interval, self.budget(invocation)).is_some() {
+            return self.hand_on_whole(&segment, invocation).await;
         }
-        let handover = Arc::new(self.handover(&segment, shift));
-        let Finish { mut report, rest } = self.push(&handover, look, Position::default(), None, shift).await?;
+        let handover = Arc::new(self.handover(&segment, invocation));
+        let Finish { mut report, rest } =
+            self.push(&handover, first_page, Position::default(), None, invocation).await?;
         if let Some(rest) = rest {
             let parts = rest_of(&segment, &rest);
             report.segments = parts.len() as u64;
-            shift.tally.add(Metric::Segments, report.segments);
+            invocation.recorder.add(Metric::Segments, report.segments);
             handover.send(parts, delay(rest.why, self.delivery.clock().milliseconds())).await?;
         }
         Ok(report)
@@ -85,9 +87,9 @@ impl FanOut {
     ///
     /// # Errors
     /// When it is to come again, or can never be done.
-    pub async fn take_up(&self, segment: &Segment, shift: &Shift) -> Result<Report, FanOutError> {
-        self.up_to(self.delivery.small_audience(), segment, shift, async |segment| {
-            self.hand_on_whole(segment, shift).await
+    pub async fn take_up(&self, segment: &Segment, invocation: &Invocation) -> Result<Report, FanOutError> {
+        self.up_to(self.delivery.small_audience(), segment, invocation, async |segment| {
+            self.hand_on_whole(segment, invocation).await
         })
         .await
     }
@@ -101,15 +103,15 @@ impl FanOut {
         &self,
         segment: &Segment,
         trigger: Trigger,
-        shift: &Shift,
+        invocation: &Invocation,
     ) -> Result<Report, FanOutError> {
-        self.up_to(self.delivery.allowance(), segment, shift, async |segment| {
+        self.up_to(self.delivery.allowance(), segment, invocation, async |segment| {
             let queue = self.queues.notifications.clone().marked(trigger).scoped(segment.scope.clone());
             let notification = &segment.notification;
             // A notification that was parsed can be written.
             let body = serde_json::to_string(notification).unwrap_or_default();
             queue.send(vec![body], notification.id.as_str(), Duration::ZERO).await?;
-            Ok(shift.counted(Report { segments: 1, ..Report::new(&notification.id) }))
+            Ok(invocation.counted(Report { segments: 1, ..Report::new(&notification.id) }))
         })
         .await
     }
@@ -119,35 +121,35 @@ impl FanOut {
         &self,
         most: usize,
         segment: &Segment,
-        shift: &Shift,
+        invocation: &Invocation,
         pass_on: impl AsyncFnOnce(&Segment) -> Result<Report, FanOutError>,
     ) -> Result<Report, FanOutError> {
         let notification = &segment.notification;
-        if notification.is_expired(shift.now) {
-            return Ok(shift.counted(Report { expired: 1, ..Report::new(&notification.id) }));
+        if notification.is_expired(invocation.now) {
+            return Ok(invocation.counted(Report { expired: 1, ..Report::new(&notification.id) }));
         }
         check_size(notification)?;
         if self.delivery.is_overloaded()
             && let Some(since) = self.old_overload(1).await
         {
-            self.handover(segment, shift).again(Why::Overload { since }).await?;
-            return Ok(shift.counted(Report { segments: 1, ..Report::new(&notification.id) }));
+            self.handover(segment, invocation).again(Why::Overload { since }).await?;
+            return Ok(invocation.counted(Report { segments: 1, ..Report::new(&notification.id) }));
         }
-        let look = self.look(segment, &Position::default(), Some(most)).await?;
-        if look.first.len() > most || !look.members.is_at_end() {
+        let first_page = self.first_page(segment, &Position::default(), Some(most)).await?;
+        if first_page.first.len() > most || !first_page.members.is_at_end() {
             return pass_on(segment).await;
         }
-        self.claim_and_work(segment, Some(look), shift).await
+        self.claim_and_work(segment, Some(first_page), invocation).await
     }
 
     /// Works on a segment of the fan-out queue. What is done is written down, so that nothing is done twice.
     ///
     /// # Errors
     /// When it is to come again, or can never be done.
-    pub async fn work(&self, segment: &Segment, shift: &Shift) -> Result<Report, FanOutError> {
+    pub async fn work(&self, segment: &Segment, invocation: &Invocation) -> Result<Report, FanOutError> {
         let id = &segment.notification.id;
-        if segment.notification.is_expired(shift.now) {
-            return self.expire(segment, shift).await;
+        if segment.notification.is_expired(invocation.now) {
+            return self.expire(segment, invocation).await;
         }
         if segment.hops > MAX_HOPS {
             return Err(FanOutError::Endless { hops: segment.hops });
@@ -156,10 +158,10 @@ impl FanOut {
         if (segment.is_overloaded || matches!(segment.retry, Retry::Throttled { .. }))
             && let Some(since) = self.old_overload(segment.only.len()).await
         {
-            self.handover(segment, shift).again(Why::Overload { since }).await?;
+            self.handover(segment, invocation).again(Why::Overload { since }).await?;
             return Ok(Report::new(id));
         }
-        self.claim_and_work(segment, None, shift).await
+        self.claim_and_work(segment, None, invocation).await
     }
 
     /// Since when nothing gets through, where that is too long ago to wait in place.
@@ -171,14 +173,14 @@ impl FanOut {
     async fn claim_and_work(
         &self,
         segment: &Segment,
-        look: Option<Look>,
-        shift: &Shift,
+        first_page: Option<FirstPage>,
+        invocation: &Invocation,
     ) -> Result<Report, FanOutError> {
         let id = &segment.notification.id;
-        let Some((lease, position, plan)) = self.claim(segment, shift).await? else { return Ok(Report::new(id)) };
+        let Some((lease, position, plan)) = self.claim(segment, invocation).await? else { return Ok(Report::new(id)) };
         // What was read before the claim is good only if nobody was at work before.
-        let look = look.filter(|_| position == Position::default() && plan.is_empty());
-        let worked = self.work_on(segment, &lease, position, plan, look, shift).await;
+        let first_page = first_page.filter(|_| position == Position::default() && plan.is_empty());
+        let worked = self.work_on(segment, &lease, position, plan, first_page, invocation).await;
         if worked.is_err()
             && let Err(error) = lease.release().await
         {
@@ -191,18 +193,18 @@ impl FanOut {
     async fn claim(
         &self,
         segment: &Segment,
-        shift: &Shift,
+        invocation: &Invocation,
     ) -> Result<Option<(Box<Lease>, Position, Vec<Interval>)>, FanOutError> {
         let (key, hash) = (segment.key(), segment.hash());
         let registry = self.delivery.registry();
-        match registry.claim(&key, &hash, &shift.owner, shift.now, shift.lease_until).await? {
+        match registry.claim(&key, &hash, &invocation.owner, invocation.now, invocation.lease_until).await? {
             Claim::Done => {
-                shift.tally.add(Metric::Duplicates, u64::from(segment.is_whole()));
+                invocation.recorder.add(Metric::Duplicates, u64::from(segment.is_whole()));
                 Ok(None)
             }
             Claim::Reused => Err(FanOutError::Reused { id: segment.notification.id.clone() }),
             Claim::Held { until } => {
-                let milliseconds = u64::try_from(until - shift.now).unwrap_or_default();
+                let milliseconds = u64::try_from(until - invocation.now).unwrap_or_default();
                 Err(FanOutError::Held { for_another: Duration::from_millis(milliseconds) })
             }
             Claim::Ours { lease, position, plan } => Ok(Some((lease, position, plan))),
@@ -210,14 +212,14 @@ impl FanOut {
     }
 
     /// Ends a segment whose time to live is over. Whoever was begun and not reached is kept by name.
-    async fn expire(&self, segment: &Segment, shift: &Shift) -> Result<Report, FanOutError> {
+    async fn expire(&self, segment: &Segment, invocation: &Invocation) -> Result<Report, FanOutError> {
         let id = &segment.notification.id;
-        let Some((lease, position, _)) = self.claim(segment, shift).await? else { return Ok(Report::new(id)) };
+        let Some((lease, position, _)) = self.claim(segment, invocation).await? else { return Ok(Report::new(id)) };
         let position = if position.cursor.is_some() { position } else { segment.beginning() };
-        self.handover(segment, shift).expire_by_name(&position.stragglers).await?;
+        self.handover(segment, invocation).expire_by_name(&position.stragglers).await?;
         lease.finish().await?;
         let expired = (position.stragglers.len() as u64).max(1);
-        Ok(shift.counted(Report { expired, ..Report::new(id) }))
+        Ok(invocation.counted(Report { expired, ..Report::new(id) }))
     }
 
     async fn work_on(
@@ -226,33 +228,33 @@ impl FanOut {
         lease: &Lease,
         position: Position,
         plan: Vec<Interval>,
-        look: Option<Look>,
-        shift: &Shift,
+        first_page: Option<FirstPage>,
+        invocation: &Invocation,
     ) -> Result<Report, FanOutError> {
-        let handover = Arc::new(self.handover(segment, shift));
+        let handover = Arc::new(self.handover(segment, invocation));
         if !plan.is_empty() {
-            return self.send_parts(&handover, lease, plan, shift).await;
+            return self.send_parts(&handover, lease, plan, invocation).await;
         }
         let is_begun = position.cursor.is_some();
         let position = if is_begun { position } else { segment.beginning() };
-        let look = match look {
-            Some(look) => look,
-            None => self.look(segment, &position, None).await?,
+        let first_page = match first_page {
+            Some(first_page) => first_page,
+            None => self.first_page(segment, &position, None).await?,
         };
         if position.cursor.is_none()
-            && let Some(parts) = look.plan(&segment.interval, self.budget(shift))
+            && let Some(parts) = first_page.plan(&segment.interval, self.budget(invocation))
         {
             lease.split(&parts).await?;
-            return self.send_parts(&handover, lease, parts, shift).await;
+            return self.send_parts(&handover, lease, parts, invocation).await;
         }
-        let Finish { mut report, rest } = self.push(&handover, look, position, Some(lease), shift).await?;
+        let Finish { mut report, rest } = self.push(&handover, first_page, position, Some(lease), invocation).await?;
         match rest {
             None => lease.finish().await?,
             Some(rest) => {
                 lease.release().await?;
                 handover.again(rest.why).await?;
                 report.segments = 1;
-                shift.tally.add(Metric::Segments, report.segments);
+                invocation.recorder.add(Metric::Segments, report.segments);
             }
         }
         Ok(report)
@@ -264,29 +266,34 @@ impl FanOut {
         handover: &Handover,
         lease: &Lease,
         plan: Vec<Interval>,
-        shift: &Shift,
+        invocation: &Invocation,
     ) -> Result<Report, FanOutError> {
         let parts = handover.segment.parts(plan);
         let segments = parts.len() as u64;
         handover.send(parts, Duration::ZERO).await?;
-        let report = shift.counted(Report { segments, ..Report::new(&handover.segment.notification.id) });
+        let report = invocation.counted(Report { segments, ..Report::new(&handover.segment.notification.id) });
         lease.finish().await?;
         Ok(report)
     }
 
     /// Hands a whole audience to the fan-out queue.
-    async fn hand_on_whole(&self, segment: &Segment, shift: &Shift) -> Result<Report, FanOutError> {
-        self.handover(segment, shift).send(vec![segment.clone()], Duration::ZERO).await?;
-        Ok(shift.counted(Report { segments: 1, ..Report::new(&segment.notification.id) }))
+    async fn hand_on_whole(&self, segment: &Segment, invocation: &Invocation) -> Result<Report, FanOutError> {
+        self.handover(segment, invocation).send(vec![segment.clone()], Duration::ZERO).await?;
+        Ok(invocation.counted(Report { segments: 1, ..Report::new(&segment.notification.id) }))
     }
 
-    fn handover(&self, segment: &Segment, shift: &Shift) -> Handover {
+    fn handover(&self, segment: &Segment, invocation: &Invocation) -> Handover {
         let (registry, clock) = (self.delivery.registry(), self.delivery.clock());
-        Handover::new(&self.queues, registry, segment, &shift.tally, clock)
+        Handover::new(&self.queues, registry, segment, &invocation.recorder, clock)
     }
 
     /// Reads the first page, which tells the size; or no more than is needed to tell that it is above `most`.
-    async fn look(&self, segment: &Segment, position: &Position, most: Option<usize>) -> Result<Look, FanOutError> {
+    async fn first_page(
+        &self,
+        segment: &Segment,
+        position: &Position,
+        most: Option<usize>,
+    ) -> Result<FirstPage, FanOutError> {
         let interval = match position.cursor {
             None => segment.interval.clone(),
             Some(_) => position.rest_of(&segment.interval),
@@ -307,22 +314,22 @@ impl FanOut {
             }
             first.extend(more);
         }
-        Ok(Look { members, first })
+        Ok(FirstPage { members, first })
     }
 
     /// How many members this invocation can serve, even if all workers are at work.
-    fn budget(&self, shift: &Shift) -> usize {
-        let left = shift.deadline.saturating_duration_since(Instant::now());
+    fn budget(&self, invocation: &Invocation) -> usize {
+        let left = invocation.deadline.saturating_duration_since(Instant::now());
         (self.delivery.share() * left.as_secs_f64() * PLANNED_SHARE) as usize
     }
 
     async fn push(
         &self,
         handover: &Arc<Handover>,
-        look: Look,
+        first_page: FirstPage,
         position: Position,
         lease: Option<&Lease>,
-        shift: &Shift,
+        invocation: &Invocation,
     ) -> Result<Finish, FanOutError> {
         let (saver, lease) = (Arc::clone(handover), lease.cloned());
         let resumable = lease.is_some();
@@ -332,23 +339,23 @@ impl FanOut {
         };
         let job = Job {
             notification: &handover.segment.notification,
-            members: look.members,
-            first: look.first,
+            members: first_page.members,
+            first: first_page.first,
             position,
             resumable,
             retry: handover.segment.retry,
-            deadline: shift.deadline,
+            deadline: invocation.deadline,
             save: &save,
-            tally: &shift.tally,
+            recorder: &invocation.recorder,
         };
         Ok(self.delivery.deliver(job).await?)
     }
 }
 
-impl Shift {
+impl Invocation {
     /// Counts the report of work in which nobody was pushed to; deliveries count their own.
     fn counted(&self, report: Report) -> Report {
-        self.tally.report(&report);
+        report.record(&self.recorder);
         report
     }
 }

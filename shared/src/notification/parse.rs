@@ -7,7 +7,7 @@ use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Carrier, DEFAULT_TTL_SECONDS, MAX_EXCEPTIONS, MAX_TARGETS, MAX_TTL_SECONDS};
+use super::{DEFAULT_TTL_SECONDS, Defaults, MAX_EXCEPTIONS, MAX_TARGETS, MAX_TTL_SECONDS};
 use super::{Notification, Origin, Payload, Target};
 use crate::ids::{ConnectionId, InvalidId, NotificationId, Topic, UserId};
 
@@ -44,24 +44,24 @@ impl Notification {
     ///
     /// # Errors
     /// When it is not a JSON object of the documented shape; the error names the field and the fix.
-    pub fn parse(text: &str, carrier: &Carrier) -> Result<Self, InvalidNotification> {
+    pub fn parse(text: &str, defaults: &Defaults) -> Result<Self, InvalidNotification> {
         let fields = serde_json::from_str(text)
             .map_err(|error| invalid("notification", format!("is not a JSON object ({error})"), FIELDS))?;
-        Self::from_fields(fields, carrier)
+        Self::from_fields(fields, defaults)
     }
 
     /// Checks a notification that was taken apart already.
-    pub(crate) fn from_fields(mut fields: Fields, carrier: &Carrier) -> Result<Self, InvalidNotification> {
+    pub(crate) fn from_fields(mut fields: Fields, defaults: &Defaults) -> Result<Self, InvalidNotification> {
         let notification = Self {
             to: targets(&mut fields)?,
             payload: payload(&mut fields)?,
             id: match string(&mut fields, "id")? {
                 Some(id) => NotificationId::parse(id).map_err(|error| invalid_id("id", &error))?,
-                None => carrier.id.clone(),
+                None => defaults.id.clone(),
             },
             except: exceptions(&mut fields)?,
             event: event(&mut fields)?,
-            at: at(&mut fields)?.unwrap_or(carrier.at),
+            at: at(&mut fields)?.unwrap_or(defaults.at),
             ttl: ttl(&mut fields)?,
             from: origin(&mut fields)?,
         };
@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Notification, InvalidNotification> {
-        Notification::parse(text, &Carrier { id: NotificationId::parse("derived").unwrap(), at: 1_000 })
+        Notification::parse(text, &Defaults { id: NotificationId::parse("derived").unwrap(), at: 1_000 })
     }
 
     #[test]

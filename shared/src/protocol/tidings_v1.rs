@@ -208,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::NotificationId;
-    use crate::notification::Carrier;
+    use crate::notification::Defaults;
     use crate::protocol::{ErrorCode, Protocol};
 
     fn topic(name: &str) -> Topic {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn notification(text: &str) -> Notification {
-        Notification::parse(text, &Carrier { id: NotificationId::parse("n1").unwrap(), at: 7 }).unwrap()
+        Notification::parse(text, &Defaults { id: NotificationId::parse("n1").unwrap(), at: 7 }).unwrap()
     }
 
     #[test]
@@ -280,8 +280,8 @@ mod tests {
         let frame = r#"{"action":"publish","id":1,"topic":"t","type":"e","data":{"b": 1.0},"key":"k"}"#;
         let Command::Publish(publish) = decode(frame).unwrap().command else { panic!("a publish expected") };
         assert_eq!((&publish.target, publish.key.as_deref()), (&Target::Topic(topic("t")), Some("k")));
-        let carrier = Carrier { id: NotificationId::parse("n").unwrap(), at: 7 };
-        let notification = publish.into_notification(&carrier, Origin { user: None }).unwrap();
+        let defaults = Defaults { id: NotificationId::parse("n").unwrap(), at: 7 };
+        let notification = publish.into_notification(&defaults, Origin { user: None }).unwrap();
         let text = r#"{"id":"n","to":{"topic":"t"},"type":"e","dataType":"json","data":{"b": 1.0},"at":7,"ttl":3600,"from":{}}"#;
         assert_eq!(serde_json::to_string(&notification).unwrap(), text);
     }

@@ -2,16 +2,16 @@
 //!
 //! | item | `pk` | `sk` |
 //! | --- | --- | --- |
-//! | connection, with its topics | `subs#<connection id>` | `<slot>#<connection id>` |
-//! | membership of everyone | `conn#<first slot of four>` | `<slot>#<connection id>` |
-//! | membership of a user | `user#<user id>` | `<slot>#<connection id>` |
+//! | connection, with its topics | `subs#<connection id>` | `<hash prefix>#<connection id>` |
+//! | membership of everyone | `conn#<first hash prefix of four>` | `<hash prefix>#<connection id>` |
+//! | membership of a user | `user#<user id>` | `<hash prefix>#<connection id>` |
 //! | segment of a fan-out | `work#<scope>#<notification id>` | `<segment id>` |
 //! | its notification | `work#<scope>#<notification id>` | `payload` |
 //! | durable topics of a user | `utop#<user id>` | `topics` |
 //! | the rate limit of posts | `rate` | `rate` |
-//! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<slot>#<connection id>` |
+//! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<hash prefix>#<connection id>` |
 //!
-//! The slot is one byte of a hash of the connection id, as two hex digits. Every audience is so sorted by the same,
+//! The hash prefix is one byte of a hash of the connection id, as two hex digits. Every audience is so sorted by the same,
 //! evenly spread key: any interval of it can be read by itself, and several audiences merge like sorted lists.
 
 use std::collections::HashMap;
@@ -82,10 +82,10 @@ pub(super) const ABOVE_ALL: &str = "g";
 /// Topics whose names are longer are hashed in keys, so that no key costs much more than its row.
 const LONGEST_PLAIN_TOPIC: usize = 256;
 
-/// Slots that share a partition of everyone, which has 64 partitions so. DynamoDB writes 1,000 units a second to one
+/// Hash prefixes that share a partition of everyone, which has 64 partitions so. DynamoDB writes 1,000 units a second to one
 /// partition of its own, and puts ours there by a hash: few of them would fall together, and hold back a table that is
 /// warmed for more. Each also costs one read to look at, so there are not more.
-const SLOTS_TOGETHER: u8 = 4;
+const PREFIXES_TOGETHER: u8 = 4;
 
 /// The key of one item.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -101,8 +101,8 @@ impl Key {
     }
 
     pub(super) fn everyone(connection: &ConnectionId) -> Self {
-        let slot = slot(connection);
-        Self { pk: everyone_partition(slot - slot % SLOTS_TOGETHER), sk: sort_key(connection) }
+        let prefix = hash_prefix(connection);
+        Self { pk: everyone_partition(prefix - prefix % PREFIXES_TOGETHER), sk: sort_key(connection) }
     }
 
     pub(super) fn user(user: &UserId, connection: &ConnectionId) -> Self {
@@ -126,17 +126,17 @@ impl Key {
     }
 }
 
-fn slot(connection: &ConnectionId) -> u8 {
+fn hash_prefix(connection: &ConnectionId) -> u8 {
     digest(&SHA256, connection.as_str().as_bytes()).as_ref()[0]
 }
 
 /// The sort key of everything that a connection owns.
 pub(super) fn sort_key(connection: &ConnectionId) -> String {
-    format!("{:02x}#{connection}", slot(connection))
+    format!("{:02x}#{connection}", hash_prefix(connection))
 }
 
-fn everyone_partition(first_slot: u8) -> String {
-    format!("conn#{first_slot:02x}")
+fn everyone_partition(first_prefix: u8) -> String {
+    format!("conn#{first_prefix:02x}")
 }
 
 /// The connection that a sort key of an audience belongs to.
@@ -222,13 +222,13 @@ impl Interval {
         if self.is_empty() {
             return Vec::new();
         }
-        let first_slots = (0..=u8::MAX).step_by(usize::from(SLOTS_TOGETHER));
-        first_slots.filter(|first| self.meets_slots_from(*first)).map(everyone_partition).collect()
+        let first_prefixes = (0..=u8::MAX).step_by(usize::from(PREFIXES_TOGETHER));
+        first_prefixes.filter(|first| self.meets_prefixes_from(*first)).map(everyone_partition).collect()
     }
 
-    /// Whether the slots that share a partition, from `first` on, can hold something of the interval.
-    fn meets_slots_from(&self, first: u8) -> bool {
-        let next = first.checked_add(SLOTS_TOGETHER).map_or(ABOVE_ALL.to_owned(), |next| format!("{next:02x}"));
+    /// Whether the hash prefixes that share a partition, from `first` on, can hold something of the interval.
+    fn meets_prefixes_from(&self, first: u8) -> bool {
+        let next = first.checked_add(PREFIXES_TOGETHER).map_or(ABOVE_ALL.to_owned(), |next| format!("{next:02x}"));
         self.after.as_deref().is_none_or(|after| after < next.as_str())
             && self.to.as_deref().is_none_or(|to| to >= format!("{first:02x}").as_str())
     }

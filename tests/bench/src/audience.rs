@@ -218,7 +218,7 @@ fn connection(number: u64) -> String {
     format!("member{number:09}=")
 }
 
-/// Sort keys in the order of their numbers, spread evenly over the slots.
+/// Sort keys in the order of their numbers, spread evenly over the hash prefixes.
 fn sort_key(number: u64, size: u64) -> String {
     format!("{:02x}#{}", number * 256 / size.max(1), connection(number))
 }
@@ -231,8 +231,8 @@ fn number_of(connection: &str) -> Option<u64> {
 fn behind(bound: &str, size: u64) -> u64 {
     match bound.split_once('#') {
         Some((_, connection)) => number_of(connection).map_or(size, |number| number + 1),
-        // A slot without a connection: the first member of it is behind the bound.
-        None => u64::from_str_radix(bound, 16).map_or(size, |slot| (slot * size).div_ceil(256)),
+        // A prefix without a connection: the first member of it is behind the bound.
+        None => u64::from_str_radix(bound, 16).map_or(size, |prefix| (prefix * size).div_ceil(256)),
     }
 }
 

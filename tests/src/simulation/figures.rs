@@ -51,12 +51,12 @@ pub struct Figures {
     pub invocations: Vec<f64>,
     /// When each environment was started, in seconds.
     pub starts: Vec<f64>,
-    /// Most writes of the pace row in a second.
-    pub pace_writes: u64,
+    /// Most writes of the rate row in a second.
+    pub rate_writes: u64,
     /// Answers to direct invokes.
     pub answers: Vec<Result<Value, String>>,
-    /// The pace.
-    pub pace: f64,
+    /// The rate limit, in posts a second.
+    pub rate: f64,
 }
 
 /// One notification, from its sending to its last delivery.
@@ -72,7 +72,7 @@ pub struct End {
 
 /// Of one notification.
 #[derive(Default)]
-struct Tally {
+struct Totals {
     lost: usize,
     dead: usize,
     reached: usize,
@@ -107,9 +107,9 @@ impl Figures {
             timeouts: counts.timeouts,
             invocations: counts.invocations,
             starts: counts.starts,
-            pace_writes: world.rows.most_pace_writes(),
+            rate_writes: world.rows.most_rate_writes(),
             answers: counts.answers,
-            pace: f64::from(scenario.pace),
+            rate: f64::from(scenario.rate),
         };
         figures.take_stock(scenario, &seen, &letters);
         figures
@@ -122,27 +122,27 @@ impl Figures {
             let (audience, members) = send.to.audience();
             let got = seen.deliveries.get(&send.label).unwrap_or(&nothing);
             let letters: Vec<_> = letters.iter().filter(|letter| letter.label == send.label).collect();
-            let mut tally = Tally::default();
+            let mut totals = Totals::default();
             for number in 0..members {
                 let socket = rows::socket(audience, number);
                 match got.get(&socket) {
                     Some(times) => {
-                        tally.reached += 1;
-                        tally.twice += times.len() - 1;
-                        tally.last = times.iter().copied().fold(tally.last, f64::max);
+                        totals.reached += 1;
+                        totals.twice += times.len() - 1;
+                        totals.last = times.iter().copied().fold(totals.last, f64::max);
                         self.waits.extend(times.first().map(|first| first - send.at));
                     }
-                    None if letters.iter().any(|letter| letter.names(&socket)) => tally.dead += 1,
+                    None if letters.iter().any(|letter| letter.names(&socket)) => totals.dead += 1,
                     None if seen.closed.contains_key(&socket) => {}
-                    None => tally.lost += 1,
+                    None => totals.lost += 1,
                 }
             }
-            self.lost += tally.lost;
-            self.dead += tally.dead;
-            self.reached += tally.reached;
-            self.twice += tally.twice;
-            self.done = self.done.max(tally.last);
-            self.ends.push(End { label: send.label.clone(), at: send.at, took: tally.last - send.at });
+            self.lost += totals.lost;
+            self.dead += totals.dead;
+            self.reached += totals.reached;
+            self.twice += totals.twice;
+            self.done = self.done.max(totals.last);
+            self.ends.push(End { label: send.label.clone(), at: send.at, took: totals.last - send.at });
         }
         self.waits.sort_by(f64::total_cmp);
     }
@@ -208,15 +208,15 @@ impl Figures {
         most_within(&self.posts, 1.0, |_, count| count as f64) as usize
     }
 
-    /// The most that posts were of their bound, in any time of 1, 2, 5, 10 or 30 s: `pace × (T + 0.6)`, and for each
-    /// environment `pace / 800`, at least 2, and `T × pace / 10,000`.
+    /// The most that posts were of their bound, in any time of 1, 2, 5, 10 or 30 s: `rate × (T + 0.6)`, and for each
+    /// environment `rate / 800`, at least 2, and `T × rate / 10,000`.
     #[must_use]
     pub fn of_bound(&self) -> f64 {
         let shares = [1.0, 2.0, 5.0, 10.0, 30.0].map(|seconds: f64| {
-            let allowance = (self.pace / 800.0).round().max(2.0) + seconds * self.pace / 10_000.0;
+            let allowance = (self.rate / 800.0).round().max(2.0) + seconds * self.rate / 10_000.0;
             most_within(&self.posts, seconds, |end, count| {
                 let environments = self.starts.partition_point(|start| *start <= end);
-                count as f64 / (self.pace * (seconds + 0.6) + environments as f64 * allowance)
+                count as f64 / (self.rate * (seconds + 0.6) + environments as f64 * allowance)
             })
         });
         shares.into_iter().fold(0.0, f64::max)

@@ -17,7 +17,7 @@ use super::time::{Time, between};
 use super::wire::{self, Service};
 
 const TABLE: &str = "connections";
-/// The partition of the row that the pace is given away in.
+/// The partition of the row that posts are given away in.
 const RATE_ROW: &str = "rate";
 /// Half a call, which takes 4 to 8 ms.
 const HALF: (f64, f64) = (0.002, 0.004);
@@ -27,8 +27,8 @@ const HALF: (f64, f64) = (0.002, 0.004);
 pub struct Rows {
     database: Database,
     time: Time,
-    /// Writes of the row of the pace, refused ones too, by the second in which they were made.
-    pace_writes: Arc<Mutex<BTreeMap<u64, u64>>>,
+    /// Writes of the row of the rate limit, refused ones too, by the second in which they were made.
+    rate_writes: Arc<Mutex<BTreeMap<u64, u64>>>,
 }
 
 /// How the engine is to answer.
@@ -48,7 +48,7 @@ impl Rows {
     /// The empty table.
     #[must_use]
     pub fn new(time: Time) -> Self {
-        let rows = Self { database: Database::memory().unwrap(), time, pace_writes: Arc::default() };
+        let rows = Self { database: Database::memory().unwrap(), time, rate_writes: Arc::default() };
         let mut description: Value = serde_json::from_str(include_str!("../../../infra/table.json")).unwrap();
         description["TableName"] = TABLE.into();
         rows.run("CreateTable", &description.to_string()).unwrap();
@@ -61,10 +61,10 @@ impl Rows {
         Registry::new(self.client(true), TABLE)
     }
 
-    /// Most writes of the row of the pace in a second.
+    /// Most writes of the row of the rate limit in a second.
     #[must_use]
-    pub fn most_pace_writes(&self) -> u64 {
-        let writes = self.pace_writes.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn most_rate_writes(&self) -> u64 {
+        let writes = self.rate_writes.lock().unwrap_or_else(PoisonError::into_inner);
         writes.values().copied().max().unwrap_or(0)
     }
 
@@ -91,7 +91,7 @@ impl Rows {
         let topics = vec![Topic::parse(topic).unwrap()];
         let first = self.connect(socket(topic, 0), None, topics).await;
         let pattern = self.only_row(&format!("topic#{topic}"));
-        assert_eq!(pattern["sk"]["S"], sort_key(first.as_str()), "slots are made in another way by now");
+        assert_eq!(pattern["sk"]["S"], sort_key(first.as_str()), "prefixes are made in another way by now");
         let members = (1..members).map(|number| {
             let mut row = pattern.clone();
             row["sk"]["S"] = sort_key(&socket(topic, number)).into();
@@ -116,11 +116,11 @@ impl Rows {
         connection.id
     }
 
-    /// Moves the pace row ahead, as a wrong clock would.
+    /// Moves the rate row ahead, as a wrong clock would.
     ///
     /// # Panics
-    /// When there is no such row, or it does not say until when the pace is given away.
-    pub fn pace_ahead(&self, seconds: i64) {
+    /// When there is no such row, or it does not say until when posts are given away.
+    pub fn move_ahead(&self, seconds: i64) {
         let mut row = self.only_row(RATE_ROW);
         let until = row.as_object_mut().unwrap().iter_mut().find(|(name, _)| name.contains("until")).unwrap().1;
         let micros: i64 = until["N"].as_str().unwrap().parse().unwrap();
@@ -167,7 +167,7 @@ impl Rows {
 
     fn count(&self, operation: &str, body: &str) {
         if operation == "UpdateItem" && body.contains(&format!(r#""pk":{{"S":"{RATE_ROW}"}}"#)) {
-            let mut writes = self.pace_writes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut writes = self.rate_writes.lock().unwrap_or_else(PoisonError::into_inner);
             *writes.entry(self.time.seconds() as u64).or_default() += 1;
         }
     }

@@ -15,14 +15,14 @@ pub fn all() -> Vec<Scenario> {
     all.extend(slow_clients());
     all.extend(buckets());
     all.extend(others());
-    all.extend(pace());
+    all.extend(reservations());
     all
 }
 
 /// A short form, of seconds: what every build plays.
 #[must_use]
 pub fn short() -> Vec<Scenario> {
-    let names = ["few-queue", "few-direct", "few-queue-403", "forbidden-few", "bucket-8", "pace-row-ahead"];
+    let names = ["few-queue", "few-direct", "few-queue-403", "forbidden-few", "bucket-8", "rate-row-ahead"];
     let mut short: Vec<_> = all().into_iter().filter(|scenario| names.contains(&scenario.name)).collect();
     for scenario in short.iter_mut().filter(|scenario| scenario.name == "bucket-8") {
         scenario.sends.truncate(60);
@@ -31,27 +31,27 @@ pub fn short() -> Vec<Scenario> {
 }
 
 fn scenario(name: &'static str, what: &'static str, sends: Vec<Send>, criteria: Vec<Criterion>) -> Scenario {
-    let (quota, pace) = (LARGE, pace_of(LARGE));
-    let (others, spells, slow, pace_ahead) = (Vec::new(), Vec::new(), None, None);
+    let (quota, rate) = (LARGE, rate_of(LARGE));
+    let (others, spells, slow, reserved_ahead) = (Vec::new(), Vec::new(), None, None);
     let (most_invocations, most_seconds) = (ROOM, 600.0);
     Scenario {
         name,
         what,
         quota,
-        pace,
+        rate,
         others,
         spells,
         slow,
         sends,
         most_invocations,
-        pace_ahead,
+        reserved_ahead,
         most_seconds,
         criteria,
     }
 }
 
 /// 80 % of the quota.
-fn pace_of(quota: Quota) -> u32 {
+fn rate_of(quota: Quota) -> u32 {
     (quota.rate * 0.8) as u32
 }
 
@@ -149,7 +149,7 @@ fn buckets() -> Vec<Scenario> {
         let wanted = vec![NobodyLost, Letters(0), Bound, Ours429(0.05), Others429(0.01), NothingBurnt];
         let others = vec![Others { from: 0.0, to: 1e9, rate: 0.3 * quota.rate }];
         let what = "300 events of S3 at once, others take 30 %";
-        Scenario { quota, pace: pace_of(quota), others, ..scenario(name, what, events.collect(), wanted) }
+        Scenario { quota, rate: rate_of(quota), others, ..scenario(name, what, events.collect(), wanted) }
     };
     named.into_iter().chain(small).map(one).collect()
 }
@@ -181,24 +181,24 @@ fn others() -> Vec<Scenario> {
     vec![throttled, neighbour]
 }
 
-/// The pace, its row, and the queue before it.
-fn pace() -> Vec<Scenario> {
+/// The rate limit, its row, and the queue before it.
+fn reservations() -> Vec<Scenario> {
     let first = Send { label: "first".to_owned(), ..broadcast(0.0, "crowd", 2_000, Way::Queue) };
     let second = Send { label: "second".to_owned(), ..broadcast(6.0, "crowd", 2_000, Way::Queue) };
     let wanted = vec![NobodyLost, Letters(0), NoSilence(6.0, 6.5, 1.0), Within(9.0), NothingBurnt];
     let ahead = Scenario {
-        pace_ahead: Some(5.0),
-        ..scenario("pace-row-ahead", "the pace row is an hour ahead", vec![first, second], wanted)
+        reserved_ahead: Some(5.0),
+        ..scenario("rate-row-ahead", "the rate row is an hour ahead", vec![first, second], wanted)
     };
     let large = Send { bytes: 128_000, ..broadcast(0.0, "all", 3_000, Way::Queue) };
     let wanted = vec![NobodyLost, Letters(0), Once, NothingBurnt, Within(300.0)];
     let splits =
-        Scenario { pace: 20, ..scenario("large-twice-split", "128 KB to 3,000 at 20 a second", vec![large], wanted) };
+        Scenario { rate: 20, ..scenario("large-twice-split", "128 KB to 3,000 at 20 a second", vec![large], wanted) };
     let mut sends: Vec<_> = (0..12).map(|number| broadcast(0.0, &format!("b{number}"), 7_000, Way::Queue)).collect();
     sends.push(single(1.0, "user"));
     let behind = Scenario {
         quota: SMALL,
-        pace: pace_of(SMALL),
+        rate: rate_of(SMALL),
         most_invocations: 10,
         ..scenario(
             "one-behind-twelve",

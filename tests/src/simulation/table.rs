@@ -51,7 +51,7 @@ pub fn line(figures: &Figures) -> String {
         figures.burnt.to_string(),
         format!("{:.1}", figures.invocations.len() as f64 / figures.length()),
         format!("{:.0}", posts / figures.length()),
-        figures.pace_writes.to_string(),
+        figures.rate_writes.to_string(),
     ])
 }
 

@@ -6,7 +6,7 @@ use boon::{Compiler, Schemas};
 use serde_json::Value;
 use tests::stack::root;
 use tests::wire::Answer;
-use tidings_local::template::{Context, load};
+use tidings_local_template::{Context, load};
 
 const PLACE: &str = "http://tidings.invalid/openapi.json";
 
@@ -113,7 +113,7 @@ fn the_document_the_function_and_the_template_have_the_same_operations() {
 
 #[test]
 fn every_route_of_the_template_is_protected_with_or_without_tokens() {
-    use tidings_local::stack::Authorization;
+    use tidings_local_stack::Authorization;
     for (issuer, is_jwt) in [("", false), ("https://issuer.example", true)] {
         let parameters = [("RestJwtIssuer", issuer), ("RestJwtAudience", "rest")];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -165,15 +165,15 @@ fn every_example_matches_its_schema() {
 
 #[test]
 fn the_examples_of_notifications_are_notifications() {
-    use tidings::notification::{Carrier, Notification};
+    use tidings::notification::{Defaults, Notification};
     let document = Document::read();
     let content = &document.0["paths"]["/notifications"]["post"]["requestBody"]["content"]["application/json"];
-    let carrier = Carrier { id: tidings::NotificationId::parse("n").unwrap(), at: 0 };
+    let defaults = Defaults { id: tidings::NotificationId::parse("n").unwrap(), at: 0 };
     let examples = content["examples"].as_object().unwrap().values().map(|example| &example["value"]);
     let notifications: Vec<_> =
         examples.flat_map(|value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()])).collect();
     assert_eq!(notifications.len(), 3);
     for notification in notifications {
-        Notification::parse(&notification.to_string(), &carrier).unwrap();
+        Notification::parse(&notification.to_string(), &defaults).unwrap();
     }
 }

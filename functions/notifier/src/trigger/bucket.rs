@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidings::hash;
-use tidings::metrics::Trigger;
 use tidings::notification::scope;
+use tidings::trigger::Trigger;
 
 use super::{Read, Record, parse};
 use crate::time::parse_iso;

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tidings::metrics::Trigger;
 use tidings::notification::{is_scope, scope};
+use tidings::trigger::Trigger;
 
 use super::{Message, Read, Record, json_or_text, last_of_arn, parse, topic};
 

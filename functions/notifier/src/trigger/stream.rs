@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value, json};
 use tidings::decode_base64;
-use tidings::metrics::Trigger;
 use tidings::notification::scope;
+use tidings::trigger::Trigger;
 
 use super::{Read, Record, Unreadable, json_or_text, last_of_arn, parse, raw};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tidings::metrics::Trigger;
 use tidings::notification::scope;
+use tidings::trigger::Trigger;
 
 use super::{Read, Record, json_or_text, last_of_arn, parse, raw};
 use crate::time::parse_iso;

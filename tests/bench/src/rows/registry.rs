@@ -85,11 +85,11 @@ async fn fill(client: &Client, size: u64) -> Result<()> {
 }
 
 fn put(member: u64) -> Result<WriteRequest> {
-    let slot = member.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56;
+    let prefix = member.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56;
     let text = |value: String| AttributeValue::S(value);
     let request = PutRequest::builder()
         .item("pk", text("topic#crowd".to_owned()))
-        .item("sk", text(format!("{slot:02x}#member{member:09}=")))
+        .item("sk", text(format!("{prefix:02x}#member{member:09}=")))
         .item("protocol", text("tidings.v1.json".to_owned()))
         .item("connected_at", AttributeValue::N("1795520783000".to_owned()))
         .item("expires_at", AttributeValue::N("1795528883".to_owned()));

@@ -1,0 +1,242 @@
+//! `tidings token`: makes a token that the authorizer takes (HS256).
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use clap::ArgGroup;
+use ring::hmac;
+use serde_json::{Map, Value, json};
+use tidings::UserId;
+use tidings::permissions::{Permission, for_user};
+
+use super::account::Identity;
+use tidings_local_dev::NOTIFY_ENDPOINT;
+
+use super::Failure;
+
+/// The stack's name at a local gateway.
+const LOCAL_STACK: &str = "tidings-dev";
+
+/// What the authorizer demands of a secret, in bytes.
+const SHORTEST_SECRET: usize = 32;
+
+/// Make a token for a client, signed with the stack's secret (Authentication=hs256), and print it.
+///
+/// Without --stack, --secret-id and --secret-file the secret of the `tidings dev` of this machine is used; it is new at
+/// every start. Whoever has a token is its user until it expires.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("secret").args(["stack", "secret_id", "secret_file"]))]
+pub(super) struct Arguments {
+    /// The user that the token names
+    #[arg(long, value_parser = |name: &str| UserId::parse(name))]
+    user: UserId,
+    /// What the user may do: subscribe:PATTERN or publish:PATTERN, where `*` is one segment of a topic and `**` the rest;
+    /// repeatable [default: the stack's DefaultPermissions]
+    #[arg(long = "allow", value_name = "PERMISSION", value_parser = permission)]
+    permissions: Vec<String>,
+    /// How long the token is good: seconds, or a number with s, m, h or d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    expires: Duration,
+    /// What the stack's TokenIssuer is, if it has one
+    #[arg(long)]
+    issuer: Option<String>,
+    /// What the stack's TokenAudience is, if it has one
+    #[arg(long)]
+    audience: Option<String>,
+    /// Use the secret of this stack in AWS
+    #[arg(long, value_name = "NAME")]
+    stack: Option<String>,
+    /// Use this secret of Secrets Manager in AWS
+    #[arg(long, value_name = "ARN|NAME")]
+    secret_id: Option<String>,
+    /// Use the content of this file, without a line break at its end
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["endpoint_url", "region", "profile"])]
+    secret_file: Option<PathBuf>,
+    /// Where Secrets Manager is [default: http://127.0.0.1:3030, or AWS with --stack or --secret-id]
+    #[arg(long, visible_alias = "url", value_name = "URL")]
+    endpoint_url: Option<String>,
+    #[command(flatten)]
+    identity: Identity,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidings token --user u1
+  tidings token --user u1 --allow 'subscribe:orders/*' --allow 'publish:chat/**' --expires 15m
+  TIDINGS_TOKEN=$(tidings token --user u1 --allow 'subscribe:**') tidings listen --topic orders/42
+  tidings token --user u1 --stack tidings-prod --region eu-west-1";
+
+pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let secret = arguments.secret().await?;
+    if secret.len() < SHORTEST_SECRET {
+        let text = format!("the secret has {} bytes; the authorizer takes {SHORTEST_SECRET} or more", secret.len());
+        return Err(Failure(text));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Failure::new(&error))?;
+    let token = signed(&secret, &arguments.claims(now));
+    let mut stdout = std::io::stdout();
+    let written = writeln!(stdout, "{token}").and_then(|()| stdout.flush());
+    written.map_err(|error| Failure(format!("cannot write the token: {error}")))
+}
+
+/// A JWT in its compact form.
+fn signed(secret: &[u8], claims: &Value) -> String {
+    let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let content = format!("{}.{}", part(&json!({"alg": "HS256", "typ": "JWT"})), part(claims));
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), content.as_bytes());
+    format!("{content}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+}
+
+impl Arguments {
+    fn claims(&self, now: Duration) -> Value {
+        let mut claims = Map::new();
+        claims.insert("sub".to_owned(), self.user.as_str().into());
+        claims.insert("iat".to_owned(), now.as_secs().into());
+        claims.insert("exp".to_owned(), (now + self.expires).as_secs().into());
+        for (name, value) in [("iss", &self.issuer), ("aud", &self.audience)] {
+            claims.extend(value.as_deref().map(|value| (name.to_owned(), value.into())));
+        }
+        if !self.permissions.is_empty() {
+            claims.insert("permissions".to_owned(), json!(self.permissions));
+        }
+        Value::Object(claims)
+    }
+
+    async fn secret(&self) -> Result<Vec<u8>, Failure> {
+        if let Some(path) = &self.secret_file {
+            return from_file(path);
+        }
+        let is_local = self.stack.is_none() && self.secret_id.is_none();
+        let endpoint = self.endpoint_url.as_deref().or(is_local.then_some(NOTIFY_ENDPOINT));
+        let client = Client::new(&self.identity.at(endpoint).config().await);
+        let id = match (&self.secret_id, &self.stack) {
+            (Some(id), _) => id.clone(),
+            (None, stack) => format!("{}/tokens", stack.as_deref().unwrap_or(LOCAL_STACK)),
+        };
+        let answer = client.get_secret_value().secret_id(&id).send().await;
+        let value = answer.map_err(|error| failure(&error, &id, endpoint))?;
+        let binary = value.secret_binary.map(aws_sdk_secretsmanager::primitives::Blob::into_inner);
+        Ok(value.secret_string.map(String::into_bytes).or(binary).unwrap_or_default())
+    }
+}
+
+fn from_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut secret = std::fs::read(path)
+        .map_err(|error| Failure(format!("cannot read --secret-file {}: {error}", path.display())))?;
+    while secret.last().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
+        secret.pop();
+    }
+    Ok(secret)
+}
+
+/// Why there is no secret, in one sentence.
+fn failure(error: &SdkError<GetSecretValueError>, id: &str, endpoint: Option<&str>) -> Failure {
+    let is_missing = error.as_service_error().is_some_and(GetSecretValueError::is_resource_not_found_exception);
+    Failure(match (error, endpoint) {
+        (_, Some(url)) if is_missing => format!(
+            "there is no secret {id} at {url}: does it run with `--parameter Authentication=hs256`? Else see --secret-id"
+        ),
+        (_, None) if is_missing => format!("there is no secret {id}: are the stack, the region and the account right?"),
+        (SdkError::DispatchFailure(_), Some(url)) => format!("nothing listens at {url}: is `cargo dev` running?"),
+        (SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_), None) => format!(
+            "cannot call Secrets Manager in AWS ({}): are the credentials and the region set, see --profile and --region?",
+            tidings::describe(error)
+        ),
+        _ => match error.as_service_error().and_then(|error| error.message()) {
+            Some(message) => message.to_owned(),
+            None => tidings::describe(error),
+        },
+    })
+}
+
+/// A permission as it is given, checked as the authorizer will.
+fn permission(text: &str) -> Result<String, String> {
+    let sample = UserId::parse("u").map_err(|error| error.to_string())?;
+    let filled = for_user(text, Some(&sample)).unwrap_or_default();
+    Permission::parse(&filled).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Seconds, or a time with its unit.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let number = text.trim_end_matches(['s', 'm', 'h', 'd']);
+    let seconds = match &text[number.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => 0,
+    };
+    let seconds = number.parse::<u32>().ok().map(|number| u64::from(number) * seconds).filter(|seconds| *seconds > 0);
+    seconds.map(Duration::from_secs).ok_or_else(|| "write a time such as 90s, 15m, 1h or 7d".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Arguments, clap::Error> {
+        Cli::try_parse_from(std::iter::once("token").chain(arguments.iter().copied())).map(|cli| cli.arguments)
+    }
+
+    #[test]
+    fn a_token_says_who_and_what_and_until_when() {
+        let arguments = ["--user", "u1", "--allow", "subscribe:orders/*", "--allow", "publish:chat/**"];
+        let claims = parse(&arguments).unwrap().claims(Duration::from_secs(1_000));
+        let permissions = ["subscribe:orders/*", "publish:chat/**"];
+        assert_eq!(claims, json!({"sub": "u1", "iat": 1_000, "exp": 4_600, "permissions": permissions}));
+        let arguments = ["--user", "u1", "--expires", "90s", "--issuer", "i", "--audience", "a"];
+        let claims = parse(&arguments).unwrap().claims(Duration::ZERO);
+        assert_eq!(claims, json!({"sub": "u1", "iat": 0, "exp": 90, "iss": "i", "aud": "a"}));
+    }
+
+    #[test]
+    fn a_token_is_signed_over_its_header_and_claims() {
+        // The key of RFC 7515, appendix A.1; the signature is another program's.
+        let key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+        let key = BASE64_URL_SAFE_NO_PAD.decode(key).unwrap();
+        let token = signed(&key, &json!({"sub": "u1"}));
+        let (content, signature) = token.rsplit_once('.').unwrap();
+        assert_eq!(content, "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ1MSJ9");
+        assert_eq!(signature, "SUhXAKn3LKQx71lE2lFowNzjVn2OVffnwXBsOOcK53c");
+    }
+
+    #[test]
+    fn what_the_authorizer_would_not_take_is_refused_here() {
+        assert!(parse(&["--user", "u1", "--allow", "subscribe:users/{user}/**"]).is_ok());
+        for bad in [
+            &["--user", ""][..],
+            &["--user", "a\nb"],
+            &["--allow", "subscribe:a"],
+            &["--user", "u", "--allow", "read:a"],
+            &["--user", "u", "--allow", "subscribe:a-*"],
+            &["--user", "u", "--expires", "0"],
+            &["--user", "u", "--expires", "1w"],
+            &["--user", "u", "--expires", "1hm"],
+            &["--user", "u", "--stack", "s", "--secret-id", "i"],
+            &["--user", "u", "--secret-file", "f", "--region", "r"],
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("15m", 900), ("1h", 3_600), ("7d", 604_800)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+    }
+}

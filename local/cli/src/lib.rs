@@ -1,0 +1,4 @@
+//! The command line `tidings`.
+
+pub mod command;
+mod scaffold;

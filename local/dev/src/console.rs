@@ -1,0 +1,170 @@
+//! The page at `/`: who is connected, what happens, and a way to try it.
+//!
+//! The page is a few static files in the program. What it asks for is below `/_tidings/`, where no API answers,
+//! and which only this page and programs may use (`guard`).
+
+mod connections;
+mod events;
+mod notify;
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Router, middleware};
+use serde_json::{Value, json};
+use tidings::registry::Registry;
+
+use super::{Addresses, guard};
+use tidings_local_gateway::Gateway;
+use tidings_local_lambda::{Invoker, Names, Services};
+use tidings_local_observe::{KEPT, Observer};
+use tidings_local_stack::Stack;
+
+/// The page, with one mark where the state goes.
+const PAGE: &str = include_str!("console/console.html");
+const MARK: &str = "\"__STATE__\"";
+
+/// What the page consists of beside itself.
+const FILES: [(&str, &str, &str); 8] = [
+    ("/_tidings/console.css", "text/css; charset=utf-8", include_str!("console/console.css")),
+    ("/_tidings/console.js", "text/javascript; charset=utf-8", include_str!("console/console.js")),
+    ("/_tidings/client.js", "text/javascript; charset=utf-8", include_str!("console/client.js")),
+    ("/_tidings/connections.js", "text/javascript; charset=utf-8", include_str!("console/connections.js")),
+    ("/_tidings/dom.js", "text/javascript; charset=utf-8", include_str!("console/dom.js")),
+    ("/_tidings/events.js", "text/javascript; charset=utf-8", include_str!("console/events.js")),
+    ("/_tidings/notify.js", "text/javascript; charset=utf-8", include_str!("console/notify.js")),
+    ("/_tidings/timeline.js", "text/javascript; charset=utf-8", include_str!("console/timeline.js")),
+];
+
+/// What the console works with.
+pub(super) struct Parts<'a> {
+    pub(super) stack: &'a Stack,
+    pub(super) addresses: &'a Addresses,
+    pub(super) services: &'a Services,
+    pub(super) gateway: &'a Gateway,
+    pub(super) invoker: &'a Invoker,
+    pub(super) observer: &'a Observer,
+    /// The function that notifications are sent to, by any of its names.
+    pub(super) notifier: &'a str,
+    /// The name or address in `--host`.
+    pub(super) host: &'a str,
+}
+
+#[derive(Debug)]
+struct Console {
+    gateway: Gateway,
+    invoker: Invoker,
+    /// Its logical id.
+    notifier: Option<String>,
+    registry: Option<Registry>,
+}
+
+pub(super) fn router(parts: &Parts<'_>) -> Router {
+    let page: Arc<str> = page(parts.stack, parts.addresses, parts.notifier).into();
+    let console = Arc::new(Console {
+        gateway: parts.gateway.clone(),
+        invoker: parts.invoker.clone(),
+        notifier: Names::new(parts.stack).resolve(parts.notifier).map(str::to_owned),
+        registry: registry(parts),
+    });
+    let api = Router::new()
+        .route("/_tidings/connections", get(connections::list))
+        .route("/_tidings/connections/{id}", delete(connections::close))
+        .route("/_tidings/notify", post(notify::notify))
+        .with_state(console);
+    let events = Router::new().route("/_tidings/events", get(events::stream)).with_state(parts.observer.clone());
+    let mut router = Router::new().route("/", get(move |headers| show(page, headers))).merge(api).merge(events);
+    for (path, kind, text) in FILES {
+        router = router.route(path, get(move || async move { ([(header::CONTENT_TYPE, kind)], text) }));
+    }
+    router.layer(middleware::from_fn_with_state(Arc::from(parts.host), guard::console))
+}
+
+/// Everything comes from this address, and nothing may frame the page, whose forms go nowhere.
+async fn show(page: Arc<str>, headers: HeaderMap) -> Response {
+    // Checked by the guard. Not every browser counts a WebSocket to the same address as `'self'`.
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws://{host} wss://{host}; img-src \
+         data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+         trusted-types 'none'"
+    );
+    let mut response = Html(page.to_string()).into_response();
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+fn registry(parts: &Parts<'_>) -> Option<Registry> {
+    let table = connections::registry_table(parts.stack)?;
+    let Services { region, keys, .. } = parts.services;
+    Some(Registry::new(tidings_local_services::dynamodb::client(&parts.addresses.dynamodb, region, keys), table))
+}
+
+fn page(stack: &Stack, addresses: &Addresses, notifier: &str) -> String {
+    let names = Names::new(stack);
+    let functions = stack.functions.iter().map(|(id, function)| {
+        json!({"id": id, "name": names.label(id), "timeout": function.timeout_seconds, "memory": function.memory_mb})
+    });
+    let apis = stack.apis.iter().map(|(id, api)| {
+        let stages: Vec<_> = api.stages.iter().map(|stage| &stage.name).collect();
+        let routes: Vec<_> = api.routes.keys().collect();
+        json!({"id": id, "apiId": api.api_id, "stages": stages, "routes": routes})
+    });
+    let tables: Vec<_> = stack.tables.values().map(|table| &table.name).collect();
+    let state = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "addresses": addresses,
+        "functions": functions.collect::<Vec<Value>>(),
+        "apis": apis.collect::<Vec<Value>>(),
+        "tables": tables,
+        "notifier": names.resolve(notifier),
+        "registry": connections::registry_table(stack).is_some(),
+        "kept": KEPT,
+    });
+    // Inside a script element only `<` could end what the text is.
+    PAGE.replace(MARK, &state.to_string().replace('<', "\\u003c"))
+}
+
+#[cfg(test)]
+mod tests {
+    use indexmap::IndexMap;
+
+    use super::*;
+    use tidings_local_stack::Function;
+
+    #[test]
+    fn the_state_is_in_the_page_and_cannot_end_its_script() {
+        let mut stack = Stack::default();
+        stack.functions.insert("F".into(), Function::new("</script>", Some("/app/</script>".into())));
+        let addresses = Addresses {
+            websocket: "ws://127.0.0.1:1/dev".into(),
+            management: "http://127.0.0.1:1/dev".into(),
+            lambda: "http://127.0.0.1:1".into(),
+            dynamodb: "http://127.0.0.1:2".into(),
+            sqs: "http://127.0.0.1:1".into(),
+            console: "http://127.0.0.1:1/".into(),
+            api: None,
+            apis: IndexMap::new(),
+        };
+        let page = page(&stack, &addresses, "notifier");
+        assert!(page.contains(r#""websocket":"ws://127.0.0.1:1/dev""#));
+        assert!(!page.contains(MARK));
+        assert_eq!(page.matches("</script>").count(), PAGE.matches("</script>").count());
+    }
+
+    #[test]
+    fn the_page_has_no_script_or_style_of_its_own_and_every_file_that_it_names() {
+        assert!(!PAGE.contains("<style") && !PAGE.contains(" style=") && !PAGE.contains(" onclick"));
+        let imports =
+            FILES.iter().flat_map(|(_, _, text)| text.lines()).filter_map(|line| line.split(" from \"./").nth(1));
+        let imports = imports.filter_map(|rest| rest.split('"').next()).map(|name| format!("/_tidings/{name}"));
+        let named = PAGE.split('"').filter(|text| text.starts_with("/_tidings/")).map(str::to_owned);
+        for file in imports.chain(named) {
+            assert!(FILES.iter().any(|(path, ..)| *path == file), "{file}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The REQUEST authorizer of `$connect`.
+
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tracing::warn;
+
+use super::events::{AuthorizerContext, Origin};
+use super::integration::{self, Failure};
+use super::policy::Policy;
+use super::request::Handshake;
+use super::responses::Refusal;
+use tidings_local_lambda::Invoker;
+use tidings_local_stack::Authorizer;
+
+/// As for integrations.
+const TIMEOUT: Duration = Duration::from_secs(29);
+/// The most that an authorizer may return.
+const MAX_RESULT: usize = 8 * 1024;
+
+/// Who was let in.
+#[derive(Debug)]
+pub(super) struct Authorized {
+    /// The context with `principalId`: goes into the connection's events.
+    pub(super) context: AuthorizerContext,
+    /// How long the authorizer took.
+    pub(super) latency: Duration,
+}
+
+impl Authorized {
+    /// The context of the `$connect` event, which has the latency too. Whether AWS keeps it in later events is unknown.
+    pub(super) fn for_connect(&self) -> AuthorizerContext {
+        let mut context = self.context.clone();
+        let latency = u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX);
+        context.insert("integrationLatency".to_owned(), latency.into());
+        context
+    }
+}
+
+/// Asks the authorizer whether this client may connect.
+pub(super) async fn authorize(
+    invoker: &Invoker,
+    authorizer: &Authorizer,
+    origin: &Origin,
+    handshake: &Handshake,
+    method_arn: &str,
+) -> Result<Authorized, Refusal> {
+    let present = |source: &String| has_identity(source, handshake, &origin.stage_variables);
+    if !authorizer.identity_sources.iter().all(present) {
+        return Err(Refusal::unauthorized());
+    }
+    let started = Instant::now();
+    let event = origin.authorize(handshake, method_arn);
+    let answer = integration::call(invoker, &authorizer.function, TIMEOUT, event.payload).await;
+    let latency = started.elapsed();
+    let context = answer
+        .and_then(|answer| decide(&answer, method_arn))
+        .map_err(|failure| refuse(&failure, &authorizer.function, &origin.connection_id))?;
+    match context {
+        Some(context) => Ok(Authorized { context, latency }),
+        None => Err(Refusal::forbidden()),
+    }
+}
+
+fn refuse(failure: &Failure, function: &str, connection_id: &str) -> Refusal {
+    if let Failure::Function(error) = failure
+        && is_unauthorized(error)
+    {
+        return Refusal::unauthorized();
+    }
+    warn!(
+        connection.id = connection_id,
+        function,
+        error = failure as &dyn std::error::Error,
+        "the authorizer failed; the client gets 500"
+    );
+    Refusal::internal()
+}
+
+/// A function that fails with exactly this text says 401.
+fn is_unauthorized(error: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(error)
+        .is_ok_and(|error| error.get("errorMessage").and_then(Value::as_str) == Some("Unauthorized"))
+}
+
+/// Whether an identity source has a value. What is neither of the request nor a stage variable (`context.…`) always
+/// has one.
+fn has_identity(source: &str, handshake: &Handshake, variables: &IndexMap<String, String>) -> bool {
+    let value = if let Some(name) = source.strip_prefix("route.request.header.") {
+        handshake.header(name)
+    } else if let Some(name) = source.strip_prefix("route.request.querystring.") {
+        handshake.query_parameter(name)
+    } else if let Some(name) = source.strip_prefix("stageVariables.") {
+        variables.get(name).map(String::as_str)
+    } else {
+        return true;
+    };
+    value.is_some_and(|value| !value.is_empty())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    principal_id: String,
+    policy_document: Policy,
+    context: Option<Map<String, Value>>,
+}
+
+/// The context of a client that may connect, or `None` for one that may not.
+pub(super) fn decide(answer: &[u8], method_arn: &str) -> Result<Option<AuthorizerContext>, Failure> {
+    if answer.len() > MAX_RESULT {
+        return Err(Failure::Malformed(format!("it has {} bytes; at most {MAX_RESULT} are allowed", answer.len())));
+    }
+    let answer: Answer = serde_json::from_slice(answer).map_err(|_| {
+        Failure::Malformed("it needs principalId (a text), policyDocument and, if any, context (an object)".to_owned())
+    })?;
+    if answer.policy_document.is_too_long() {
+        return Err(Failure::Malformed("a resource of its policy has more than 512 bytes".to_owned()));
+    }
+    let mut context = stringify(answer.context.unwrap_or_default())?;
+    context.insert("principalId".to_owned(), answer.principal_id.into());
+    Ok(answer.policy_document.allows(method_arn).then_some(context))
+}
+
+/// Numbers and booleans arrive as texts, says AWS's reference of mapping variables.
+fn stringify(context: Map<String, Value>) -> Result<AuthorizerContext, Failure> {
+    let mut strings = AuthorizerContext::new();
+    for (name, value) in context {
+        let text = match value {
+            Value::String(text) => text,
+            Value::Number(number) => number.to_string(),
+            Value::Bool(flag) => flag.to_string(),
+            Value::Null => continue,
+            Value::Array(_) | Value::Object(_) => {
+                return Err(Failure::Malformed("its context holds a list or an object".to_owned()));
+            }
+        };
+        strings.insert(name, text.into());
+    }
+    Ok(strings)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ARN: &str = "arn:aws:execute-api:us-east-1:123456789012:abcdef1234/dev/$connect";
+
+    fn answer(effect: &str, context: Value) -> Vec<u8> {
+        json!({
+            "principalId": "u1",
+            "policyDocument": {"Version": "2012-10-17", "Statement": [
+                {"Action": "execute-api:Invoke", "Effect": effect, "Resource": ARN}]},
+            "context": context,
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    #[test]
+    fn the_context_is_made_of_texts_and_the_principal() {
+        let context =
+            decide(&answer("Allow", json!({"a": "x", "n": 7, "b": true, "none": null})), ARN).unwrap().unwrap();
+        assert_eq!(Value::Object(context), json!({"a": "x", "n": "7", "b": "true", "principalId": "u1"}));
+        let context = decide(&answer("Allow", Value::Null), ARN).unwrap().unwrap();
+        assert_eq!(Value::Object(context), json!({"principalId": "u1"}));
+    }
+
+    #[test]
+    fn a_deny_lets_nobody_in() {
+        assert!(decide(&answer("Deny", Value::Null), ARN).unwrap().is_none());
+    }
+
+    #[test]
+    fn bad_output_is_a_failure() {
+        for bad in [
+            b"null".to_vec(),
+            b"{".to_vec(),
+            br#"{"principalId":"u"}"#.to_vec(),
+            br#"{"isAuthorized":true}"#.to_vec(),
+            answer("Allow", json!({"nested": {}})),
+            answer("Allow", json!({"list": []})),
+            answer("Allow", json!("text")),
+            answer("Allow", json!({"long": "x".repeat(MAX_RESULT)})),
+            String::from_utf8(answer("Allow", Value::Null)).unwrap().replace("dev", &"d".repeat(500)).into_bytes(),
+        ] {
+            assert!(decide(&bad, ARN).is_err(), "{}", String::from_utf8_lossy(&bad));
+        }
+    }
+
+    #[test]
+    fn only_the_exact_text_is_unauthorized() {
+        assert!(is_unauthorized(br#"{"errorMessage":"Unauthorized","errorType":"Error"}"#));
+        assert!(!is_unauthorized(br#"{"errorMessage":"unauthorized"}"#));
+        assert!(!is_unauthorized(br#"{"errorMessage":"Unauthorized."}"#));
+        assert!(!is_unauthorized(b"Unauthorized"));
+    }
+}

@@ -1,0 +1,39 @@
+//! What can be set about the gateway. The defaults are API Gateway's own numbers.
+
+use std::time::Duration;
+
+use tidings_local_observe::Observer;
+
+/// How the gateway behaves. [`Settings::default`] gives API Gateway's quotas.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The region in ARNs, for example `us-east-1`.
+    pub region: String,
+    /// The account in ARNs, twelve digits.
+    pub account_id: String,
+    /// A connection without data in either direction for so long is closed with 1001. AWS: 10 minutes.
+    pub idle_timeout: Duration,
+    /// A connection is closed with 1001 at this age, busy or not. AWS: 2 hours.
+    pub connection_lifetime: Duration,
+    /// Refuse `@connections` calls without a Signature Version 4 header, as AWS does. The signature is not verified.
+    pub strict: bool,
+    /// New connections per second before handshakes are answered 429, with a burst of as many. AWS: 500 for an
+    /// account and region. `None` lets everyone in.
+    pub new_connections_per_second: Option<u32>,
+    /// Gets to know handshakes, messages, `@connections` calls and closes. By default nobody does.
+    pub observer: Observer,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            region: "us-east-1".to_owned(),
+            account_id: "123456789012".to_owned(),
+            idle_timeout: Duration::from_secs(10 * 60),
+            connection_lifetime: Duration::from_secs(2 * 60 * 60),
+            strict: false,
+            new_connections_per_second: Some(500),
+            observer: Observer::default(),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The services of AWS that a stack uses beside Lambda and API Gateway, on this machine: DynamoDB, SQS and Secrets Manager.
+
+pub mod dynamodb;
+pub mod json_api;
+mod keys;
+pub mod net;
+pub mod secrets;
+pub mod sqs;
+
+pub use keys::Keys;

@@ -1,0 +1,132 @@
+//! Secrets Manager in this process: the template's secrets with their versions and staging labels, in memory.
+//!
+//! `generate` makes random values as `GenerateSecretString` asks for them, `operations` are the API's calls.
+//!
+//! What is *not* here: rotation by a function, replication, policies, tags, and deletion with a recovery window.
+
+mod generate;
+mod operations;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use indexmap::IndexMap;
+use uuid::Uuid;
+
+use tidings_local_stack::{self as stack, SecretValue};
+
+pub(crate) use operations::call;
+
+/// The version that everybody uses.
+const CURRENT: &str = "AWSCURRENT";
+/// The version before.
+const PREVIOUS: &str = "AWSPREVIOUS";
+
+/// All secrets. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets(Arc<Mutex<IndexMap<String, Secret>>>);
+
+struct Secret {
+    arn: String,
+    name: String,
+    description: Option<String>,
+    created: f64,
+    changed: f64,
+    /// By id, oldest first.
+    versions: IndexMap<String, Version>,
+}
+
+#[derive(Debug, Clone)]
+struct Version {
+    value: Value,
+    stages: Vec<String>,
+    created: f64,
+}
+
+/// Texts stay texts and bytes stay bytes.
+#[derive(Clone, PartialEq, Eq)]
+enum Value {
+    Text(String),
+    /// In base64, as it came.
+    Binary(String),
+}
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a secret")
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secret").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Secrets {
+    /// The secrets of a template. Generated values are new at every start.
+    #[must_use]
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a stack::Secret>) -> Self {
+        let secrets = secrets.into_iter().map(|secret| (secret.name.clone(), Secret::new(secret)));
+        Self(Arc::new(Mutex::new(secrets.collect())))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, IndexMap<String, Secret>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Secret {
+    fn new(secret: &stack::Secret) -> Self {
+        let value = match &secret.value {
+            SecretValue::Text(text) => Some(text.clone()),
+            SecretValue::Generated(rules) => Some(generate::value(rules)),
+            SecretValue::None => None,
+        };
+        let now = now();
+        let mut made = Self {
+            arn: secret.arn.clone(),
+            name: secret.name.clone(),
+            description: secret.description.clone(),
+            created: now,
+            changed: now,
+            versions: IndexMap::new(),
+        };
+        if let Some(value) = value {
+            made.put(Uuid::new_v4().to_string(), Value::Text(value), vec![CURRENT.to_owned()]);
+        }
+        made
+    }
+
+    /// Adds a version, or gives one that is there more labels. A label is on one version at a time; the version that
+    /// loses `AWSCURRENT` gets `AWSPREVIOUS`, and versions without labels are forgotten.
+    fn put(&mut self, id: String, value: Value, stages: Vec<String>) {
+        let now = now();
+        let replaced = self.with_stage(CURRENT).filter(|current| **current != id).cloned();
+        for version in self.versions.values_mut() {
+            version.stages.retain(|stage| !stages.contains(stage));
+        }
+        if let Some(replaced) = replaced.filter(|_| stages.iter().any(|stage| stage == CURRENT)) {
+            for (other, version) in &mut self.versions {
+                version.stages.retain(|stage| stage != PREVIOUS);
+                if *other == replaced {
+                    version.stages.push(PREVIOUS.to_owned());
+                }
+            }
+        }
+        let version = self.versions.entry(id).or_insert(Version { value, stages: Vec::new(), created: now });
+        version.stages.extend(stages);
+        self.versions.retain(|_, version| !version.stages.is_empty());
+        self.changed = now;
+    }
+
+    fn with_stage(&self, stage: &str) -> Option<&String> {
+        let mut versions = self.versions.iter();
+        versions.find(|(_, version)| version.stages.iter().any(|other| other == stage)).map(|(id, _)| id)
+    }
+}
+
+/// Seconds since the epoch, as the API counts.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,241 @@
+//! SAM's shorthands, written out into the resources that SAM's own translator makes of them, under the same logical
+//! ids, so that a template may refer to these. Functions stay as they are: `functions` reads both kinds.
+
+pub(super) mod http;
+
+use std::rc::Rc;
+
+use super::{
+    Fault,
+    node::{Map, Node},
+    resource::{Resource, Resources},
+};
+
+type Properties<'a> = Vec<(&'a str, Rc<Node>)>;
+
+/// Adds a resource, or what it stands for.
+pub(super) fn expand(logical_id: &str, resource: Resource, resources: &mut Resources) -> Result<(), Fault> {
+    match resource.kind.as_str() {
+        "AWS::Serverless::WebSocketApi" => expand_api(logical_id, &resource, resources)?,
+        "AWS::Serverless::SimpleTable" => {
+            resources.insert(logical_id.to_owned(), simple_table(logical_id, resource)?);
+        }
+        "AWS::Serverless::Function" => {
+            if let Some(alias) = resource.properties.get("AutoPublishAlias") {
+                let name = alias.as_text().unwrap_or_default();
+                let properties = [("Name", Rc::clone(alias)), ("FunctionName", reference(alias.line, logical_id))];
+                let made = make(logical_id, &resource, "AWS::Lambda::Alias", properties);
+                resources.insert(format!("{logical_id}Alias{name}"), made);
+            }
+            expand_events(logical_id, &resource, resources);
+            resources.insert(logical_id.to_owned(), resource);
+        }
+        _ => {
+            resources.insert(logical_id.to_owned(), resource);
+        }
+    }
+    Ok(())
+}
+
+/// The events of a function that Lambda fetches itself; `functions` tells of the others.
+fn expand_events(logical_id: &str, function: &Resource, resources: &mut Resources) {
+    let events = function.properties.get("Events").and_then(|node| node.as_map());
+    for (name, event) in events.into_iter().flatten() {
+        let source = match event.get("Type").and_then(|node| node.as_text()) {
+            Some("SQS") => "Queue",
+            Some("DynamoDB") => "Stream",
+            _ => continue,
+        };
+        let mut properties = event.get("Properties").and_then(|node| node.as_map()).cloned().unwrap_or_default();
+        if let Some(arn) = properties.shift_remove(source) {
+            properties.insert("EventSourceArn".to_owned(), arn);
+        }
+        properties.insert("FunctionName".to_owned(), reference(event.line, logical_id));
+        let mut made = make(logical_id, function, "AWS::Lambda::EventSourceMapping", []);
+        made.line = event.line;
+        made.properties = Node::map(event.line, properties);
+        resources.insert(format!("{logical_id}{name}"), made);
+    }
+}
+
+/// A resource that SAM makes for another; it is created under the same condition.
+fn make<'a>(
+    owner: &str,
+    resource: &Resource,
+    kind: &str,
+    properties: impl IntoIterator<Item = (&'a str, Rc<Node>)>,
+) -> Resource {
+    Resource {
+        kind: kind.to_owned(),
+        properties: Node::map(
+            resource.line,
+            properties.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        ),
+        metadata: None,
+        made_for: Some(owner.to_owned()),
+        ..resource.clone()
+    }
+}
+
+fn reference(line: usize, name: &str) -> Rc<Node> {
+    Node::call(line, "Ref", Node::text(line, name))
+}
+
+/// Properties under new names.
+fn copied<'a>(from: &Node, keys: &[(&'a str, &str)]) -> Properties<'a> {
+    keys.iter().filter_map(|(new, old)| Some((*new, Rc::clone(from.get(old)?)))).collect()
+}
+
+fn expand_api(id: &str, resource: &Resource, resources: &mut Resources) -> Result<(), Fault> {
+    let routes = resource.properties.get("Routes").and_then(|node| node.as_map()).filter(|map| !map.is_empty());
+    let Some(routes) = routes else {
+        return Err(Fault::at(resource.line, format!("the WebSocket API `{id}` needs at least one route in `Routes`")));
+    };
+    if let (Some(auth), false) = (resource.properties.get("Auth"), routes.contains_key("$connect")) {
+        return Err(Fault::at(auth.line, format!("`Auth` of `{id}` needs a route `$connect`, where it is checked")));
+    }
+    let mut add = |logical_id: String, kind: &str, properties: Properties<'_>| {
+        resources.insert(logical_id, make(id, resource, &format!("AWS::ApiGatewayV2::{kind}"), properties));
+    };
+    let mut api = copied(&resource.properties, &[("RouteSelectionExpression", "RouteSelectionExpression")]);
+    api.push(("ProtocolType", Node::text(resource.line, "WEBSOCKET")));
+    add(id.to_owned(), "Api", api);
+
+    let authorizer = authorizer(id, resource)?;
+    for (key, specification) in routes {
+        let base = format!("{id}{}", id_part(id, key, specification.line)?);
+        let authorizer = authorizer.as_ref().filter(|_| key == "$connect");
+        let [route, integration] = route(id, &base, key, specification, authorizer)?;
+        add(format!("{base}Route"), "Route", route);
+        add(format!("{base}Integration"), "Integration", integration);
+    }
+    if let Some(Authorizer::Custom(properties)) = authorizer {
+        add(format!("{id}ConnectAuthorizer"), "Authorizer", properties);
+    }
+    let (logical_id, properties) = stage(id, resource);
+    add(logical_id, "Stage", properties);
+    Ok(())
+}
+
+/// The one stage, and the logical id that SAM gives it.
+fn stage(id: &str, resource: &Resource) -> (String, Properties<'static>) {
+    let line = resource.line;
+    let name = resource.properties.get("StageName").cloned().unwrap_or_else(|| Node::text(line, "default"));
+    let logical_id = match name.as_text() {
+        Some("default") => format!("{id}DefaultStage"),
+        Some(name) => format!("{id}{name}Stage"),
+        None => format!("{id}Stage"),
+    };
+    let kept = ["StageVariables", "DefaultRouteSettings", "RouteSettings"];
+    let mut stage = copied(&resource.properties, &kept.map(|key| (key, key)));
+    stage.extend([("ApiId", reference(line, id)), ("StageName", name)]);
+    (logical_id, stage)
+}
+
+/// The part of the generated logical ids that stands for a route: SAM writes it in lower case after one capital.
+fn id_part(id: &str, route_key: &str, line: usize) -> Result<String, Fault> {
+    let name = match route_key {
+        "$connect" | "$disconnect" | "$default" => &route_key[1..],
+        key if !key.is_empty() && key.chars().all(char::is_alphanumeric) => key,
+        key => {
+            let text = format!("the route key `{key}` of `{id}` must have only letters and digits, or SAM refuses it");
+            return Err(Fault::at(line, text));
+        }
+    };
+    let mut characters = name.chars();
+    let first = characters.next().into_iter().flat_map(char::to_uppercase);
+    Ok(first.chain(characters.flat_map(char::to_lowercase)).collect())
+}
+
+fn route(
+    api: &str,
+    base: &str,
+    key: &str,
+    specification: &Node,
+    authorizer: Option<&Authorizer>,
+) -> Result<[Properties<'static>; 2], Fault> {
+    let line = specification.line;
+    let function = specification
+        .get("FunctionArn")
+        .ok_or_else(|| Fault::at(line, format!("the route `{key}` of `{api}` needs a `FunctionArn`")))?;
+    let kept = ["ApiKeyRequired", "ModelSelectionExpression", "RequestModels", "RouteResponseSelectionExpression"];
+    let mut route = copied(specification, &kept.map(|key| (key, key)));
+    let target = [Node::text(line, "integrations"), reference(line, &format!("{base}Integration"))];
+    let target = vec![Node::text(line, "/"), Node::list(line, target.to_vec())];
+    route.extend([
+        ("ApiId", reference(line, api)),
+        ("RouteKey", Node::text(line, key)),
+        ("Target", Node::call(line, "Fn::Join", Node::list(line, target))),
+    ]);
+    match authorizer {
+        Some(Authorizer::Custom(_)) => route.extend([
+            ("AuthorizationType", Node::text(line, "CUSTOM")),
+            ("AuthorizerId", reference(line, &format!("{api}ConnectAuthorizer"))),
+        ]),
+        Some(Authorizer::Iam) => route.push(("AuthorizationType", Node::text(line, "AWS_IAM"))),
+        None => {}
+    }
+    let mut integration = copied(specification, &[("TimeoutInMillis", "IntegrationTimeout")]);
+    integration.extend([
+        ("ApiId", reference(line, api)),
+        ("IntegrationType", Node::text(line, "AWS_PROXY")),
+        ("IntegrationUri", invocation_uri(function)),
+    ]);
+    Ok([route, integration])
+}
+
+/// Who may connect, by `Auth` of the API.
+enum Authorizer {
+    Custom(Properties<'static>),
+    Iam,
+}
+
+fn authorizer(id: &str, resource: &Resource) -> Result<Option<Authorizer>, Fault> {
+    let Some(auth) = resource.properties.get("Auth") else { return Ok(None) };
+    let fault = |text: &str| Err(Fault::at(auth.line, format!("`Auth` of `{id}` {text}")));
+    match auth.get("AuthType").and_then(|node| node.as_text()) {
+        Some("NONE") => Ok(None),
+        Some("AWS_IAM") => Ok(Some(Authorizer::Iam)),
+        Some("CUSTOM") => match auth.get("AuthArn") {
+            Some(function) => {
+                let mut properties = copied(auth, &[("IdentitySource", "IdentitySource")]);
+                properties.push(("AuthorizerType", Node::text(auth.line, "REQUEST")));
+                properties.push(("AuthorizerUri", invocation_uri(function)));
+                Ok(Some(Authorizer::Custom(properties)))
+            }
+            None => fault("needs an `AuthArn` with `AuthType: CUSTOM`"),
+        },
+        _ => fault("needs an `AuthType` of `NONE`, `AWS_IAM` or `CUSTOM`"),
+    }
+}
+
+fn invocation_uri(function: &Rc<Node>) -> Rc<Node> {
+    let line = function.line;
+    let text =
+        "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Function}/invocations";
+    let variables = Node::map(line, Map::from([("Function".to_owned(), Rc::clone(function))]));
+    Node::call(line, "Fn::Sub", Node::list(line, vec![Node::text(line, text), variables]))
+}
+
+fn simple_table(logical_id: &str, resource: Resource) -> Result<Resource, Fault> {
+    let line = resource.line;
+    let key = resource.properties.get("PrimaryKey");
+    let name = key.and_then(|key| key.get("Name")).cloned().unwrap_or_else(|| Node::text(line, "id"));
+    let kind = match key.and_then(|key| key.get("Type")).map(|node| (node.as_text(), node.line)) {
+        None | Some((Some("String"), _)) => "S",
+        Some((Some("Number"), _)) => "N",
+        Some((Some("Binary"), _)) => "B",
+        Some((_, line)) => {
+            let text = format!("`PrimaryKey` of `{logical_id}` must have the type `String`, `Number` or `Binary`");
+            return Err(Fault::at(line, text));
+        }
+    };
+    let row = |key: &str, value: &str| {
+        let row = [("AttributeName".to_owned(), Rc::clone(&name)), (key.to_owned(), Node::text(line, value))];
+        Node::list(line, vec![Node::map(line, Map::from(row))])
+    };
+    let kept = ["TableName", "ProvisionedThroughput"];
+    let mut properties = copied(&resource.properties, &kept.map(|key| (key, key)));
+    properties.extend([("AttributeDefinitions", row("AttributeType", kind)), ("KeySchema", row("KeyType", "HASH"))]);
+    Ok(make(logical_id, &resource, "AWS::DynamoDB::Table", properties))
+}
