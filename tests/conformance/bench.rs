@@ -10,11 +10,11 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use serde_json::{Value, json};
-use tests::client::Client;
 use tests::eventually;
 use tests::stack::root;
 use tests::wire::{self, Answer, Frame, Socket, Url, frame};
 use tidings_local_dev::{self as dev, DevOptions, Running};
+use tidings_test::Client;
 use tokio::sync::Mutex;
 
 /// Names the deployed stack's main API; with it the suite runs against AWS.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
-use tests::client::Client;
 use tests::wire::{self, Frame, Url, frame};
+use tidings_test::Client;
 
 use super::bench::{Bench, IDLE, LIFETIME, PATIENCE, patiently};
 use super::facts::Grade::{Cap, Doc, Unsure, User};

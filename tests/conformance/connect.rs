@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use tests::client::Client;
 use tests::wire::{self, ACCEPT, Url};
+use tidings_test::Client;
 
 use super::bench::{Bench, assert_quiet};
 use super::facts::Grade::{Cap, Code, Doc, Infer, Unsure, User};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tests::client::Client;
 use tests::wire;
+use tidings_test::Client;
 
 use super::bench::Bench;
 use super::facts::Grade::{Doc, Infer, Unsure, User};

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tests::client::Client;
 use tests::wire;
+use tidings_test::Client;
 
 use super::bench::{Bench, connection_id, message_event};
 use super::facts::Grade::{Cap, Doc, Infer, Unsure};

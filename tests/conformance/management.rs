@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use aws_sdk_apigatewaymanagement::primitives::Blob;
 use serde_json::{Value, json};
-use tests::client::Client;
 use tests::wire::{self, Answer, Frame, Url};
+use tidings_test::Client;
 
 use super::bench::{Bench, connection_id};
 use super::facts::Grade::{Cap, Doc, Infer, Model, Unsure, User};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tests::client::Client;
+use tidings_test::Client;
 
 use super::bench::{Bench, assert_quiet, patiently};
 use super::facts::Grade::{Cap, Doc, Infer, Unsure};

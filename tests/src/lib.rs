@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
 
 pub mod browser;
-pub mod client;
 pub mod conflicts;
 pub mod crowd;
 pub mod engine;

@@ -1,53 +1,28 @@
 //! The whole thing: the gateway, the functions' own binaries and DynamoDB, from this repository's template.
 
-use std::io::Write;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_lambda::primitives::Blob;
 use serde_json::Value;
 use tidings::registry::Registry;
-use tidings_local_dev::{self as dev, DevOptions, Running};
-use tidings_local_lambda::Logs;
+use tidings_local_dev::{Addresses, DevOptions};
 
 use crate::engine;
 
 /// The template's secret.
 const SECRET: &str = "tidings-dev/tokens";
 
-/// A stack that runs until it is stopped.
+/// A stack that runs until it is stopped: [`tidings_test::Stack`], called with the SDKs of AWS.
 #[derive(Debug)]
-pub struct Stack {
-    running: Running,
-    log: ShownOnPanic,
-}
+pub struct Stack(tidings_test::Stack);
 
-/// What the stack and its functions wrote, shown only where a test fails.
-#[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+impl Deref for Stack {
+    type Target = tidings_test::Stack;
 
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Shows the log where a test ends by a panic.
-#[derive(Debug)]
-struct ShownOnPanic(Log);
-
-impl Drop for ShownOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // Nothing is left to tell where standard error is closed.
-            let _ = std::io::stderr().write_all(&self.0.0.lock().unwrap_or_else(PoisonError::into_inner));
-        }
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
@@ -108,57 +83,35 @@ impl Stack {
     /// # Panics
     /// When it does not start.
     pub async fn start_with(change: impl FnOnce(&mut DevOptions)) -> Self {
-        let mut options = DevOptions::new(root().join("template.yaml"));
-        options.port = 0;
-        let log = Log::default();
-        options.logs = Arc::new(Logs::to(log.clone(), true));
-        change(&mut options);
-        Self { running: dev::start(options).await.unwrap(), log: ShownOnPanic(log) }
+        Self(tidings_test::Stack::of(root().join("template.yaml")).with(change).start().await)
     }
 
-    /// Where clients connect.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.running.addresses.websocket
-    }
-
-    /// The REST API.
-    ///
-    /// # Panics
-    /// When the template has no HTTP API.
-    #[must_use]
-    pub fn api(&self) -> &str {
-        self.running.addresses.api.as_deref().expect("the template has an HTTP API")
-    }
-
-    /// What the stack and its functions have logged, as JSON lines.
-    #[must_use]
-    pub fn log(&self) -> String {
-        String::from_utf8_lossy(&self.log.0.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    fn addresses(&self) -> &Addresses {
+        &self.running().addresses
     }
 
     /// Where DynamoDB is.
     #[must_use]
     pub fn dynamodb(&self) -> &str {
-        &self.running.addresses.dynamodb
+        &self.addresses().dynamodb
     }
 
     /// The page for people.
     #[must_use]
     pub fn console(&self) -> &str {
-        &self.running.addresses.console
+        &self.addresses().console
     }
 
     /// The registry in the stack's table.
     #[must_use]
     pub fn registry(&self) -> Registry {
-        let client = engine::client(&self.running.addresses.dynamodb, engine::http());
+        let client = engine::client(&self.addresses().dynamodb, engine::http());
         Registry::new(client, "ConnectionsTable")
     }
 
     /// Every row of the stack's table.
     pub async fn rows(&self) -> Vec<engine::Row> {
-        engine::rows(&engine::client(&self.running.addresses.dynamodb, engine::http()), "ConnectionsTable").await
+        engine::rows(&engine::client(&self.addresses().dynamodb, engine::http()), "ConnectionsTable").await
     }
 
     /// The rows of connections: those of notifications and of the rate limit outlive them.
@@ -180,7 +133,7 @@ impl Stack {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
-            .endpoint_url(&self.running.addresses.lambda)
+            .endpoint_url(&self.addresses().lambda)
             .http_client(engine::http());
         let client = aws_sdk_lambda::Client::from_conf(config.build());
         let answer = client.invoke().function_name(function).payload(Blob::new(payload)).send().await.unwrap();
@@ -221,17 +174,17 @@ impl Stack {
     }
 
     fn sqs(&self) -> aws_sdk_sqs::Client {
-        crate::queues::client(&self.running.addresses.sqs)
+        crate::queues::client(&self.addresses().sqs)
     }
 
     fn queue_url(&self, queue: &str) -> String {
-        format!("{}/123456789012/{queue}", self.running.addresses.sqs)
+        format!("{}/123456789012/{queue}", self.addresses().sqs)
     }
 
     /// Where the Lambda Invoke API, SQS and Secrets Manager are.
     #[must_use]
     pub fn root(&self) -> &str {
-        &self.running.addresses.lambda
+        &self.addresses().lambda
     }
 
     /// What tokens are signed with now.
@@ -264,6 +217,6 @@ impl Stack {
 
     /// Stops everything.
     pub async fn stop(self) {
-        self.running.shutdown().await;
+        self.0.stop().await;
     }
 }

@@ -12,11 +12,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
-use tests::client::Client;
 use tests::engine;
 use tests::stack::root;
 use tidings_local_dev::{self as dev, Addresses, DevOptions};
 use tidings_local_lambda::Logs;
+use tidings_test::Client;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 

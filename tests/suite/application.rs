@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tests::browser::Page;
-use tests::client::Client;
 use tests::engine;
 use tests::stack::Stack;
+use tidings_test::Client;
 
 /// The stack of an application, and its folder.
 #[expect(clippy::print_stdout, reason = "a test that is passed over says so")]

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::client::Client;
 use tests::eventually;
 use tests::issuer::{Behaviour, Issuer, SigningKey, now, secret_token};
 use tests::stack::Stack;
+use tidings_test::Client;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

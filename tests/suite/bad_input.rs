@@ -1,8 +1,8 @@
 //! What clients and producers get wrong: one error that names the field and the fix, and nothing is stored half.
 
 use serde_json::{Value, json};
-use tests::client::Client;
 use tests::stack::{Stack, root};
+use tidings_test::Client;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_frame_gets_one_error_and_the_connection_stays_open() {

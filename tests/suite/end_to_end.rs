@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::client::Client;
 use tests::stack::Stack;
 use tests::{eventually, now};
 use tidings::ConnectionId;
 use tidings::protocol::Protocol;
 use tidings::registry::Connection;
+use tidings_test::Client;
 
 async fn notify(stack: &Stack, notification: Value) -> Value {
     let answer = stack.invoke("notifier", &notification.to_string()).await;

@@ -183,7 +183,7 @@ async fn a_worker_that_dies_between_its_plan_and_its_parts_is_followed_by_one_th
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
     let stack = Stack::start(&[]).await;
-    let mut client = tests::client::Client::connect(&format!("{}?topic=t", stack.url())).await;
+    let mut client = tidings_test::Client::connect(&format!("{}?topic=t", stack.url())).await;
     let (queue, fifo) =
         ("arn:aws:sqs:us-east-1:123456789012:NotificationQueue", "arn:aws:sqs:us-east-1:123456789012:orders.fifo");
     for (id, data, arn) in [("m1", 1, queue), ("m4", 4, queue), ("m8", 8, queue), ("m4", 0, fifo)] {

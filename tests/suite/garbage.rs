@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use tests::client::Client;
 use tests::eventually;
 use tests::stack::Stack;
 use tests::wire::{self, Frame, UPGRADE, Url, frame};
+use tidings_test::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// How long a single thing may take the gateway.

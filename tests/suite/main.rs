@@ -30,4 +30,5 @@ mod scopes;
 mod simulation;
 mod structure;
 mod template;
+mod test_crate;
 mod triggers;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::client::Client;
 use tests::eventually;
 use tests::stack::{Stack, root};
 use tidings::metrics::{DIMENSION, Metric, NAMESPACE, Unit};
+use tidings_test::Client;
 
 /// The metrics of a log: sums of counts, and the number of times that were noted.
 fn counted(log: &str) -> BTreeMap<&'static str, u64> {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::client::Client;
 use tests::eventually;
 use tests::stack::Stack;
+use tidings_test::Client;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_events_of_a_run_are_files_without_tokens_that_can_be_replayed() {

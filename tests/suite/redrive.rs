@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::client::Client;
 use tests::stack::{Stack, root, tidings};
 use tests::{eventually, now};
+use tidings_test::Client;
 use tokio::process::Command;
 
 const HOUR: i64 = 3_600_000;

@@ -8,9 +8,9 @@ mod refusals;
 mod topics;
 
 use serde_json::Value;
-use tests::client::Client;
 use tests::stack::Stack;
 use tests::wire::{self, Answer, Url};
+use tidings_test::Client;
 
 use document::Document;
 

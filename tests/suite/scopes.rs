@@ -1,9 +1,9 @@
 //! Idempotency keys belong to whoever gave them: the same one of somebody else is another notification.
 
 use serde_json::{Value, json};
-use tests::client::Client;
 use tests::stack::{Stack, root};
 use tests::wire::{self, Url};
+use tidings_test::Client;
 
 /// A call of the REST API that looks signed with this access key.
 async fn notify(stack: &Stack, access_key: &str, key: &str, body: &Value) {

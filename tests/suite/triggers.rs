@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::client::Client;
 use tests::stack::{Stack, root};
 use tests::{eventually, now};
+use tidings_test::Client;
 
 fn event(name: &str) -> Value {
     let text = std::fs::read_to_string(root().join("tests/events/triggers").join(name)).unwrap();

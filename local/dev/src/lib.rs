@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Router, middleware};
+use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -26,7 +27,8 @@ use tidings_local_gateway::{self as gateway, Gateway, HttpGateway};
 use tidings_local_lambda::build::{self, BuildError, Plan};
 use tidings_local_lambda::event_sources::EventSources;
 use tidings_local_lambda::{
-    ACCOUNT, Asynchronous, Endpoint, Host, Invoker, Logs, Names, RecordError, Recording, Services, StartError, api,
+    ACCOUNT, Asynchronous, Endpoint, Host, Invocation, InvokeError, Invoker, Logs, Names, RecordError, Recording,
+    Services, StartError, api,
 };
 use tidings_local_observe::Observer;
 use tidings_local_services::dynamodb::{self, DynamoDbError, Embedded};
@@ -182,7 +184,9 @@ pub struct Running {
     pub addresses: Addresses,
     gateway: Gateway,
     observer: Observer,
-    host: Option<Arc<Host>>,
+    stack: Stack,
+    invoker: Invoker,
+    secrets: Secrets,
     dynamodb: Option<Embedded>,
     rebuild: Option<JoinHandle<()>>,
     sqs: Sqs,
@@ -198,6 +202,45 @@ impl Running {
     pub fn ready_json(&self) -> String {
         // Strings always have a JSON form.
         serde_json::to_string(&self.addresses).unwrap_or_default()
+    }
+
+    /// What the template says.
+    #[must_use]
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// The WebSocket APIs with their open connections.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// The queues.
+    #[must_use]
+    pub fn sqs(&self) -> &Sqs {
+        &self.sqs
+    }
+
+    /// The secrets.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// What has happened.
+    #[must_use]
+    pub fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// Invokes a function, by any of its names, and waits for its answer.
+    ///
+    /// # Errors
+    /// When there is no such function, or it cannot be reached; one that fails is an answer.
+    pub async fn invoke(&self, function: &str, payload: impl Into<Bytes>) -> Result<Invocation, InvokeError> {
+        let names = Names::new(&self.stack);
+        self.invoker.invoke(names.resolve(function).unwrap_or(function), payload.into()).await
     }
 
     /// Closes all connections, lets their `$disconnect` run, and ends everything that was started.
@@ -216,7 +259,7 @@ impl Running {
             // A task that was cut off has nothing left to stop.
             let _ = server.await;
         }
-        if let Some(host) = self.host {
+        if let Some(host) = self.invoker.host() {
             host.shutdown().await;
         }
         if let Some(dynamodb) = self.dynamodb {
@@ -246,6 +289,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let observer = Observer::new();
     let invoker = recorded(&options, &stack, functions)?.watched(&observer);
     let sqs = Sqs::new(place(&options, &addresses, &services), stack.queues.values());
+    let secrets = Secrets::new(stack.secrets.values());
     let events = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
 
     let settings = gateway_settings(&options, &services, &observer);
@@ -253,7 +297,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let router = gateway
         .router()
         .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&events)))
-        .merge(json_api::router(&sqs, &Secrets::new(stack.secrets.values())))
+        .merge(json_api::router(&sqs, &secrets))
         .merge(console::router(&console::Parts {
             stack: &stack,
             addresses: &addresses,
@@ -273,8 +317,21 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     }
     let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs).await;
     summary::up(&options, &stack, &addresses);
-    let host = invoker.host().cloned();
-    Ok(Running { addresses, gateway, observer, host, dynamodb, rebuild, sqs, event_sources, events, servers, stop })
+    Ok(Running {
+        addresses,
+        gateway,
+        observer,
+        stack,
+        invoker,
+        secrets,
+        dynamodb,
+        rebuild,
+        sqs,
+        event_sources,
+        events,
+        servers,
+        stop,
+    })
 }
 
 fn serve(listener: TcpListener, router: Router, stop: &watch::Sender<bool>) -> JoinHandle<()> {

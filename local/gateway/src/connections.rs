@@ -9,6 +9,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::clock::Clock;
 use super::ending::Ending;
 use super::events::{AuthorizerContext, Origin};
 use super::traffic::Traffic;
@@ -45,6 +46,7 @@ pub(super) struct Connection {
     pub(super) origin: Origin,
     pub(super) authorizer: Option<AuthorizerContext>,
     pub(super) traffic: Traffic,
+    clock: Clock,
     opened: Instant,
     /// Milliseconds from `opened` to the last data in either direction.
     active: AtomicU64,
@@ -55,13 +57,14 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection, and what its socket's task has to write.
-    pub(super) fn new(origin: Origin, authorizer: Option<AuthorizerContext>) -> (Arc<Self>, Queue) {
+    pub(super) fn new(origin: Origin, authorizer: Option<AuthorizerContext>, clock: Clock) -> (Arc<Self>, Queue) {
         let (outgoing, receiver) = mpsc::unbounded_channel();
         let connection = Self {
             origin,
             authorizer,
             traffic: Traffic::default(),
-            opened: Instant::now(),
+            opened: clock.now(),
+            clock,
             active: AtomicU64::new(0),
             outgoing,
             space: Arc::new(Semaphore::new(SEND_BUFFER)),
@@ -119,8 +122,13 @@ impl Connection {
 
     /// Notes that data went through just now.
     pub(super) fn touch(&self) {
-        let age = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let age = u64::try_from(self.clock.now().duration_since(self.opened).as_millis()).unwrap_or(u64::MAX);
         self.active.fetch_max(age, Ordering::Relaxed);
+    }
+
+    /// When it was made.
+    pub(super) fn opened(&self) -> Instant {
+        self.opened
     }
 
     /// When data last went through.
@@ -180,7 +188,7 @@ mod tests {
             domain_name: "localhost".to_owned(),
             identity: Identity { source_ip: "127.0.0.1".to_owned(), user_agent: None },
         };
-        Connection::new(origin, None)
+        Connection::new(origin, None, Clock::default())
     }
 
     #[tokio::test]

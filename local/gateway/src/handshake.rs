@@ -56,7 +56,7 @@ pub(super) async fn upgrade(shared: &Arc<Shared>, api: &Arc<Api>, stage: &Stage,
                 info!(connection.id = origin.connection_id, route.key = CONNECT, status = 101, "connected");
                 attempt.end(Some(&origin.connection_id), StatusCode::SWITCHING_PROTOCOLS, &subprotocols);
                 let context = authorized.map(|authorized| authorized.context);
-                let (connection, outgoing) = Connection::new(origin, context);
+                let (connection, outgoing) = Connection::new(origin, context, shared.clock.clone());
                 shared.note_subprotocol(&connection, &subprotocols);
                 shared.connections.insert(Arc::clone(&connection));
                 // If nobody takes the verdict, the upgrade fails and tells the same.

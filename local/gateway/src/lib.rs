@@ -8,6 +8,7 @@
 //! integrations, the account's quota of requests, logs in AWS's format. `docs/gateway.md` has the whole list.
 
 mod authorizer;
+mod clock;
 mod connections;
 mod ending;
 mod events;
@@ -47,6 +48,7 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use tracing::warn;
 
+use clock::Clock;
 use connections::Connections;
 use management::Scope;
 use responses::Refusal;
@@ -79,6 +81,7 @@ struct Shared {
     settings: Settings,
     throttle: Option<Throttle>,
     connections: Connections,
+    clock: Clock,
     /// How many handshakes and connections there are, those in their `$disconnect` included.
     present: watch::Sender<usize>,
     stopping: watch::Sender<bool>,
@@ -159,6 +162,7 @@ impl Gateway {
                 .map(|rate| Throttle::new(f64::from(rate), rate, Instant::now())),
             settings,
             connections: Connections::default(),
+            clock: Clock::default(),
             present: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
         }))
@@ -168,6 +172,11 @@ impl Gateway {
     /// What no stage claims is answered 403, as API Gateway does. Serve it with [`serve()`].
     pub fn router(&self) -> Router {
         Router::new().fallback(dispatch).with_state(Arc::clone(&self.0))
+    }
+
+    /// Moves the time of the connections ahead: they are idle and old so much earlier.
+    pub fn advance(&self, by: Duration) {
+        self.0.clock.advance(by);
     }
 
     /// Closes every connection with 1001, refuses new ones, and waits at most ten seconds until each `$disconnect`

@@ -9,7 +9,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -152,8 +152,8 @@ async fn write(sink: &mut SplitSink<Socket, Message>, outgoing: &mut Queue) -> E
 async fn watch(shared: &Shared, connection: &Connection) -> Ending {
     let mut stopping = shared.stopping.subscribe();
     let ending = tokio::select! {
-        () = idle(connection, shared.settings.idle_timeout) => Ending::going_away(),
-        () = sleep(shared.settings.connection_lifetime) => Ending::going_away(),
+        () = idle(shared, connection) => Ending::going_away(),
+        () = shared.clock.reach(connection.opened() + shared.settings.connection_lifetime) => Ending::going_away(),
         () = connection.deleted() => Ending::deleted(),
         _ = stopping.wait_for(|stopping| *stopping) => Ending::going_away(),
     };
@@ -163,13 +163,13 @@ async fn watch(shared: &Shared, connection: &Connection) -> Ending {
     ending
 }
 
-async fn idle(connection: &Connection, limit: Duration) {
+async fn idle(shared: &Shared, connection: &Connection) {
     loop {
-        let deadline = connection.last_active() + limit;
-        if deadline <= Instant::now() {
+        let deadline = connection.last_active() + shared.settings.idle_timeout;
+        if deadline <= shared.clock.now() {
             return;
         }
-        sleep_until(deadline).await;
+        shared.clock.reach(deadline).await;
     }
 }
 

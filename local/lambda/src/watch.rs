@@ -34,6 +34,7 @@ impl Watch {
             }
         });
         if let Some(invocation) = &invocation {
+            observer.begin();
             observer.record(|| Event::Invocation(invocation.clone()));
         }
         Self { observer: observer.clone(), started: Instant::now(), invocation }
@@ -57,6 +58,7 @@ impl Watch {
         let duration_ms = milliseconds(self.started);
         invocation.outcome = Some(Outcome { status, duration_ms, request_id, answer: answer(), log });
         self.observer.record(|| Event::Invocation(invocation));
+        self.observer.finish();
     }
 }
 

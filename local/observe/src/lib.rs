@@ -41,6 +41,8 @@ struct Progress {
     /// The number of the last event; 0 before the first.
     last: u64,
     ended: bool,
+    /// Invocations that have not ended.
+    running: usize,
 }
 
 /// An event with its place among the others.
@@ -84,6 +86,38 @@ impl Observer {
         ring.push_back(Arc::new(Recorded { seq, at: epoch_ms(), event }));
         // Within the lock, so that progress never goes back.
         shared.progress.send_modify(|progress| progress.last = seq);
+    }
+
+    /// Counts an invocation that begins.
+    pub fn begin(&self) {
+        if let Some(shared) = &self.0 {
+            shared.progress.send_modify(|progress| progress.running += 1);
+        }
+    }
+
+    /// Counts an invocation that has ended.
+    pub fn finish(&self) {
+        if let Some(shared) = &self.0 {
+            shared.progress.send_modify(|progress| progress.running = progress.running.saturating_sub(1));
+        }
+    }
+
+    /// How many invocations are under way.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.0.as_ref().map_or(0, |shared| shared.progress.borrow().running)
+    }
+
+    /// The number of the last event; 0 before the first.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.0.as_ref().map_or(0, |shared| shared.progress.borrow().last)
+    }
+
+    /// The events that are kept, oldest first.
+    #[must_use]
+    pub fn events(&self) -> Vec<Arc<Recorded>> {
+        self.0.as_ref().map_or_else(Vec::new, |shared| shared.ring().iter().cloned().collect())
     }
 
     /// Tells everyone who follows that nothing more will come.

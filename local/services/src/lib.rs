@@ -6,5 +6,6 @@ mod keys;
 pub mod net;
 pub mod secrets;
 pub mod sqs;
+pub mod token;
 
 pub use keys::Keys;

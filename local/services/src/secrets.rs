@@ -71,6 +71,27 @@ impl Secrets {
         Self(Arc::new(Mutex::new(secrets.collect())))
     }
 
+    /// The present value of a secret, where it has one that is text.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<String> {
+        let secrets = self.lock();
+        let secret = secrets.get(name)?;
+        match &secret.versions.get(secret.with_stage(CURRENT)?)?.value {
+            Value::Text(text) => Some(text.clone()),
+            Value::Binary(_) => None,
+        }
+    }
+
+    /// Gives a secret a new value; `false` if there is none of this name.
+    pub fn put_text(&self, name: &str, text: impl Into<String>) -> bool {
+        let mut secrets = self.lock();
+        let secret = secrets.get_mut(name);
+        let put = |secret: &mut Secret| {
+            secret.put(Uuid::new_v4().to_string(), Value::Text(text.into()), vec![CURRENT.to_owned()]);
+        };
+        secret.map(put).is_some()
+    }
+
     fn lock(&self) -> MutexGuard<'_, IndexMap<String, Secret>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

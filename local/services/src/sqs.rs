@@ -81,6 +81,30 @@ impl Sqs {
         self.0.stopping.send_replace(true);
     }
 
+    /// Moves the time of all queues ahead: delays, visibility timeouts and retention end so much earlier.
+    pub fn advance(&self, by: Duration) {
+        self.0.clock.advance(by);
+        for entry in self.queues().values() {
+            entry.changed.notify_waiters();
+        }
+    }
+
+    /// What is in a queue, oldest first, whoever works on it; nothing is received.
+    ///
+    /// # Errors
+    /// When there is no such queue.
+    pub fn messages(&self, queue: &str) -> Result<Vec<Arc<Message>>, Refusal> {
+        self.with(queue, Queue::messages)
+    }
+
+    /// How many messages of a queue are to be done now: those that somebody works on count, those that are delayed do not.
+    ///
+    /// # Errors
+    /// When there is no such queue.
+    pub fn unfinished(&self, queue: &str) -> Result<usize, Refusal> {
+        self.counts(queue).map(|counts| counts.visible + counts.in_flight)
+    }
+
     /// Puts a message into the queue of this ARN.
     ///
     /// # Errors
@@ -88,6 +112,14 @@ impl Sqs {
     pub fn send_to_arn(&self, arn: &str, message: Message) -> Result<(), Refusal> {
         let name = self.name_of_arn(arn).ok_or_else(Refusal::no_queue)?;
         self.send(&name, message, None).map(drop)
+    }
+
+    /// Puts a message into a queue, after so many seconds.
+    ///
+    /// # Errors
+    /// When there is no such queue, or it does not take the message.
+    pub fn put(&self, queue: &str, message: Message, delay: Option<u64>) -> Result<(), Refusal> {
+        self.send(queue, message, delay).map(drop)
     }
 
     fn send(&self, queue: &str, message: Message, delay: Option<u64>) -> Result<Sent, Refusal> {

@@ -1,7 +1,7 @@
 //! Wide and narrow, light and dark.
 
 use serde_json::json;
-use tests::client::Client;
+use tidings_test::Client;
 
 use super::Console;
 

@@ -5,8 +5,8 @@ use axum::response::Html;
 use axum::routing::get;
 use serde_json::json;
 use tests::browser::Page;
-use tests::client::Client;
 use tests::stack::Stack;
+use tidings_test::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

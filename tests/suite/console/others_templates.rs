@@ -1,7 +1,7 @@
 //! A template of somebody else: an API whose only route is a mock, without a function or a table.
 
-use tests::client::Client;
 use tests::stack::Stack;
+use tidings_test::Client;
 
 use super::Console;
 

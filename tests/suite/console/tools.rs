@@ -1,7 +1,7 @@
 //! The form that notifies, the small client, and the keyboard.
 
 use serde_json::json;
-use tests::client::Client;
+use tidings_test::Client;
 
 use super::Console;
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::json;
-use tests::client::Client;
+use tidings_test::Client;
 
 use super::Console;
 

@@ -7,16 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::ArgGroup;
-use ring::hmac;
 use serde_json::{Map, Value, json};
 use tidings::UserId;
 use tidings::permissions::{Permission, for_user};
 
 use super::account::Identity;
 use tidings_local_dev::NOTIFY_ENDPOINT;
+use tidings_local_services::token;
 
 use super::Failure;
 
@@ -79,18 +77,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure(text));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Failure::new(&error))?;
-    let token = signed(&secret, &arguments.claims(now));
+    let token = token::sign(&secret, &arguments.claims(now));
     let mut stdout = std::io::stdout();
     let written = writeln!(stdout, "{token}").and_then(|()| stdout.flush());
     written.map_err(|error| Failure(format!("cannot write the token: {error}")))
-}
-
-/// A JWT in its compact form.
-fn signed(secret: &[u8], claims: &Value) -> String {
-    let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-    let content = format!("{}.{}", part(&json!({"alg": "HS256", "typ": "JWT"})), part(claims));
-    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), content.as_bytes());
-    format!("{content}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
 }
 
 impl Arguments {
@@ -201,17 +191,6 @@ mod tests {
         let arguments = ["--user", "u1", "--expires", "90s", "--issuer", "i", "--audience", "a"];
         let claims = parse(&arguments).unwrap().claims(Duration::ZERO);
         assert_eq!(claims, json!({"sub": "u1", "iat": 0, "exp": 90, "iss": "i", "aud": "a"}));
-    }
-
-    #[test]
-    fn a_token_is_signed_over_its_header_and_claims() {
-        // The key of RFC 7515, appendix A.1; the signature is another program's.
-        let key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
-        let key = BASE64_URL_SAFE_NO_PAD.decode(key).unwrap();
-        let token = signed(&key, &json!({"sub": "u1"}));
-        let (content, signature) = token.rsplit_once('.').unwrap();
-        assert_eq!(content, "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ1MSJ9");
-        assert_eq!(signature, "SUhXAKn3LKQx71lE2lFowNzjVn2OVffnwXBsOOcK53c");
     }
 
     #[test]

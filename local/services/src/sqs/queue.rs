@@ -336,6 +336,12 @@ impl Queue {
         Counts { visible: self.ready.len(), in_flight, delayed: self.hidden.len() - in_flight }
     }
 
+    /// All messages, oldest first.
+    pub(super) fn messages(&mut self, now: Millis) -> Vec<Arc<Message>> {
+        self.advance(now);
+        self.messages.values().map(|stored| Arc::clone(&stored.message)).collect()
+    }
+
     /// When the next hidden message becomes visible.
     pub(super) fn next_visible(&self) -> Option<Millis> {
         self.hidden.first().map(|(until, _)| *until)
