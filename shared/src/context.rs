@@ -53,7 +53,7 @@ impl<S> Context<S> {
         let connection = ConnectionId::detached();
         let call = Call {
             caller: Caller::anonymous(connection),
-            registry: Registry::new(Aws::nowhere().dynamodb(), "nowhere"),
+            registry: Aws::nowhere().registry("nowhere"),
             notifications: None,
             message: "detached".to_owned(),
             at: 0,

@@ -10,6 +10,7 @@ mod error;
 pub mod fanout;
 pub mod function;
 pub mod handshake;
+pub mod hex;
 pub mod ids;
 #[cfg(feature = "lambda")]
 pub mod lambda;
@@ -54,7 +55,7 @@ pub fn hash(parts: &[&str]) -> String {
         digest.update(&(part.len() as u64).to_be_bytes());
         digest.update(part.as_bytes());
     }
-    digest.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&digest.finish().as_ref()[..16])
 }
 
 /// The bytes that a base64 text stands for; `None` when it is none.

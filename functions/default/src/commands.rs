@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicU32;
 
 use serde_json::{Map, Value};
 use tidings::context::Call;
-use tidings::delivery::dismiss;
 use tidings::metrics::{Metric, Recorder};
 use tidings::permissions::Action;
 use tidings::protocol::{Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami};
@@ -56,7 +55,7 @@ impl<S: 'static> Commands<S> {
             recorder.add(Metric::CommandsRefused, 1);
             tracing::info!(connection.id = %id, code = error.code.name(), "refused a command");
             if error.code == ErrorCode::NotConnected || matches!(verdict, Verdict::Dismiss(_)) {
-                dismiss(&services.sockets, &id.first_socket(), &text).await;
+                services.sockets.dismiss(&id.first_socket(), &text).await;
                 return Ok(None);
             }
         }

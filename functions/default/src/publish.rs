@@ -57,6 +57,7 @@ mod tests {
     use ::tests::{engine, standin};
     use serde_json::{Value, json};
     use tidings::Caller;
+    use tidings::delivery::Management;
     use tidings::metrics::Metrics;
     use tidings::queue::{Queue, SCOPE_ATTRIBUTE};
     use tidings::registry::Registry;
@@ -69,7 +70,7 @@ mod tests {
         let nowhere = "http://127.0.0.1:9";
         let services = Services {
             registry: Registry::new(engine::client(nowhere, engine::http()), "ConnectionsTable"),
-            sockets: standin::management(nowhere, Duration::from_secs(1)),
+            sockets: Management::new(standin::management(nowhere, Duration::from_secs(1))),
             notifications,
             metrics: Metrics::default(),
             guard: Guard::new(Limits::default()),

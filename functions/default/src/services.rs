@@ -1,9 +1,8 @@
 //! What commands are carried out with.
 
-use aws_sdk_apigatewaymanagement::Client;
 use tidings::aws::Aws;
 use tidings::config::{ConfigError, required};
-use tidings::delivery::POST_DEADLINE;
+use tidings::delivery::{Management, POST_DEADLINE};
 use tidings::function::Failure;
 use tidings::ids::InvalidId;
 use tidings::metrics::Metrics;
@@ -19,7 +18,7 @@ pub struct Services {
     /// Where connections are registered.
     pub registry: Registry,
     /// To close connections that are not registered any more.
-    pub sockets: Client,
+    pub sockets: Management,
     /// Where clients' notifications go.
     pub notifications: Queue,
     /// What counts.
@@ -40,9 +39,9 @@ impl Services {
         let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
         let queue = required("NOTIFICATION_QUEUE_URL", "it is where clients' notifications go")?;
         Ok(Self {
-            registry: Registry::new(aws.dynamodb(), table),
+            registry: aws.registry(table),
             sockets: aws.management(&endpoint, POST_DEADLINE),
-            notifications: Queue::new(aws.sqs(), queue).marked(Trigger::Client),
+            notifications: aws.queue(queue).marked(Trigger::Client),
             metrics: Metrics::from_env(),
             guard: Guard::new(Limits::from_env()?),
         })

@@ -74,7 +74,7 @@ impl<S: Send + Sync + 'static> Function<S> {
     async fn start(self) -> Result<Disconnect<S>, BoxError> {
         let aws = Aws::from_env()?;
         let table = required("TABLE_NAME", "it names the table of connections")?;
-        self.core(Registry::new(aws.dynamodb(), table), Metrics::from_env()).await
+        self.core(aws.registry(table), Metrics::from_env()).await
     }
 }
 

@@ -11,8 +11,6 @@ use tidings::fanout::{FanOut, Queues};
 use tidings::function::BoxError;
 use tidings::lambda;
 use tidings::metrics::Metrics;
-use tidings::queue::Queue;
-use tidings::registry::Registry;
 
 use crate::{Deps, Rules, handle};
 
@@ -38,10 +36,10 @@ impl Function {
 
 fn deps() -> Result<Deps, BoxError> {
     let aws = Aws::from_env()?;
-    let registry = Registry::new(aws.dynamodb(), required("TABLE_NAME", "it names the table of connections")?);
+    let registry = aws.registry(required("TABLE_NAME", "it names the table of connections")?);
     let endpoint = required("WEBSOCKET_ENDPOINT", "it is where messages are posted, as https://…/<stage>")?;
     let delivery = Delivery::new(aws.sockets(&endpoint, POST_DEADLINE)?, registry, Limits::from_env()?, Clock::System);
-    let queue = |name| Ok::<_, ConfigError>(Queue::new(aws.sqs(), required(name, "it is the URL of a queue")?));
+    let queue = |name| Ok::<_, ConfigError>(aws.queue(required(name, "it is the URL of a queue")?));
     let queues = Queues {
         notifications: queue("NOTIFICATION_QUEUE_URL")?,
         fan_out: queue("FAN_OUT_QUEUE_URL")?,
