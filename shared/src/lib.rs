@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod attributes;
 pub mod aws;
 pub mod caller;
 pub mod clock;
@@ -25,6 +26,7 @@ pub mod trigger;
 
 use ring::digest::{Context as Digest, SHA256};
 
+pub use attributes::Attributes;
 pub use caller::{Caller, Claims};
 pub use context::Context;
 pub use error::Error;

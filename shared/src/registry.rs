@@ -35,6 +35,8 @@ pub use items::Connection;
 pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER, connection_of};
 pub use listing::{Audience, Page};
 pub use members::{Member, Members};
+pub(crate) use topics::Change;
+
 pub use rate::{Granted, LearntRate, RateLimit, Wanted};
 pub use work::{Claim, Lease, Position, SegmentKey};
 

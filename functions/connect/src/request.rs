@@ -28,15 +28,11 @@ impl Asked {
             let reason = format!("you may not subscribe to the topic {:?}", topic.as_str());
             return Err(Refusal::forbidden(reason));
         }
-        let id = handshake.connection.clone();
-        let connection = Connection {
-            socket: id.first_socket(),
-            user: caller.user.clone(),
-            protocol,
-            connected_at: handshake.connected_at,
-            topics,
-            id,
-        };
+        let mut connection = Connection::new(handshake.connection.clone());
+        connection.user = caller.user.clone();
+        connection.protocol = protocol;
+        connection.connected_at = handshake.connected_at;
+        connection.topics = topics;
         Ok(Self { connection, caller, subprotocol })
     }
 }

@@ -9,7 +9,9 @@ use tidings::function::BoxFuture;
 use tidings::protocol::{ClientError, ErrorCode, ReplyBody};
 use tidings::{Context, Error};
 
-type Action<S> = Box<dyn Fn(Context<S>, Map<String, Value>) -> BoxFuture<Result<Reply, Error>> + Send + Sync>;
+pub(crate) type Action<S> =
+    Box<dyn Fn(Context<S>, Map<String, Value>) -> BoxFuture<Result<Reply, Error>> + Send + Sync>;
+pub(crate) type Otherwise<S> = Box<dyn Fn(Context<S>, String) -> BoxFuture<Result<Reply, Error>> + Send + Sync>;
 
 /// Names of what every client can ask for; an application cannot take them.
 const BUILT_IN: [&str; 5] = ["subscribe", "unsubscribe", "publish", "ping", "whoami"];
@@ -43,12 +45,15 @@ impl From<()> for Reply {
     }
 }
 
-/// The application's actions by name.
-pub(crate) struct Actions<S>(BTreeMap<&'static str, Action<S>>);
+/// The application's actions by name, and what it makes of all other frames.
+pub(crate) struct Actions<S> {
+    by_name: BTreeMap<&'static str, Action<S>>,
+    pub(crate) otherwise: Option<Otherwise<S>>,
+}
 
 impl<S: 'static> Actions<S> {
     pub(crate) fn new() -> Self {
-        Self(BTreeMap::new())
+        Self { by_name: BTreeMap::new(), otherwise: None }
     }
 
     pub(crate) fn add<B, R, F>(
@@ -70,19 +75,29 @@ impl<S: 'static> Actions<S> {
                 Box::pin(std::future::ready(Err(error)))
             }
         });
-        let taken = BUILT_IN.contains(&name) || self.0.insert(name, action).is_some();
+        let taken = BUILT_IN.contains(&name) || self.by_name.insert(name, action).is_some();
         assert!(!taken, "the action {name:?} is there already");
     }
 
-    pub(crate) async fn run(&self, name: &str, context: Context<S>, body: Map<String, Value>) -> Result<Reply, Error> {
-        match self.0.get(name) {
-            Some(action) => action(context, body).await,
-            None => Err(self.unknown(name).into()),
-        }
+    pub(crate) fn add_otherwise<R, F>(&mut self, handler: impl Fn(Context<S>, String) -> F + Send + Sync + 'static)
+    where
+        R: Into<Reply>,
+        F: Future<Output = Result<R, Error>> + Send + 'static,
+    {
+        let otherwise: Otherwise<S> = Box::new(move |context, text| {
+            let answer = handler(context, text);
+            Box::pin(async { answer.await.map(Into::into) })
+        });
+        assert!(self.otherwise.replace(otherwise).is_none(), "other frames have a handler already");
+    }
+
+    /// The action of this name; what the client is told where there is none.
+    pub(crate) fn of(&self, name: &str) -> Result<&Action<S>, ClientError> {
+        self.by_name.get(name).ok_or_else(|| self.unknown(name))
     }
 
     fn unknown(&self, name: &str) -> ClientError {
-        let known: Vec<_> = BUILT_IN.into_iter().chain(self.0.keys().copied()).collect();
+        let known: Vec<_> = BUILT_IN.into_iter().chain(self.by_name.keys().copied()).collect();
         let name: String = name.chars().take(64).collect();
         ClientError::new(ErrorCode::UnknownAction, format!("`action` {name:?} is not known; use {}", known.join(", ")))
     }
@@ -90,7 +105,7 @@ impl<S: 'static> Actions<S> {
 
 impl<S> fmt::Debug for Actions<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
+        f.debug_list().entries(self.by_name.keys()).finish()
     }
 }
 

@@ -36,6 +36,8 @@ pub const PROTOCOL: &str = "protocol";
 pub const SOCKET: &str = "socket";
 /// The topics that a connection or all connections of a user are subscribed to, a string set; absent when there are none.
 pub const TOPICS: &str = "topics";
+/// What an application keeps with the connection, as JSON; absent when it is nothing.
+pub(super) const ATTRIBUTES: &str = "attributes";
 /// How many bytes the names of these topics have together.
 pub(super) const TOPIC_BYTES: &str = "topic_bytes";
 /// The connection's user; absent when it is anonymous.
