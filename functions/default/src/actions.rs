@@ -65,7 +65,7 @@ impl<S: 'static> Actions<S> {
         R: Into<Reply>,
         F: Future<Output = Result<R, Error>> + Send + 'static,
     {
-        let action: Action<S> = Box::new(move |context, body| match serde_json::from_value(Value::Object(body)) {
+        let action: Action<S> = Box::new(move |context, body| match read::<B>(body) {
             Ok(body) => {
                 let answer = handler(context, body);
                 Box::pin(async { answer.await.map(Into::into) })
@@ -103,6 +103,15 @@ impl<S: 'static> Actions<S> {
     }
 }
 
+/// The fields of a frame as an action wants them; `()` for none.
+fn read<B: DeserializeOwned>(body: Map<String, Value>) -> Result<B, serde_json::Error> {
+    let is_empty = body.is_empty();
+    serde_json::from_value(Value::Object(body)).or_else(|error| match is_empty {
+        true => serde_json::from_value(Value::Null).map_err(|_| error),
+        false => Err(error),
+    })
+}
+
 impl<S> fmt::Debug for Actions<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.by_name.keys()).finish()
@@ -112,6 +121,16 @@ impl<S> fmt::Debug for Actions<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_action_without_fields_takes_nothing_and_refuses_what_it_is_given() {
+        let object = |value: Value| value.as_object().cloned().unwrap();
+        assert!(read::<()>(Map::new()).is_ok());
+        assert!(read::<()>(object(serde_json::json!({"a": 1}))).is_err());
+        assert_eq!(read::<Map<String, Value>>(Map::new()).unwrap(), Map::new());
+        let missing = read::<std::collections::HashMap<String, u8>>(object(serde_json::json!({"a": "x"})));
+        assert!(missing.unwrap_err().to_string().starts_with("invalid type: string"));
+    }
 
     #[test]
     fn an_unknown_action_is_told_which_ones_there_are() {

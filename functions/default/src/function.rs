@@ -46,8 +46,9 @@ impl<S: Send + Sync + 'static> Function<S> {
         Self { load: Load::new(load), actions: Actions::new() }
     }
 
-    /// Adds an action. Its body is the frame's fields but `action` and `id`, read into `B`; a frame that does not fit is
-    /// answered with `BadRequest` and never reaches `handler`. `()` acknowledges, a [`Reply`] answers.
+    /// Adds an action. Its body is the frame's fields but `action` and `id`, read into `B`, which is `()` where there are
+    /// none; a frame that does not fit is answered with `BadRequest` and never reaches `handler`. `()` acknowledges, a
+    /// [`Reply`] answers.
     ///
     /// # Panics
     /// When the name is taken: a mistake of the program, found at its start.
