@@ -4,24 +4,24 @@
 //! service, no single sign-on, and none of the code that would look. TLS is rustls with ring; see
 //! `docs/decisions/0001-tls.md`.
 
-mod http_client;
+pub(crate) mod http_client;
+#[cfg(feature = "sdk")]
+mod sdk;
 
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, retry::RetryConfig};
-use aws_types::SdkConfig;
-use aws_types::sdk_config::SharedCredentialsProvider;
-
-#[cfg(feature = "sdk")]
-pub use aws_sdk_dynamodb as dynamodb;
 
 use crate::config::{ConfigError, optional};
-use crate::delivery::{InvalidEndpoint, Sockets};
+use crate::delivery::{InvalidEndpoint, Management, Sockets};
+use crate::queue::Queue;
+use crate::registry::Registry;
 use http_client::http_client;
 
-pub use http_client::{HttpClient, connector, connector_to, http_client_to};
+#[cfg(feature = "sdk")]
+pub use sdk::*;
 
 /// DynamoDB and SQS answer within milliseconds, so the SDK's first pause of a second would be most of a client's wait.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -31,8 +31,7 @@ const DYNAMODB_DEADLINE: Duration = Duration::from_secs(5);
 /// How calls to DynamoDB are repeated that fail for a passing reason: throttling, a failure of DynamoDB's own, a connection
 /// that breaks. At most nine times, after random pauses of up to 50 ms, then twice that, up to a second: 2.8 s together on
 /// average. Nothing else repeats them.
-#[must_use]
-pub fn dynamodb_retries() -> RetryConfig {
+fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(10)
         .with_initial_backoff(FIRST_BACKOFF)
@@ -91,9 +90,20 @@ impl Aws {
         })
     }
 
-    /// A DynamoDB client. Each attempt of a call has two seconds, all of them together five; see [`dynamodb_retries`].
+    /// The registry in the table of this name. Each attempt of a call has two seconds, all of them together five.
     #[must_use]
-    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+    pub fn registry(&self, table: impl Into<String>) -> Registry {
+        Registry::with_client(self.dynamodb_client(), table)
+    }
+
+    /// The queue at `url`, with the SDK's own retries. Nothing is made for it before something is sent.
+    #[must_use]
+    pub fn queue(&self, url: impl Into<String>) -> Queue {
+        let aws = self.clone();
+        Queue::with_client(move || aws.sqs_client(), url)
+    }
+
+    fn dynamodb_client(&self) -> aws_sdk_dynamodb::Client {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(Duration::from_secs(2))
             .operation_timeout(DYNAMODB_DEADLINE)
@@ -104,14 +114,12 @@ impl Aws {
             .credentials_provider(self.credentials.clone())
             .http_client(http_client(self.dynamodb_endpoint.as_deref()))
             .timeout_config(timeouts)
-            .retry_config(dynamodb_retries());
+            .retry_config(retries());
         config.set_endpoint_url(self.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
-    /// An SQS client with the SDK's own retries.
-    #[must_use]
-    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+    fn sqs_client(&self) -> aws_sdk_sqs::Client {
         let mut config = aws_sdk_sqs::Config::builder()
             .behavior_version(behavior_version())
             .region(self.region.clone())
@@ -122,24 +130,10 @@ impl Aws {
         aws_sdk_sqs::Client::from_conf(config.build())
     }
 
-    /// What a client of another service is made from. `variable` is the SDKs' endpoint variable of that service.
+    /// The API Gateway Management API at `endpoint`, unless the environment names another one. Nothing repeats its calls;
+    /// each has `deadline` to succeed.
     #[must_use]
-    pub fn config(&self, variable: &'static str) -> SdkConfig {
-        let endpoint = optional(variable).or_else(|| optional("AWS_ENDPOINT_URL"));
-        let mut config = SdkConfig::builder()
-            .behavior_version(behavior_version())
-            .region(self.region.clone())
-            .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
-            .http_client(http_client(endpoint.as_deref()))
-            .retry_config(RetryConfig::standard().with_initial_backoff(FIRST_BACKOFF));
-        config.set_endpoint_url(endpoint);
-        config.build()
-    }
-
-    /// A client of the API Gateway Management API at `endpoint`, unless the environment names another one. Its retries
-    /// are off, so that delivery sees what happens; each post has `deadline` to succeed.
-    #[must_use]
-    pub fn management(&self, endpoint: &str, deadline: Duration) -> aws_sdk_apigatewaymanagement::Client {
+    pub fn management(&self, endpoint: &str, deadline: Duration) -> Management {
         let endpoint = self.sockets_at(endpoint);
         let config = aws_sdk_apigatewaymanagement::Config::builder()
             .behavior_version(behavior_version())
@@ -150,7 +144,7 @@ impl Aws {
             .timeout_config(TimeoutConfig::builder().operation_timeout(deadline).build())
             .retry_config(RetryConfig::disabled())
             .build();
-        aws_sdk_apigatewaymanagement::Client::from_conf(config)
+        Management::with_client(aws_sdk_apigatewaymanagement::Client::from_conf(config))
     }
 
     /// Where sockets are posted to, in a stack that says `endpoint`.
@@ -164,13 +158,14 @@ impl Aws {
     /// When the endpoint is not a URL, or the system has no certificates to check it with.
     pub fn sockets(&self, endpoint: &str, deadline: Duration) -> Result<Sockets, SocketsError> {
         let endpoint = self.sockets_at(endpoint);
-        let client = http_client_to(endpoint).map_err(SocketsError::Certificates)?;
-        Ok(Sockets::new(endpoint, self.region.as_ref(), self.credentials.clone(), client, deadline)?)
+        let client = http_client::http_client_to(endpoint).map_err(SocketsError::Certificates)?;
+        Ok(Sockets::through(endpoint, self.region.as_ref(), self.credentials.clone(), client, deadline)?)
     }
 }
 
 /// Why nothing can be posted to sockets.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SocketsError {
     /// The endpoint is none.
     #[error(transparent)]

@@ -1,6 +1,6 @@
 //! What time it is. The one place that asks, so that a simulation can answer.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -44,14 +44,28 @@ impl Clock {
     /// Now, in microseconds since the epoch.
     #[must_use]
     pub fn microseconds(self) -> i64 {
-        let since = self.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+        i64::try_from(since_epoch(self.now()).as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// From now on until a time in milliseconds since the epoch; `None` for one that is past.
+    #[must_use]
+    pub fn until(self, epoch_ms: u64) -> Option<Duration> {
+        (UNIX_EPOCH + Duration::from_millis(epoch_ms)).duration_since(self.now()).ok()
     }
 }
 
 /// A time in milliseconds since the epoch; 0 for what was before it.
 #[must_use]
 pub fn milliseconds(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(since_epoch(time).as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A time in seconds since the epoch; 0 for what was before it.
+#[must_use]
+pub fn seconds(time: SystemTime) -> u64 {
+    since_epoch(time).as_secs()
+}
+
+fn since_epoch(time: SystemTime) -> Duration {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -3,8 +3,11 @@
 
 use std::str::FromStr;
 
+use serde::de::DeserializeOwned;
+
 /// Why the environment cannot be used: names the variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// A variable is not set, or is empty.
     #[error("the environment variable {name} is not set; {purpose}")]
@@ -24,6 +27,54 @@ pub enum ConfigError {
         /// What it should hold.
         expected: &'static str,
     },
+    /// The application's own configuration is not what it should be.
+    #[error(
+        "the environment variable {APPLICATION} is {problem}; give JSON in the template's parameter `Application`, such as {{\"table\":\"items\"}}"
+    )]
+    Application {
+        /// What is wrong with it, and where.
+        problem: String,
+    },
+}
+
+/// What an application's own code is to know; the template's parameter `Application`.
+const APPLICATION: &str = "APPLICATION";
+
+/// The application's own configuration: the JSON of the template's parameter `Application`, which every function has in
+/// `APPLICATION`.
+///
+/// ```no_run
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Config {
+///     table: String,
+/// }
+///
+/// # fn main() -> Result<(), tidings::config::ConfigError> {
+/// let Config { table } = tidings::config::application()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// When it is not set, no JSON, or JSON of another shape; the error says what is wrong and where.
+pub fn application<T: DeserializeOwned>() -> Result<T, ConfigError> {
+    let text = required(APPLICATION, "it is the template's parameter `Application`, which the application reads")?;
+    read_application(&text)
+}
+
+/// Refuses an `APPLICATION` that is no JSON, whether or not somebody reads it.
+#[cfg(feature = "lambda")]
+pub(crate) fn check_application() -> Result<(), ConfigError> {
+    optional(APPLICATION).map_or(Ok(()), |text| read_application::<serde::de::IgnoredAny>(&text).map(drop))
+}
+
+fn read_application<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
+    serde_json::from_str(text).map_err(|error| {
+        let kind = if error.is_data() { "of another shape" } else { "no JSON" };
+        ConfigError::Application { problem: format!("{kind} ({error})") }
+    })
 }
 
 /// The value of a variable; an empty one counts as not set.
@@ -54,5 +105,30 @@ pub fn parsed<T: FromStr>(
     match value.parse() {
         Ok(parsed) if accept(&parsed) => Ok(parsed),
         _ => Err(ConfigError::Invalid { name, value, expected }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Shop {
+        table: String,
+    }
+
+    #[test]
+    fn an_application_that_is_no_json_or_of_another_shape_is_told_with_place_and_fix() {
+        let shop: Shop = read_application(r#"{"table":"items","more":1}"#).unwrap();
+        assert_eq!(shop.table, "items");
+        let fix = "; give JSON in the template's parameter `Application`, such as {\"table\":\"items\"}";
+        for (text, problem) in [
+            ("table=items", "no JSON (expected ident at line 1 column 2)"),
+            (r#"{"table":"items""#, "no JSON (EOF while parsing an object at line 1 column 16)"),
+            ("{}", "of another shape (missing field `table` at line 1 column 2)"),
+        ] {
+            let error = read_application::<Shop>(text).unwrap_err().to_string();
+            assert_eq!(error, format!("the environment variable APPLICATION is {problem}{fix}"));
+        }
     }
 }

@@ -1,21 +1,24 @@
 //! What an application's hooks and actions get.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::attributes::Attributes;
 use crate::aws::Aws;
 use crate::caller::{Caller, Claims};
+use crate::config::optional;
 use crate::delivery::check_size;
 use crate::error::Error;
 use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
 use crate::notification::{Defaults, Notification};
 use crate::permissions::Permissions;
 use crate::queue::Queue;
-use crate::registry::Registry;
+use crate::registry::{Change, Registry, RegistryError};
+use crate::trigger::Trigger;
 
 /// The application's state, who is on the other end, and what can be done for it.
 pub struct Context<S = ()> {
@@ -26,18 +29,89 @@ pub struct Context<S = ()> {
 /// What a hook or an action was called for.
 #[derive(Debug)]
 pub struct Call {
-    /// Who.
-    pub caller: Caller,
-    /// Where connections are registered.
-    pub registry: Registry,
-    /// Where notifications go; a function without one cannot notify.
-    pub notifications: Option<Queue>,
-    /// What names its notifications: API Gateway's id of the frame, which is the same when it comes again.
-    pub message: String,
-    /// When it came, in milliseconds since the epoch.
-    pub at: i64,
-    /// Notifications so far.
-    pub notified: AtomicU32,
+    caller: Caller,
+    registry: Registry,
+    notifications: Notifications,
+    message: String,
+    at: i64,
+    notified: AtomicU32,
+    /// What is kept with the connection, as soon as somebody has read it.
+    attributes: OnceLock<Attributes>,
+}
+
+impl Call {
+    /// A call of this client at `at`, in milliseconds since the epoch, that cannot notify.
+    #[must_use]
+    pub fn new(caller: Caller, registry: Registry, at: i64) -> Self {
+        Self {
+            message: caller.request_id.clone(),
+            notifications: Notifications::none(),
+            notified: AtomicU32::new(0),
+            attributes: OnceLock::new(),
+            caller,
+            registry,
+            at,
+        }
+    }
+
+    /// Its notifications are named after this id instead of the request's: the same when it comes again.
+    #[must_use]
+    pub fn with_message(self, message: String) -> Self {
+        Self { message, ..self }
+    }
+
+    /// Its notifications go here.
+    #[must_use]
+    pub fn with_notifications(self, notifications: Notifications) -> Self {
+        Self { notifications, ..self }
+    }
+
+    /// These attributes are kept with the connection, so that nobody need read them.
+    #[must_use]
+    pub fn with_attributes(self, attributes: Attributes) -> Self {
+        Self { attributes: attributes.into(), ..self }
+    }
+}
+
+/// Where hooks and actions send notifications: what SQS needs is made when the first of them notifies, so that a start
+/// does not wait for it, and a program in which none does has nothing of it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Notifications(Arc<Destination>);
+
+#[derive(Debug)]
+enum Destination {
+    Nowhere,
+    Queue(Queue),
+    Url { aws: Aws, url: String, queue: OnceLock<Queue> },
+}
+
+impl Notifications {
+    /// Nowhere: who notifies fails.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Arc::new(Destination::Nowhere))
+    }
+
+    /// The queue of `NOTIFICATION_QUEUE_URL`; nowhere where that is not set.
+    #[must_use]
+    pub fn from_env(aws: &Aws) -> Self {
+        let Some(url) = optional("NOTIFICATION_QUEUE_URL") else { return Self::none() };
+        Self(Arc::new(Destination::Url { aws: aws.clone(), url, queue: OnceLock::new() }))
+    }
+
+    fn queue(&self) -> Result<&Queue, Error> {
+        match self.0.as_ref() {
+            Destination::Nowhere => Err(Error::internal(NO_QUEUE)),
+            Destination::Queue(queue) => Ok(queue),
+            Destination::Url { aws, url, queue } => Ok(queue.get_or_init(|| aws.queue(url).marked(Trigger::Client))),
+        }
+    }
+}
+
+impl From<Queue> for Notifications {
+    fn from(queue: Queue) -> Self {
+        Self(Arc::new(Destination::Queue(queue)))
+    }
 }
 
 impl<S> Context<S> {
@@ -47,19 +121,12 @@ impl<S> Context<S> {
         Self { state, call: Arc::new(call) }
     }
 
-    /// Of an anonymous connection in no stack, for tests of actions that neither subscribe nor notify.
+    /// Of an anonymous connection in no stack, without attributes, for tests of actions that neither subscribe nor notify.
     #[must_use]
     pub fn detached(state: S) -> Self {
-        let connection = ConnectionId::detached();
-        let call = Call {
-            caller: Caller::anonymous(connection),
-            registry: Registry::new(Aws::nowhere().dynamodb(), "nowhere"),
-            notifications: None,
-            message: "detached".to_owned(),
-            at: 0,
-            notified: AtomicU32::new(0),
-        };
-        Self::new(Arc::new(state), call)
+        let registry = Aws::nowhere().registry("nowhere");
+        let call = Call::new(Caller::anonymous(ConnectionId::detached()), registry, 0);
+        Self::new(Arc::new(state), call.with_message("detached".to_owned()).with_attributes(Attributes::new()))
     }
 
     /// The application's own state, made once in a cold start.
@@ -125,7 +192,7 @@ impl<S> Context<S> {
     /// # Errors
     /// As [`Self::subscribe`].
     pub async fn subscribe_all(&self, topics: &[Topic]) -> Result<(), Error> {
-        Ok(self.call.registry.subscribe(self.connection(), topics).await?)
+        self.change(Change::Join, topics).await
     }
 
     /// Unsubscribes the connection from a topic.
@@ -133,15 +200,38 @@ impl<S> Context<S> {
     /// # Errors
     /// When it is no topic or the connection is gone: the client is told. When DynamoDB fails.
     pub async fn unsubscribe(&self, topic: impl AsRef<str>) -> Result<(), Error> {
-        Ok(self.call.registry.unsubscribe(self.connection(), &[parse(topic.as_ref())?]).await?)
+        self.change(Change::Leave, &[parse(topic.as_ref())?]).await
+    }
+
+    async fn change(&self, change: Change, topics: &[Topic]) -> Result<(), Error> {
+        let now = self.call.registry.change_own(self.connection(), change, topics).await?;
+        self.call.attributes.get_or_init(|| now.attributes);
+        Ok(())
+    }
+
+    /// What the application's `on_connect` has kept with the connection. Costs a read of the connection's row the first
+    /// time, unless [`Self::subscribe`] or [`Self::unsubscribe`] has just read it, and nothing when a connection ends. In
+    /// `on_connect` itself there are none yet.
+    ///
+    /// # Errors
+    /// When the connection is gone: the client is told. When DynamoDB fails.
+    pub async fn attributes(&self) -> Result<&Attributes, Error> {
+        if let Some(known) = self.call.attributes.get() {
+            return Ok(known);
+        }
+        let row = self.call.registry.connection(self.connection()).await?;
+        let row = row.ok_or(RegistryError::NotConnected)?;
+        Ok(self.call.attributes.get_or_init(|| row.attributes))
     }
 
     /// Notifies others, as a producer in AWS does: `notification` is an object with `to`, `data` and the other fields of
     /// `docs/protocol.md`. Once this returns, it is on the notification queue.
     ///
-    /// Without an `id` of its own it is called `client-<message id>-<n>`, the n-th notification of this frame. An `id` is
-    /// unique among the notifications of the client that asked: its user, or the connection where it has none. Its `at`
-    /// is when the frame came.
+    /// Without an `id` of its own it is called `client-<message id>-<n>`, the n-th notification of this frame, or of this
+    /// handshake or end of a connection. An `id` is unique among the notifications of the client that asked: its user, or
+    /// the connection where it has none. Its `at` is when the frame came.
+    ///
+    /// In `on_connect` the connection is not there yet: what is for itself reaches nobody.
     ///
     /// ```
     /// use serde_json::json;
@@ -157,7 +247,7 @@ impl<S> Context<S> {
     /// does not take it; when the function has no queue.
     pub async fn notify(&self, notification: Value) -> Result<(), Error> {
         let Call { caller, notifications, message, at, notified, .. } = self.call.as_ref();
-        let queue = notifications.as_ref().ok_or_else(|| Error::internal(NO_QUEUE))?;
+        let queue = notifications.queue()?;
         let number = notified.fetch_add(1, Ordering::Relaxed) + 1;
         let defaults = Defaults { id: NotificationId::parse(format!("client-{message}-{number}"))?, at: *at };
         let notification = Notification::parse(&notification.to_string(), &defaults).map_err(Error::internal)?;

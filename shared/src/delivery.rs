@@ -5,13 +5,12 @@
 //! (`limiter`), since every API of the account shares one quota with us. Overload is back-pressure: whoever is throttled
 //! stays a member, and waits in place for a short while, then in the queue.
 
-mod dismiss;
-mod endpoint;
+pub(crate) mod endpoint;
 mod limiter;
+mod management;
 mod post;
 mod run;
 mod sign;
-mod socket;
 mod track;
 
 use std::pin::Pin;
@@ -30,10 +29,9 @@ use crate::registry::{Member, Members, Position, Registry, RegistryError};
 use limiter::Limiter;
 use run::Run;
 
-pub use dismiss::dismiss;
-pub use endpoint::{Exchange, InvalidEndpoint, Sockets, Transport, TransportError};
+pub use endpoint::{InvalidEndpoint, Sockets};
+pub use management::{Management, SocketError};
 pub use post::check_size;
-pub use socket::{SocketError, close, last_active};
 
 /// Longest message that API Gateway takes, in bytes (Developer Guide, quotas of WebSocket APIs: 128 KB).
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1_024;

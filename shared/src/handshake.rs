@@ -2,6 +2,13 @@
 
 use crate::ids::ConnectionId;
 
+/// What a subprotocol begins with that is a token: for clients that cannot set headers. It is never repeated to them.
+pub const TOKEN_SUBPROTOCOL: &str = "access_token.";
+
+/// A connection that is younger, in milliseconds, may still be in its handshake: API Gateway says that it is gone until
+/// that is through.
+pub const LONGEST_HANDSHAKE_MS: i64 = 60_000;
+
 /// A client's request to open a connection, as API Gateway passes it on.
 ///
 /// ```

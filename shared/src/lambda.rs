@@ -64,6 +64,7 @@ where
     Out: Serialize,
     E: Failure,
 {
+    crate::config::check_application()?;
     let (deps, handle) = (&start.await?, &handle);
     let serve = service_fn(move |event: LambdaEvent<In>| async move {
         let request = Request { id: event.context.request_id.clone(), deadline: event.context.deadline };

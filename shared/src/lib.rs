@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod attributes;
 pub mod aws;
 pub mod caller;
 pub mod clock;
@@ -10,6 +11,7 @@ mod error;
 pub mod fanout;
 pub mod function;
 pub mod handshake;
+pub mod hex;
 pub mod ids;
 #[cfg(feature = "lambda")]
 pub mod lambda;
@@ -24,6 +26,7 @@ pub mod trigger;
 
 use ring::digest::{Context as Digest, SHA256};
 
+pub use attributes::Attributes;
 pub use caller::{Caller, Claims};
 pub use context::Context;
 pub use error::Error;
@@ -54,7 +57,7 @@ pub fn hash(parts: &[&str]) -> String {
         digest.update(&(part.len() as u64).to_be_bytes());
         digest.update(part.as_bytes());
     }
-    digest.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&digest.finish().as_ref()[..16])
 }
 
 /// The bytes that a base64 text stands for; `None` when it is none.

@@ -190,6 +190,8 @@ pub struct BadFrame {
     pub id: Option<RequestId>,
     /// What is wrong with it.
     pub error: ClientError,
+    /// Whether it is a command, with a mistake in it; else it is nothing of this protocol's, and an application may know it.
+    pub is_command: bool,
 }
 
 impl ClientError {

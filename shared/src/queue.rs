@@ -1,11 +1,13 @@
 //! Queues: what is handed to other invocations, and what ends in the dead-letter queue. Nothing else knows SQS.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
 
+use crate::function::BoxError;
 use crate::trigger::Trigger;
 
 /// The attribute that says what brought a message of ours, for the metrics alone.
@@ -29,6 +31,7 @@ const LONGEST_REASON: usize = 1_024;
 
 /// Why a message is not in a queue.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum QueueError {
     /// SQS refused, or could not be reached.
     #[error("{operation} failed in SQS")]
@@ -36,7 +39,7 @@ pub enum QueueError {
         /// The operation.
         operation: &'static str,
         /// What SQS said.
-        source: Box<aws_sdk_sqs::Error>,
+        source: BoxError,
     },
     /// SQS took some messages and not others.
     #[error("SQS did not take {count} of {total} messages: {reason}")]
@@ -48,7 +51,7 @@ pub enum QueueError {
         /// What it said of the first.
         reason: String,
         /// The failure, where it could not be reached any more.
-        source: Option<Box<aws_sdk_sqs::Error>>,
+        source: Option<BoxError>,
     },
     /// A message is larger than SQS takes. None was sent.
     #[error("a message would be {bytes} bytes, and SQS takes {BATCH_BYTES}; make it smaller")]
@@ -71,19 +74,21 @@ pub struct DeadLetter<'a> {
     pub notification: Option<&'a str>,
 }
 
-/// One queue.
+type LazyClient = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
+
+/// One queue; [`Aws::queue`](crate::aws::Aws::queue) makes one. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Queue {
-    client: Client,
+    client: Arc<LazyClient>,
     url: String,
     trigger: Option<Trigger>,
     scope: Option<String>,
 }
 
 impl Queue {
-    /// The queue at `url`.
-    #[must_use]
-    pub fn new(client: Client, url: impl Into<String>) -> Self {
+    /// The queue at `url`. The client is made once it is needed: a start that may never send does not wait for it.
+    pub(crate) fn with_client(client: impl FnOnce() -> Client + Send + 'static, url: impl Into<String>) -> Self {
+        let client: Arc<LazyClient> = Arc::new(LazyLock::new(Box::new(client)));
         Self { client, url: url.into(), trigger: None, scope: None }
     }
 
@@ -109,7 +114,7 @@ impl Queue {
     #[must_use]
     pub fn sibling(&self, name: &str) -> Self {
         let base = self.url.rsplit_once('/').map_or("", |(base, _)| base);
-        Self::new(self.client.clone(), format!("{base}/{name}"))
+        Self { client: Arc::clone(&self.client), url: format!("{base}/{name}"), trigger: None, scope: None }
     }
 
     /// Sends messages, all of one group: a fair queue lets no group hold up another. They go in as few requests as SQS

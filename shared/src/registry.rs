@@ -24,6 +24,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 
+use crate::function::BoxError;
 use crate::ids::ConnectionId;
 use crate::protocol::{ClientError, ErrorCode};
 use capacity::Counter;
@@ -34,6 +35,8 @@ pub use items::Connection;
 pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER, connection_of};
 pub use listing::{Audience, Page};
 pub use members::{Member, Members};
+pub(crate) use topics::Change;
+
 pub use rate::{Granted, LearntRate, RateLimit, Wanted};
 pub use work::{Claim, Lease, Position, SegmentKey};
 
@@ -51,6 +54,7 @@ const PAGE_ROWS: i32 = 1_000;
 
 /// Why the registry did not do what was asked.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RegistryError {
     /// The connection is not there, or not any more.
     #[error("the connection is not registered any more; connect again")]
@@ -110,7 +114,7 @@ pub enum RegistryError {
         /// The operation.
         operation: &'static str,
         /// What DynamoDB said.
-        source: Box<aws_sdk_dynamodb::Error>,
+        source: BoxError,
     },
 }
 
@@ -129,7 +133,7 @@ impl RegistryError {
     }
 }
 
-/// The registry in one table. Cheap to clone.
+/// The registry in one table; [`Aws::registry`](crate::aws::Aws::registry) makes one. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Registry {
     client: Client,
@@ -139,9 +143,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The registry in the table of this name.
-    #[must_use]
-    pub fn new(client: Client, table: impl Into<String>) -> Self {
+    pub(crate) fn with_client(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into(), page_rows: PAGE_ROWS, counter: Arc::default() }
     }
 

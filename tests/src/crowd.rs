@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use futures_util::stream::{self, StreamExt};
-use tidings::protocol::Protocol;
 use tidings::registry::Connection;
 use tidings::{ConnectionId, Topic};
 
@@ -93,14 +92,9 @@ impl Crowd {
     /// What the registry itself writes for a member.
     async fn pattern(&self) -> Row {
         let pattern = ConnectionId::parse("pattern").unwrap();
-        let connection = Connection {
-            socket: pattern.first_socket(),
-            user: None,
-            protocol: Protocol::TidingsV1Json,
-            connected_at: crate::now() - 3_600_000,
-            topics: vec![Topic::parse(TOPIC).unwrap()],
-            id: pattern,
-        };
+        let mut connection = Connection::new(pattern);
+        connection.connected_at = crate::now() - 3_600_000;
+        connection.topics = vec![Topic::parse(TOPIC).unwrap()];
         let registry = self.stack.registry();
         registry.connect(&connection).await.unwrap();
         let rows = self.stack.rows().await;

@@ -29,7 +29,7 @@ use tidings::delivery::{Delivery, Limits, POST_DEADLINE, Sockets};
 use tidings::fanout::{FanOut, Queues as FanOutQueues};
 use tidings::metrics::Metrics;
 use tidings::queue::Queue;
-use tidings_notifier::{Deps, Rules};
+use tidings_notifier::{Deps, Function, Notifier, Rules};
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{sleep, sleep_until};
 
@@ -257,7 +257,7 @@ impl World {
 }
 
 /// Makes environments, wired as `main` of the notifier wires one.
-fn environment(rate: u32, rows: Rows, sqs: aws_sdk_sqs::Client, gateway: Gateway, time: Time) -> impl Fn() -> Deps {
+fn environment(rate: u32, rows: Rows, sqs: aws_sdk_sqs::Client, gateway: Gateway, time: Time) -> impl Fn() -> Notifier {
     let registry = rows.registry();
     move || {
         let credentials = Credentials::new("local", "local", None, None, "tests");
@@ -270,12 +270,12 @@ fn environment(rate: u32, rows: Rows, sqs: aws_sdk_sqs::Client, gateway: Gateway
             fan_out: queue(FAN_OUT),
             dead_letters: queue(queues::DEAD_LETTERS),
         };
-        Deps {
+        Function::new().core(Deps {
             fan_out: FanOut::new(Delivery::new(sockets, registry.clone(), limits, time.clock), queues),
             rules: Rules::parse(RULES).unwrap(),
             metrics: Metrics::default(),
             clock: time.clock,
-        }
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tidings::aws::http_client_to;
-use tidings::delivery::Sockets;
+use tidings::delivery::{Management, Sockets};
 use tokio::net::TcpListener;
 
 /// What a socket does when it is posted to.
@@ -138,10 +138,10 @@ impl Standin {
         self.sockets.lock().unwrap().iter().map(|(id, used)| (id.clone(), used.messages.len())).collect()
     }
 
-    /// An SDK client of the stand-in as the functions make it: without retries, and `deadline` for each call.
+    /// The stand-in as functions use it that make a call now and then: without retries, and `deadline` for each call.
     #[must_use]
-    pub fn client(&self, deadline: Duration) -> aws_sdk_apigatewaymanagement::Client {
-        management(&self.endpoint, deadline)
+    pub fn client(&self, deadline: Duration) -> Management {
+        Management::new(management(&self.endpoint, deadline))
     }
 
     /// The stand-in as the notifier posts to it, with `deadline` for each post.

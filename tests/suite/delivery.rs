@@ -15,7 +15,7 @@ use tidings::protocol::Protocol;
 use tidings::registry::{Connection, Interval, Members, Position, Registry};
 use tokio::time::Instant;
 
-use crate::registry::{connection, registry};
+use crate::registry::{connection, made_at, registry};
 
 const HOUR_MS: i64 = 3_600_000;
 const LIMITS: Limits = Limits { pushes_per_second: 20_000.0, workers: 1 };
@@ -57,7 +57,7 @@ impl Setup {
     }
 
     async fn connect(&self, id: &str, connected_at: i64, behaviour: Behaviour) -> Connection {
-        let connected = Connection { connected_at, ..connection(id, Some("u"), &["t"]) };
+        let connected = made_at(connected_at, connection(id, Some("u"), &["t"]));
         self.registry.connect(&connected).await.unwrap();
         self.standin.add(id, behaviour);
         connected
@@ -311,7 +311,8 @@ async fn a_message_that_is_too_large_reaches_nobody_and_says_how_large_it_is() {
 async fn each_connection_gets_it_once_in_its_own_protocol_under_the_first_target_that_names_it() {
     let setup = Setup::new().await;
     setup.old("json", Behaviour::Takes).await;
-    let raw = Connection { protocol: Protocol::Raw, ..setup.old("raw", Behaviour::Takes).await };
+    let mut raw = setup.old("raw", Behaviour::Takes).await;
+    raw.protocol = Protocol::Raw;
     setup.registry.connect(&raw).await.unwrap();
     let text =
         r#"{"to":[{"topic":"none"},{"user":"u"},{"topic":"t"},"everyone",{"connection":"raw"}],"data":{"n": 1}}"#;

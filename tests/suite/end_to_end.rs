@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use tests::stack::Stack;
 use tests::{eventually, now};
 use tidings::ConnectionId;
-use tidings::protocol::Protocol;
 use tidings::registry::Connection;
 use tidings_test::Client;
 
@@ -113,14 +112,9 @@ async fn stale_connections_hold_nobody_up_and_are_gone_from_the_table_afterwards
     for number in 0..60 {
         // As API Gateway writes ids, of sockets that it does not have.
         let id = ConnectionId::parse(format!("BFHPhfCWIAM{number:02}lQ=")).unwrap();
-        let stale = Connection {
-            socket: id.first_socket(),
-            user: None,
-            protocol: Protocol::TidingsV1Json,
-            connected_at: now() - 3_600_000,
-            topics: vec![tidings::Topic::parse("t").unwrap()],
-            id,
-        };
+        let mut stale = Connection::new(id);
+        stale.connected_at = now() - 3_600_000;
+        stale.topics = vec![tidings::Topic::parse("t").unwrap()];
         stack.registry().connect(&stale).await.unwrap();
     }
     let report = notify(&stack, json!({"to": {"topic": "t"}, "data": 1})).await;

@@ -15,10 +15,10 @@ use tidings::delivery::{Delivery, Limits};
 use tidings::fanout::{FanOut, FanOutError, Invocation, Queues, Segment};
 use tidings::metrics::Metrics;
 use tidings::notification::{Defaults, Notification, scope};
-use tidings::registry::{Claim, Connection, Position};
+use tidings::registry::{Claim, Position};
 use tidings::trigger::Trigger;
 
-use crate::registry::{connection, registry};
+use crate::registry::{connection, made_at, registry};
 
 const PATIENCE: Duration = Duration::from_secs(150);
 
@@ -59,7 +59,7 @@ async fn a_small_audience_writes_no_row() {
 async fn a_connection_still_in_its_handshake_is_handed_once_and_later_to_the_fan_out_queue() {
     let crowd = Crowd::gather(20, Faults::default(), &[]).await;
     let registry = crowd.stack.registry();
-    let young = |id: &str| Connection { connected_at: now(), ..connection(id, None, &[TOPIC]) };
+    let young = |id: &str| made_at(now(), connection(id, None, &[TOPIC]));
     let (slow, stuck) = (young("slow"), young("stuck"));
     for (member, behaviour) in [(&slow, Behaviour::GoneFor(Duration::from_secs(6))), (&stuck, Behaviour::Gone)] {
         registry.connect(member).await.unwrap();
@@ -125,7 +125,7 @@ pub(crate) async fn workshop(members: usize) -> Workshop {
     let table = Engine::Embedded.table().await.unwrap();
     let (standin, registry) = (Standin::start().await, registry(&table).with_page_rows(100));
     for number in 0..members {
-        let member = Connection { connected_at: now() - 3_600_000, ..connection(&format!("c{number}"), None, &["t"]) };
+        let member = made_at(now() - 3_600_000, connection(&format!("c{number}"), None, &["t"]));
         registry.connect(&member).await.unwrap();
         standin.add(member.id.as_str(), Behaviour::Takes);
     }

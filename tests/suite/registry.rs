@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tests::engine::{Row, Table};
-use tidings::protocol::Protocol;
 use tidings::registry::{Connection, Interval, Member, Registry};
 use tidings::{ConnectionId, Topic, UserId, notification::Target};
 
@@ -50,15 +49,15 @@ pub(crate) fn topic(name: &str) -> Topic {
 }
 
 pub(crate) fn connection(id: &str, user: Option<&str>, topics: &[&str]) -> Connection {
-    let id = ConnectionId::parse(id).unwrap();
-    Connection {
-        socket: id.first_socket(),
-        user: user.map(|user| UserId::parse(user).unwrap()),
-        protocol: Protocol::TidingsV1Json,
-        connected_at: NOW,
-        topics: topics.iter().map(|name| topic(name)).collect(),
-        id,
-    }
+    let mut connection = Connection::new(ConnectionId::parse(id).unwrap());
+    connection.user = user.map(|user| UserId::parse(user).unwrap());
+    connection.topics = topics.iter().map(|name| topic(name)).collect();
+    made_at(NOW, connection)
+}
+
+pub(crate) fn made_at(time: i64, mut connection: Connection) -> Connection {
+    connection.connected_at = time;
+    connection
 }
 
 pub(crate) async fn read(registry: &Registry, targets: &[Target], interval: &Interval) -> Vec<Member> {

@@ -103,9 +103,23 @@ async fn each_role_allows_what_its_function_can_call_and_nothing_else() {
         let mut needed =
             needs(&program).unwrap_or_else(|unknown| panic!("{function} calls {unknown}: add it to SERVICES"));
         needed.extend(reads(&stack, &function));
+        needed.extend(with_hook(&function));
         findings.extend(compare(&function, &needed, &allowed(properties)));
     }
     assert!(findings.is_empty(), "{}", findings.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_hook_that_notifies_brings_sqs_into_connect_and_disconnect() {
+    let path = root().join("template.yaml");
+    let stack = load(&path, Context { parameters: &BTreeMap::new(), sqs: "http://127.0.0.1:3030" }).unwrap();
+    let programs = programs(&stack).await;
+    let sends = "sqs:SendMessage".to_owned();
+    for function in ["ConnectFunction", "DisconnectFunction"] {
+        let without = needs(&std::fs::read(&programs[function]).unwrap()).unwrap();
+        assert!(!without.contains(&sends), "{function}: {without:?}");
+        assert!(with_hook(function).contains(&sends), "{function}");
+    }
 }
 
 #[test]
@@ -182,6 +196,16 @@ async fn programs(stack: &Stack) -> BTreeMap<String, PathBuf> {
     let logs = Arc::new(Logs::stderr(false));
     let plan = build::Plan::new(stack).await.unwrap();
     plan.build(build::Options { quiet: true, ..build::Options::default() }, &logs).await.unwrap()
+}
+
+/// What a function needs whose hook notifies: an application's role is to do for it.
+fn with_hook(function: &str) -> Actions {
+    let program = match function {
+        "ConnectFunction" => env!("CARGO_BIN_EXE_connect-notifies"),
+        "DisconnectFunction" => env!("CARGO_BIN_EXE_disconnect-notifies"),
+        _ => return Actions::new(),
+    };
+    needs(&std::fs::read(program).unwrap()).unwrap()
 }
 
 /// The actions that a program's calls need, or a call of which that is not known.

@@ -1,11 +1,13 @@
 //! Looking at connections, and closing them.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use serde::Serialize;
+use tidings::clock::Clock;
+use tidings::handshake::LONGEST_HANDSHAKE_MS;
 use tidings::registry::{Audience, Connection, Interval};
-use tidings::{ConnectionId, Topic, UserId, delivery, fanout};
+use tidings::{ConnectionId, Topic, UserId, fanout, hex};
 
 use crate::Deps;
 use crate::event::Event;
@@ -19,9 +21,7 @@ const PAGE: (u16, u16) = (100, 1_000);
 const FIRST_LOOK: u16 = 1_000;
 /// Parts that a large audience is counted in, side by side.
 const PARTS: usize = 10;
-/// API Gateway says that a connection is gone until its handshake is through: younger ones may be still to come.
-const HANDSHAKE_MS: i64 = 60_000;
-/// How long and how often such a one is tried to be closed.
+/// How long and how often a connection is tried to be closed that may be in its handshake.
 const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -144,7 +144,7 @@ pub(crate) async fn show(deps: &Deps, event: &Event) -> Result<Response, Problem
     event.query()?.finish()?;
     let connection = deps.registry.connection(&id).await?.filter(|connection| !connection.is_expired(now()));
     let connection = connection.ok_or(Problem::NoSuchConnection)?;
-    let (open, last_active_at) = match delivery::last_active(&deps.sockets, &connection.socket).await {
+    let (open, last_active_at) = match deps.sockets.last_active(&connection.socket).await {
         Ok(active) => (Some(active.is_some()), active),
         Err(error) => {
             tracing::warn!(connection.id = %id, %error, "could not ask API Gateway about a connection");
@@ -166,10 +166,10 @@ pub(crate) async fn close(deps: &Deps, event: &Event) -> Result<Response, Proble
         known |= connection.is_some();
         // A socket without a row is closed too: its client gets nothing and does not know it.
         let socket = connection.as_ref().map_or_else(|| id.first_socket(), |connection| connection.socket.clone());
-        let closed = delivery::close(&deps.sockets, &socket).await.map_err(|error| Problem::internal(&error))?;
+        let closed = deps.sockets.close(&socket).await.map_err(|error| Problem::internal(&error))?;
         match connection {
             None if !closed && !known => return Err(Problem::NoSuchConnection),
-            Some(young) if !closed && now() - young.connected_at < HANDSHAKE_MS => {
+            Some(young) if !closed && now() - young.connected_at < LONGEST_HANDSHAKE_MS => {
                 if started.elapsed() >= PATIENCE {
                     return Err(Problem::StillOpening);
                 }
@@ -193,24 +193,18 @@ fn limit(text: Option<String>) -> Result<u16, Problem> {
 
 /// A place in an audience. Opaque to callers, so that it can change.
 fn cursor(last: &ConnectionId) -> String {
-    last.as_str().bytes().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(last.as_str().as_bytes())
 }
 
 fn read_cursor(text: &str) -> Result<ConnectionId, Problem> {
     let refused =
         || Problem::invalid("next", "it is not from an answer of this API; take `next` of the last page as it is");
-    let digits = text.as_bytes().chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).ok()?;
-        u8::from_str_radix(pair, 16).ok().filter(|byte| format!("{byte:02x}") == pair)
-    });
-    let bytes = digits.collect::<Option<Vec<_>>>().ok_or_else(refused)?;
-    let id = String::from_utf8(bytes).map_err(|_| refused())?;
+    let id = hex::decode(text).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(refused)?;
     ConnectionId::parse(id).map_err(|_| refused())
 }
 
 fn now() -> i64 {
-    let elapsed = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+    Clock::System.milliseconds()
 }
 
 #[cfg(test)]

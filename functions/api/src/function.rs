@@ -8,8 +8,6 @@ use tidings::delivery::POST_DEADLINE;
 use tidings::function::BoxError;
 use tidings::lambda;
 use tidings::metrics::Metrics;
-use tidings::queue::Queue;
-use tidings::registry::Registry;
 use tidings::trigger::Trigger;
 
 use crate::{Deps, handle};
@@ -38,8 +36,8 @@ fn deps() -> Result<Deps, BoxError> {
     let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
     let queue = required("NOTIFICATION_QUEUE_URL", "it is where notifications go")?;
     Ok(Deps {
-        registry: Registry::new(aws.dynamodb(), required("TABLE_NAME", "it names the table of connections")?),
-        notifications: Queue::new(aws.sqs(), queue).marked(Trigger::Rest),
+        registry: aws.registry(required("TABLE_NAME", "it names the table of connections")?),
+        notifications: aws.queue(queue).marked(Trigger::Rest),
         sockets: aws.management(&endpoint, POST_DEADLINE),
         metrics: Metrics::from_env(),
     })

@@ -22,6 +22,7 @@ mod topics;
 
 use std::convert::Infallible;
 
+use tidings::delivery::Management;
 use tidings::metrics::{Metric, Metrics};
 use tidings::queue::Queue;
 use tidings::registry::Registry;
@@ -45,7 +46,7 @@ pub struct Deps {
     /// Where notifications go.
     pub notifications: Queue,
     /// To look at sockets and close them.
-    pub sockets: aws_sdk_apigatewaymanagement::Client,
+    pub sockets: Management,
     /// What is counted.
     pub metrics: Metrics,
 }

@@ -89,7 +89,7 @@ impl Authentication {
             "anonymous" => return Ok(Self::Anonymous),
             "hs256" => {
                 let arn = required("TOKEN_SECRET_ARN", "it names the secret that tokens are signed with")?;
-                let config = Aws::from_env()?.config("AWS_ENDPOINT_URL_SECRETS_MANAGER");
+                let config = Aws::from_env()?.sdk_config("AWS_ENDPOINT_URL_SECRETS_MANAGER");
                 Keys::new(Secret::new(SecretsManager::new(&config), arn), Refresh::default())
             }
             "jwks" => Keys::new(jwks()?, Refresh::default()),

@@ -19,15 +19,16 @@ const MOST_BYTES: usize = 256 * 1024;
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FetchError {
     /// No answer, or not all of it.
     #[error("{0} did not answer within 3 seconds")]
-    Timeout(Uri),
+    Timeout(String),
     /// Not reached, or cut off.
     #[error("{uri} could not be read")]
     Http {
         /// What was asked.
-        uri: Uri,
+        uri: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -35,13 +36,13 @@ pub enum FetchError {
     #[error("{uri} answered {status}")]
     Status {
         /// What was asked.
-        uri: Uri,
+        uri: String,
         /// The status.
         status: u16,
     },
     /// More than anybody's keys.
     #[error("{0} answered with more than 256 KB")]
-    TooLarge(Uri),
+    TooLarge(String),
 }
 
 /// A URL that may be asked: https, or http on this machine.
@@ -64,12 +65,12 @@ fn is_loopback(host: &str) -> bool {
 pub(crate) async fn get(connector: &Connector, uri: &Uri) -> Result<Bytes, FetchError> {
     match tokio::time::timeout(DEADLINE, whole(connector, uri)).await {
         Ok(document) => document,
-        Err(_) => Err(FetchError::Timeout(uri.clone())),
+        Err(_) => Err(FetchError::Timeout(uri.to_string())),
     }
 }
 
 async fn whole(connector: &Connector, uri: &Uri) -> Result<Bytes, FetchError> {
-    let failed = |source| FetchError::Http { uri: uri.clone(), source };
+    let failed = |source| FetchError::Http { uri: uri.to_string(), source };
     let request = http::Request::get(uri.clone())
         .header("accept", "application/json")
         .header("user-agent", concat!("tidings/", env!("CARGO_PKG_VERSION")))
@@ -79,11 +80,11 @@ async fn whole(connector: &Connector, uri: &Uri) -> Result<Bytes, FetchError> {
     let response = connector.call(request).await.map_err(|error| failed(error.into()))?;
     let status = response.status().as_u16();
     if status != 200 {
-        return Err(FetchError::Status { uri: uri.clone(), status });
+        return Err(FetchError::Status { uri: uri.to_string(), status });
     }
     match Limited::new(response.into_body(), MOST_BYTES).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(FetchError::TooLarge(uri.clone())),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(FetchError::TooLarge(uri.to_string())),
         Err(error) => Err(failed(error)),
     }
 }

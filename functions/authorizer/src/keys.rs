@@ -8,9 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_secretsmanager::error::SdkError;
-use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use jsonwebtoken::{Algorithm, DecodingKey};
+use tidings::function::BoxError;
 use tidings::metrics::{Metric, Recorder};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -23,10 +22,11 @@ pub use secret::Secret;
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeysError {
     /// Secrets Manager did not give the secret.
     #[error("the secret could not be read")]
-    Secret(#[source] Box<SdkError<GetSecretValueError>>),
+    Secret(#[source] BoxError),
     /// Anybody could guess it.
     #[error("the secret has {0} bytes; HS256 needs at least 32 random ones")]
     ShortSecret(usize),

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use tidings::handshake::TOKEN_SUBPROTOCOL;
 use tidings::{ConnectionId, Handshake, UserId};
 
 use crate::Denial;
-
-/// What a subprotocol that is a token begins with.
-pub(crate) const SUBPROTOCOL: &str = "access_token.";
 
 /// The part of API Gateway's `REQUEST` authorizer event that matters here.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -73,7 +71,7 @@ pub(crate) fn token(handshake: &Handshake) -> Result<Option<String>, Denial> {
         tokens.push(bearer(value).ok_or(Denial::Handshake("the Authorization header is not `Bearer <token>`"))?);
     }
     let offers = handshake.headers("sec-websocket-protocol").flat_map(|list| list.split(',')).map(str::trim);
-    tokens.extend(offers.filter_map(|offer| offer.strip_prefix(SUBPROTOCOL)));
+    tokens.extend(offers.filter_map(|offer| offer.strip_prefix(TOKEN_SUBPROTOCOL)));
     let Some((first, others)) = tokens.split_first() else { return Ok(None) };
     if others.iter().any(|other| other != first) {
         return Err(Denial::Handshake("the handshake has several tokens, which are not the same"));

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use tidings::caller::UnknownCaller;
-use tidings::context::Call;
+use tidings::context::{Call, Notifications};
 use tidings::function::Failure;
 use tidings::metrics::{Metric, Metrics};
-use tidings::registry::{MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError};
-use tidings::{Caller, Context, Handshake, Refusal, Topic};
+use tidings::registry::{Connection, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError};
+use tidings::{Attributes, Caller, Context, Handshake, Refusal};
 
 use crate::hook::{Hook, Welcome};
 use crate::request::{Asked, invalid};
@@ -17,6 +16,7 @@ use crate::request::{Asked, invalid};
 /// What serves handshakes: the registry, and an application's hook.
 pub struct Connect<S = ()> {
     pub(crate) registry: Registry,
+    pub(crate) notifications: Notifications,
     pub(crate) metrics: Metrics,
     pub(crate) state: Arc<S>,
     pub(crate) hook: Option<Hook<S>>,
@@ -24,6 +24,7 @@ pub struct Connect<S = ()> {
 
 /// What becomes of a handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The connection is registered, and speaks this subprotocol, if it offered one.
     Accepted {
@@ -36,6 +37,7 @@ pub enum Outcome {
 
 /// Our own failure; the client sees status 502.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The connection could not be registered.
     #[error("the connection could not be registered")]
@@ -86,7 +88,7 @@ impl<S> Connect<S> {
         let Asked { mut connection, caller, subprotocol } = asked;
         if let Some(hook) = &self.hook {
             match hook(self.context(&handshake, caller), handshake).await {
-                Ok(welcome) => add(&mut connection.topics, welcome),
+                Ok(welcome) => add(&mut connection, welcome),
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }
@@ -106,19 +108,15 @@ impl<S> Connect<S> {
     }
 
     fn context(&self, handshake: &Handshake, caller: Caller) -> Context<S> {
-        let call = Call {
-            registry: self.registry.clone(),
-            notifications: None,
-            message: caller.request_id.clone(),
-            at: handshake.connected_at,
-            notified: AtomicU32::new(0),
-            caller,
-        };
+        let call = Call::new(caller, self.registry.clone(), handshake.connected_at);
+        let call = call.with_notifications(self.notifications.clone()).with_attributes(Attributes::new());
         Context::new(Arc::clone(&self.state), call)
     }
 }
 
-fn add(topics: &mut Vec<Topic>, welcome: Welcome) {
+fn add(connection: &mut Connection, welcome: Welcome) {
+    connection.attributes = welcome.attributes;
+    let topics = &mut connection.topics;
     topics.extend(welcome.topics);
     topics.sort_unstable();
     topics.dedup();

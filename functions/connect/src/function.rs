@@ -8,6 +8,7 @@ use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxy
 use aws_lambda_events::http::HeaderValue;
 use tidings::aws::Aws;
 use tidings::config::required;
+use tidings::context::Notifications;
 use tidings::function::{BoxError, Load};
 use tidings::lambda::{self, response};
 use tidings::metrics::Metrics;
@@ -57,15 +58,23 @@ impl<S: Send + Sync + 'static> Function<S> {
         self
     }
 
-    /// What serves handshakes without Lambda: in a test, or in a server of one's own.
+    /// What serves handshakes without Lambda: in a test, or in a server of one's own. The hook notifies through
+    /// `notifications`.
     ///
     /// # Errors
     /// When the application's state cannot be made.
-    pub async fn core(self, registry: Registry, metrics: Metrics) -> Result<Connect<S>, BoxError> {
-        Ok(Connect { registry, metrics, state: Arc::new(self.load.load().await?), hook: self.hook })
+    pub async fn core(
+        self,
+        registry: Registry,
+        notifications: Notifications,
+        metrics: Metrics,
+    ) -> Result<Connect<S>, BoxError> {
+        let state = Arc::new(self.load.load().await?);
+        Ok(Connect { registry, notifications, metrics, state, hook: self.hook })
     }
 
-    /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`.
+    /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, and `NOTIFICATION_QUEUE_URL` for a
+    /// hook that notifies.
     #[must_use]
     pub fn run(self) -> ExitCode {
         lambda::run(self.start(), async |connect, event, _| serve(connect, event).await)
@@ -74,7 +83,7 @@ impl<S: Send + Sync + 'static> Function<S> {
     async fn start(self) -> Result<Connect<S>, BoxError> {
         let aws = Aws::from_env()?;
         let table = required("TABLE_NAME", "it names the table of connections")?;
-        self.core(Registry::new(aws.dynamodb(), table), Metrics::from_env()).await
+        self.core(aws.registry(table), Notifications::from_env(&aws), Metrics::from_env()).await
     }
 }
 

@@ -1,7 +1,9 @@
 //! What an application says to a handshake.
 
+use serde_json::Value;
+use tidings::attributes::InvalidAttribute;
 use tidings::function::BoxFuture;
-use tidings::{Context, Handshake, Refusal, Topic};
+use tidings::{Attributes, Context, Handshake, Refusal, Topic};
 
 pub(crate) type Hook<S> = Box<dyn Fn(Context<S>, Handshake) -> BoxFuture<Result<Welcome, Refusal>> + Send + Sync>;
 
@@ -10,6 +12,7 @@ pub(crate) type Hook<S> = Box<dyn Fn(Context<S>, Handshake) -> BoxFuture<Result<
 #[must_use]
 pub struct Welcome {
     pub(crate) topics: Vec<Topic>,
+    pub(crate) attributes: Attributes,
 }
 
 impl Welcome {
@@ -26,6 +29,19 @@ impl Welcome {
         let topic = topic.as_ref();
         let parsed = Topic::parse(topic);
         self.topics.push(parsed.map_err(|error| Refusal::new(400, format!("{topic:?} is no topic: {error}")))?);
+        Ok(self)
+    }
+
+    /// Something that is kept with the connection, for actions and for its end: `Context::attributes` gives it back.
+    ///
+    /// # Errors
+    /// When all attributes together have more than [`MAX_ATTRIBUTE_BYTES`](tidings::attributes::MAX_ATTRIBUTE_BYTES) as JSON:
+    /// 400, for the value comes of the client in most cases. When the name is none: 500, for that is the program's.
+    pub fn attribute(mut self, name: impl Into<String>, value: impl Into<Value>) -> Result<Self, Refusal> {
+        self.attributes.insert(name, value).map_err(|error| match error {
+            InvalidAttribute::TooLarge { .. } => Refusal::new(400, error.to_string()),
+            _ => Refusal::new(500, error.to_string()),
+        })?;
         Ok(self)
     }
 }

@@ -1,13 +1,11 @@
 //! From a handshake to the connection that it asks for.
 
 use tidings::caller::UnknownCaller;
+use tidings::handshake::TOKEN_SUBPROTOCOL;
 use tidings::permissions::Action;
 use tidings::protocol::Protocol;
 use tidings::registry::Connection;
 use tidings::{Caller, Handshake, Refusal, Topic};
-
-/// A subprotocol that begins so is the authorizer's: the token of a client that cannot set headers. It is never repeated.
-const TOKEN: &str = "access_token.";
 
 /// A handshake, checked.
 #[derive(Debug, PartialEq)]
@@ -30,15 +28,11 @@ impl Asked {
             let reason = format!("you may not subscribe to the topic {:?}", topic.as_str());
             return Err(Refusal::forbidden(reason));
         }
-        let id = handshake.connection.clone();
-        let connection = Connection {
-            socket: id.first_socket(),
-            user: caller.user.clone(),
-            protocol,
-            connected_at: handshake.connected_at,
-            topics,
-            id,
-        };
+        let mut connection = Connection::new(handshake.connection.clone());
+        connection.user = caller.user.clone();
+        connection.protocol = protocol;
+        connection.connected_at = handshake.connected_at;
+        connection.topics = topics;
         Ok(Self { connection, caller, subprotocol })
     }
 }
@@ -56,7 +50,7 @@ fn protocol(handshake: &Handshake) -> Result<(Protocol, Option<&'static str>), R
     if let Some(protocol) = offers.iter().find_map(|name| Protocol::from_name(name)) {
         return Ok((protocol, Some(protocol.name())));
     }
-    if offers.iter().any(|name| !name.starts_with(TOKEN)) {
+    if offers.iter().any(|name| !name.starts_with(TOKEN_SUBPROTOCOL)) {
         return Err(invalid(format!("no subprotocol that is offered is known; offer {}", names())));
     }
     if !offers.is_empty() {

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use serde_json::{Map, Value};
 use tidings::context::Call;
-use tidings::delivery::dismiss;
+use tidings::function::BoxError;
 use tidings::metrics::{Metric, Recorder};
 use tidings::permissions::Action;
-use tidings::protocol::{Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami};
+use tidings::protocol::{BadFrame, ClientError, Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami};
 use tidings::registry::RegistryError;
 use tidings::{Context, Topic};
 
@@ -41,22 +40,22 @@ impl<S: 'static> Commands<S> {
         }
         // Every protocol so far writes commands and replies alike, so that a ping costs no read.
         let protocol = Protocol::default();
-        let reply = match protocol.decode(&frame.text) {
-            Ok(request) => {
-                let body = match verdict.refusal() {
-                    None => self.run(&frame, &recorder, request.command).await?,
-                    Some(error) => ReplyBody::Error(error.clone()),
-                };
-                Reply { id: request.id, body }
-            }
-            Err(bad) => Reply { id: bad.id, body: ReplyBody::Error(verdict.refusal().cloned().unwrap_or(bad.error)) },
+        let (id_of_frame, asked) = match protocol.decode(&frame.text) {
+            Ok(request) => (request.id, Ok(request.command)),
+            Err(bad) => (bad.id.clone(), Err(bad)),
         };
+        let body = match (verdict.refusal(), asked) {
+            (Some(error), _) => ReplyBody::Error(error.clone()),
+            (None, Ok(command)) => self.run(&frame, &recorder, command).await?,
+            (None, Err(bad)) => self.not_understood(&frame, bad).await?,
+        };
+        let reply = Reply { id: id_of_frame, body };
         let text = protocol.encode_reply(&reply);
         if let ReplyBody::Error(error) = &reply.body {
             recorder.add(Metric::CommandsRefused, 1);
             tracing::info!(connection.id = %id, code = error.code.name(), "refused a command");
             if error.code == ErrorCode::NotConnected || matches!(verdict, Verdict::Dismiss(_)) {
-                dismiss(&services.sockets, &id.first_socket(), &text).await;
+                services.sockets.dismiss(&id.first_socket(), &text).await;
                 return Ok(None);
             }
         }
@@ -100,25 +99,42 @@ impl<S: 'static> Commands<S> {
     }
 
     async fn act(&self, frame: &Frame, action: String, body: Map<String, Value>) -> Result<ReplyBody, Error> {
-        match self.actions.run(&action, self.context(frame), body).await {
-            Ok(reply) => Ok(reply.into_body()),
-            Err(error) => match error.into_client() {
-                Ok(error) => Ok(ReplyBody::Error(error)),
-                Err(source) => Err(Error::Action { action, source }),
-            },
+        let context = self.context(frame);
+        match self.actions.of(&action) {
+            Ok(known) => answered(known(context, body).await).map_err(|source| Error::Action { action, source }),
+            Err(unknown) => self.otherwise(frame, unknown).await,
+        }
+    }
+
+    /// A frame that is no command of the protocol's, or one with a mistake in it.
+    async fn not_understood(&self, frame: &Frame, bad: BadFrame) -> Result<ReplyBody, Error> {
+        match bad.is_command {
+            true => Ok(ReplyBody::Error(bad.error)),
+            false => self.otherwise(frame, bad.error).await,
+        }
+    }
+
+    /// What the application makes of a frame that nobody else knows; an error for the client where it makes nothing of any.
+    async fn otherwise(&self, frame: &Frame, error: ClientError) -> Result<ReplyBody, Error> {
+        match &self.actions.otherwise {
+            None => Ok(ReplyBody::Error(error)),
+            Some(handler) => answered(handler(self.context(frame), frame.text.clone()).await).map_err(Error::Otherwise),
         }
     }
 
     fn context(&self, frame: &Frame) -> Context<S> {
-        let call = Call {
-            caller: frame.caller.clone(),
-            registry: self.services.registry.clone(),
-            notifications: Some(self.services.notifications.clone()),
-            message: frame.message.clone(),
-            at: frame.at,
-            notified: AtomicU32::new(0),
-        };
+        let call = Call::new(frame.caller.clone(), self.services.registry.clone(), frame.at);
+        let call =
+            call.with_message(frame.message.clone()).with_notifications(self.services.notifications.clone().into());
         Context::new(Arc::clone(&self.state), call)
+    }
+}
+
+/// What the client is told by an application's own code; that code's failure, where it is none of the client's.
+fn answered(answer: Result<crate::Reply, tidings::Error>) -> Result<ReplyBody, BoxError> {
+    match answer {
+        Ok(reply) => Ok(reply.into_body()),
+        Err(error) => error.into_client().map(ReplyBody::Error),
     }
 }
 

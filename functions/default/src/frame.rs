@@ -6,6 +6,7 @@ use tidings::{Caller, Topic};
 
 /// A text frame of one client.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Frame {
     /// Who sent it.
     pub caller: Caller,
@@ -18,6 +19,12 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// A frame with this text, without an id of its own, that came in 1970.
+    #[must_use]
+    pub fn new(caller: Caller, text: impl Into<String>) -> Self {
+        Self { caller, text: text.into(), message: String::new(), at: 0 }
+    }
+
     /// The refusal of what the caller may not do on all of these topics.
     pub(crate) fn refused(&self, action: Action, topics: &[Topic]) -> Option<ClientError> {
         let topic = self.caller.permissions.first_refused(action, topics)?;

@@ -46,8 +46,9 @@ impl<S: Send + Sync + 'static> Function<S> {
         Self { load: Load::new(load), actions: Actions::new() }
     }
 
-    /// Adds an action. Its body is the frame's fields but `action` and `id`, read into `B`; a frame that does not fit is
-    /// answered with `BadRequest` and never reaches `handler`. `()` acknowledges, a [`Reply`] answers.
+    /// Adds an action. Its body is the frame's fields but `action` and `id`, read into `B`, which is `()` where there are
+    /// none; a frame that does not fit is answered with `BadRequest` and never reaches `handler`. `()` acknowledges, a
+    /// [`Reply`] answers.
     ///
     /// # Panics
     /// When the name is taken: a mistake of the program, found at its start.
@@ -63,6 +64,40 @@ impl<S: Send + Sync + 'static> Function<S> {
         F: Future<Output = Result<R, tidings::Error>> + Send + 'static,
     {
         self.actions.add(name, handler);
+        self
+    }
+
+    /// Called with the text of each frame that no protocol and no action knows: what is no JSON, has no `action`, or one that
+    /// nobody has added. Answers as an action does; a frame with an `id` gets it back. A command of the protocol with a
+    /// mistake in it, such as a `subscribe` without a topic, is answered with its error and does not come here.
+    ///
+    /// ```no_run
+    /// use serde_json::json;
+    /// use tidings::{Context, Error};
+    /// use tidings_default::{Function, Reply};
+    ///
+    /// /// `time` is answered with `{"type":"ack","data":"noon"}`.
+    /// async fn plain(_: Context, text: String) -> Result<Reply, Error> {
+    ///     match text.as_str() {
+    ///         "time" => Ok(Reply::with(json!("noon"))),
+    ///         _ => Err(Error::bad_request("ask for the `time`")),
+    ///     }
+    /// }
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     Function::new().otherwise(plain).run()
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    /// When there is one already: a mistake of the program, found at its start.
+    #[must_use]
+    pub fn otherwise<R, F>(mut self, handler: impl Fn(Context<S>, String) -> F + Send + Sync + 'static) -> Self
+    where
+        R: Into<Reply>,
+        F: Future<Output = Result<R, tidings::Error>> + Send + 'static,
+    {
+        self.actions.add_otherwise(handler);
         self
     }
 
@@ -106,11 +141,8 @@ async fn serve<S: Send + Sync + 'static>(
         }
     };
     let context = event.request_context;
-    let frame = Frame {
-        caller,
-        text: event.body.unwrap_or_default(),
-        message: context.message_id.unwrap_or_default(),
-        at: context.request_time_epoch,
-    };
+    let mut frame = Frame::new(caller, event.body.unwrap_or_default());
+    frame.message = context.message_id.unwrap_or_default();
+    frame.at = context.request_time_epoch;
     Ok(response(200, commands.handle(frame).await?))
 }

@@ -57,23 +57,19 @@ mod tests {
     use ::tests::{engine, standin};
     use serde_json::{Value, json};
     use tidings::Caller;
-    use tidings::metrics::Metrics;
+    use tidings::delivery::Management;
     use tidings::queue::{Queue, SCOPE_ATTRIBUTE};
     use tidings::registry::Registry;
 
     use super::*;
-    use crate::{Commands, Function, Guard, Limits};
+    use crate::{Commands, Function};
 
     /// What there is where nobody may look for anything: no table, no sockets.
     async fn commands(notifications: Queue) -> Commands {
         let nowhere = "http://127.0.0.1:9";
-        let services = Services {
-            registry: Registry::new(engine::client(nowhere, engine::http()), "ConnectionsTable"),
-            sockets: standin::management(nowhere, Duration::from_secs(1)),
-            notifications,
-            metrics: Metrics::default(),
-            guard: Guard::new(Limits::default()),
-        };
+        let registry = Registry::new(engine::client(nowhere, engine::http()), "ConnectionsTable");
+        let sockets = Management::new(standin::management(nowhere, Duration::from_secs(1)));
+        let services = Services::new(registry, sockets, notifications);
         Function::new().core(services).await.unwrap()
     }
 

@@ -1,10 +1,9 @@
 //! What commands are carried out with.
 
-use aws_sdk_apigatewaymanagement::Client;
 use tidings::aws::Aws;
 use tidings::config::{ConfigError, required};
-use tidings::delivery::POST_DEADLINE;
-use tidings::function::Failure;
+use tidings::delivery::{Management, POST_DEADLINE};
+use tidings::function::{BoxError, Failure};
 use tidings::ids::InvalidId;
 use tidings::metrics::Metrics;
 use tidings::queue::{Queue, QueueError};
@@ -15,11 +14,12 @@ use crate::guard::{Guard, Limits};
 
 /// What the function needs.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Services {
     /// Where connections are registered.
     pub registry: Registry,
     /// To close connections that are not registered any more.
-    pub sockets: Client,
+    pub sockets: Management,
     /// Where clients' notifications go.
     pub notifications: Queue,
     /// What counts.
@@ -29,6 +29,13 @@ pub struct Services {
 }
 
 impl Services {
+    /// With these, the default limits and no metrics.
+    #[must_use]
+    pub fn new(registry: Registry, sockets: Management, notifications: Queue) -> Self {
+        let (metrics, guard) = (Metrics::default(), Guard::new(Limits::default()));
+        Self { registry, sockets, notifications, metrics, guard }
+    }
+
     /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL` and what
     /// [`Limits::from_env`] reads.
     ///
@@ -40,9 +47,9 @@ impl Services {
         let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
         let queue = required("NOTIFICATION_QUEUE_URL", "it is where clients' notifications go")?;
         Ok(Self {
-            registry: Registry::new(aws.dynamodb(), table),
+            registry: aws.registry(table),
             sockets: aws.management(&endpoint, POST_DEADLINE),
-            notifications: Queue::new(aws.sqs(), queue).marked(Trigger::Client),
+            notifications: aws.queue(queue).marked(Trigger::Client),
             metrics: Metrics::from_env(),
             guard: Guard::new(Limits::from_env()?),
         })
@@ -62,13 +69,16 @@ pub enum Error {
     /// The event does not say which connection it comes from.
     #[error("the event's connectionId is not valid")]
     Event(#[source] InvalidId),
+    /// An application's handler of other frames failed.
+    #[error("the handler of other frames failed")]
+    Otherwise(#[source] BoxError),
     /// An application's action failed.
     #[error("the action {action:?} failed")]
     Action {
         /// Its name.
         action: String,
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: BoxError,
     },
 }
 
@@ -78,7 +88,7 @@ impl Failure for Error {
             Self::Registry(_) => "RegistryError",
             Self::Queue(_) => "QueueError",
             Self::Event(_) => "InvalidEvent",
-            Self::Action { .. } => "ActionError",
+            Self::Action { .. } | Self::Otherwise(_) => "ActionError",
         }
     }
 }

@@ -12,12 +12,10 @@ use serde_json::{Value, json};
 use tests::engine::Engine;
 use tests::queues::{Served, nowhere};
 use tests::standin::Standin;
-use tidings::metrics::Metrics;
-use tidings::protocol::Protocol;
 use tidings::queue::Queue;
 use tidings::registry::{Connection, Registry};
 use tidings::{Caller, ConnectionId, Context, Error, Topic};
-use tidings_default::{Commands, Frame, Function, Guard, Limits, Reply, Services};
+use tidings_default::{Commands, Frame, Function, Reply, Services};
 
 struct Shop {
     orders: u64,
@@ -50,6 +48,31 @@ async fn cancel(cx: Context<Shop>, order: Order) -> Result<(), Error> {
     cx.notify(json!({"to": {"topic": topic}, "type": "order.cancelled", "data": {"order": order.order}})).await
 }
 
+/// `{"action":"seat","id":3}` says where the client sits, which was kept when it connected.
+async fn seat(cx: Context<Shop>, (): ()) -> Result<Reply, Error> {
+    let before = cx.registry().consumed();
+    let seat = cx.attributes().await?.get("seat").cloned();
+    let read = (cx.registry().consumed() - before).read;
+    cx.attributes().await?;
+    let again = (cx.registry().consumed() - before).read - read;
+    Ok(Reply::with(json!({"seat": seat, "units": [read, again]})))
+}
+
+/// The same behind a `subscribe`.
+async fn sit(cx: Context<Shop>, (): ()) -> Result<Reply, Error> {
+    cx.subscribe("seats").await?;
+    seat(cx, ()).await
+}
+
+/// What the old client of this shop sends: `order 42`.
+async fn old(cx: Context<Shop>, text: String) -> Result<Reply, Error> {
+    let Some(order) = text.strip_prefix("order ") else {
+        return Err(Error::new("NotUnderstood", format!("{} sends {text:?}", cx.connection())));
+    };
+    let order: u64 = order.parse()?;
+    Ok(Reply::with(json!({"order": order})))
+}
+
 async fn shop() -> Result<Shop, std::num::ParseIntError> {
     Ok(Shop { orders: "99".parse()? })
 }
@@ -57,25 +80,27 @@ async fn shop() -> Result<Shop, std::num::ParseIntError> {
 async fn commands(notifications: Queue) -> (Commands<Shop>, Registry) {
     let table = Engine::Embedded.table().await.unwrap();
     let registry = Registry::new(table.client(), &table.name);
-    let services = Services {
-        registry: registry.clone(),
-        sockets: Standin::start().await.client(Duration::from_secs(1)),
-        notifications,
-        metrics: Metrics::default(),
-        guard: Guard::new(Limits::default()),
-    };
+    let sockets = Standin::start().await.client(Duration::from_secs(1));
+    let services = Services::new(registry.clone(), sockets, notifications);
     let function = Function::with_state(shop).on("orders.watch", watch).on("orders.cancel", cancel);
+    let function = function.on("seat", seat).on("sit", sit).otherwise(old);
     (function.core(services).await.unwrap(), registry)
 }
 
 fn frame(frame: &Value) -> Frame {
+    text_frame(&frame.to_string())
+}
+
+fn text_frame(text: &str) -> Frame {
     let said = |name: &str| match name {
         "principalId" | "user" => Some("alice"),
         "claims" => Some(r#"{"role":"buyer"}"#),
         _ => None,
     };
     let caller = Caller::read(ConnectionId::parse("c").unwrap(), said).unwrap();
-    Frame { caller, text: frame.to_string(), message: "m".to_owned(), at: 2 }
+    let mut frame = Frame::new(caller, text);
+    (frame.message, frame.at) = ("m".to_owned(), 2);
+    frame
 }
 
 async fn ask(commands: &Commands<Shop>, text: Value) -> Value {
@@ -86,9 +111,7 @@ async fn ask(commands: &Commands<Shop>, text: Value) -> Value {
 async fn an_action_subscribes_its_client_and_sees_user_and_claims() {
     let (commands, registry) = commands(nowhere()).await;
     let id = ConnectionId::parse("c").unwrap();
-    let (socket, protocol) = (id.first_socket(), Protocol::default());
-    let connection = Connection { id: id.clone(), socket, user: None, protocol, connected_at: 1, topics: vec![] };
-    registry.connect(&connection).await.unwrap();
+    registry.connect(&Connection::new(id.clone())).await.unwrap();
     let reply = ask(&commands, json!({"action": "orders.watch", "order": 42, "id": 1})).await;
     let data = json!({"topic": "orders/42", "by": "alice", "role": "buyer"});
     assert_eq!(reply, json!({"type": "ack", "id": 1, "data": data}));
@@ -137,4 +160,58 @@ async fn what_the_client_does_wrong_is_told_with_a_code_of_the_application() {
     // The connection is not registered.
     let reply = commands.handle(frame(&json!({"action": "orders.watch", "order": 1}))).await.unwrap();
     assert_eq!(reply, None, "it is sent away");
+}
+
+#[tokio::test]
+async fn frames_that_nobody_knows_go_to_the_handler_of_other_frames() {
+    let (commands, _) = commands(nowhere()).await;
+    for (text, expected) in [
+        ("order 42", json!({"type": "ack", "data": {"order": 42}})),
+        ("nonsense", json!({"type": "error", "code": "NotUnderstood", "message": "c sends \"nonsense\""})),
+        ("[1]", json!({"type": "error", "code": "NotUnderstood", "message": "c sends \"[1]\""})),
+        (
+            r#"{"id":7}"#,
+            json!({"type": "error", "id": 7, "code": "NotUnderstood", "message": "c sends \"{\\\"id\\\":7}\""}),
+        ),
+        (
+            r#"{"action":"x","id":"a"}"#,
+            json!({"type": "error", "id": "a", "code": "NotUnderstood",
+                "message": "c sends \"{\\\"action\\\":\\\"x\\\",\\\"id\\\":\\\"a\\\"}\""}),
+        ),
+    ] {
+        let reply = commands.handle(text_frame(text)).await.unwrap().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&reply).unwrap(), expected, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_with_a_mistake_in_it_is_answered_by_the_protocol() {
+    let (commands, _) = commands(nowhere()).await;
+    for (text, start) in [
+        (r#"{"action":"subscribe"}"#, "`topic` is missing"),
+        (r#"{"action":"x","id":[]}"#, "`id` is not valid"),
+        (r#"{"action":"orders.watch"}"#, "the fields of \"orders.watch\" are not valid"),
+    ] {
+        let reply: Value = serde_json::from_str(&commands.handle(text_frame(text)).await.unwrap().unwrap()).unwrap();
+        assert!(reply["code"] == "BadRequest" && reply["message"].as_str().unwrap().starts_with(start), "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_of_the_handler_of_other_frames_is_ours() {
+    let (commands, _) = commands(nowhere()).await;
+    let error = commands.handle(text_frame("order many")).await.unwrap_err();
+    assert_eq!(tidings::describe(&error), "the handler of other frames failed: invalid digit found in string");
+}
+
+#[tokio::test]
+async fn an_action_reads_what_was_kept_once_and_not_at_all_where_the_row_was_read_for_something_else() {
+    let (commands, registry) = commands(nowhere()).await;
+    let mut connection = Connection::new(ConnectionId::parse("c").unwrap());
+    connection.attributes.insert("seat", "12A").unwrap();
+    registry.connect(&connection).await.unwrap();
+    let reply = ask(&commands, json!({"action": "seat"})).await;
+    assert_eq!(reply["data"], json!({"seat": "12A", "units": [1.0, 0.0]}));
+    let reply = ask(&commands, json!({"action": "sit"})).await;
+    assert_eq!(reply["data"], json!({"seat": "12A", "units": [0.0, 0.0]}));
 }

@@ -2,19 +2,19 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
-use tidings::context::Call;
+use tidings::context::{Call, Notifications};
 use tidings::function::Failure;
 use tidings::metrics::{Metric, Metrics};
 use tidings::registry::{Registry, RegistryError};
-use tidings::{Caller, Context};
+use tidings::{Attributes, Caller, Context};
 
 use crate::hook::{Hook, Reason};
 
 /// What forgets connections: the registry, and an application's hook.
 pub struct Disconnect<S = ()> {
     pub(crate) registry: Registry,
+    pub(crate) notifications: Notifications,
     pub(crate) metrics: Metrics,
     pub(crate) state: Arc<S>,
     pub(crate) hook: Option<Hook<S>>,
@@ -22,6 +22,7 @@ pub struct Disconnect<S = ()> {
 
 /// Our own failure; nobody sees it but the log and the metric.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The connection could not be forgotten now; it expires.
     #[error("the connection could not be removed")]
@@ -53,23 +54,17 @@ impl<S> Disconnect<S> {
         self.metrics.recorder().add(Metric::ConnectionsClosed, u64::from(removed.is_some()));
         let (status, text) = (reason.status, reason.text.clone());
         tracing::info!(connection.id = %id, known = removed.is_some(), status, reason = text, "disconnected");
-        if let (Some(hook), true) = (&self.hook, removed.is_some())
-            && let Err(error) = hook(self.context(caller, reason.at), reason).await
+        if let (Some(hook), Some(removed)) = (&self.hook, removed)
+            && let Err(error) = hook(self.context(caller, reason.at, removed.attributes), reason).await
         {
             tracing::error!(connection.id = %id, %error, "the application's hook failed");
         }
         Ok(())
     }
 
-    fn context(&self, caller: Caller, at: i64) -> Context<S> {
-        let call = Call {
-            registry: self.registry.clone(),
-            notifications: None,
-            message: caller.request_id.clone(),
-            at,
-            notified: AtomicU32::new(0),
-            caller,
-        };
+    fn context(&self, caller: Caller, at: i64, attributes: Attributes) -> Context<S> {
+        let call = Call::new(caller, self.registry.clone(), at);
+        let call = call.with_notifications(self.notifications.clone()).with_attributes(attributes);
         Context::new(Arc::clone(&self.state), call)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use tidings::aws::Aws;
 use tidings::config::required;
+use tidings::context::Notifications;
 use tidings::function::{BoxError, Load};
 use tidings::lambda::{self, response};
 use tidings::metrics::Metrics;
@@ -57,15 +58,23 @@ impl<S: Send + Sync + 'static> Function<S> {
         self
     }
 
-    /// What forgets connections without Lambda: in a test, or in a server of one's own.
+    /// What forgets connections without Lambda: in a test, or in a server of one's own. The hook notifies through
+    /// `notifications`.
     ///
     /// # Errors
     /// When the application's state cannot be made.
-    pub async fn core(self, registry: Registry, metrics: Metrics) -> Result<Disconnect<S>, BoxError> {
-        Ok(Disconnect { registry, metrics, state: Arc::new(self.load.load().await?), hook: self.hook })
+    pub async fn core(
+        self,
+        registry: Registry,
+        notifications: Notifications,
+        metrics: Metrics,
+    ) -> Result<Disconnect<S>, BoxError> {
+        let state = Arc::new(self.load.load().await?);
+        Ok(Disconnect { registry, notifications, metrics, state, hook: self.hook })
     }
 
-    /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`.
+    /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, and `NOTIFICATION_QUEUE_URL` for a
+    /// hook that notifies.
     #[must_use]
     pub fn run(self) -> ExitCode {
         lambda::run(self.start(), async |disconnect, event, _| serve(disconnect, &event).await)
@@ -74,7 +83,7 @@ impl<S: Send + Sync + 'static> Function<S> {
     async fn start(self) -> Result<Disconnect<S>, BoxError> {
         let aws = Aws::from_env()?;
         let table = required("TABLE_NAME", "it names the table of connections")?;
-        self.core(Registry::new(aws.dynamodb(), table), Metrics::from_env()).await
+        self.core(aws.registry(table), Notifications::from_env(&aws), Metrics::from_env()).await
     }
 }
 

@@ -6,14 +6,12 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use tidings::NotificationId;
-use tidings::delivery::Report;
 use tidings::fanout::{FanOutError, Invocation, Segment};
 use tidings::metrics::Metric;
-use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification};
 use tidings::queue::{DeadLetter, QueueError};
 
 use crate::trigger::{Answer, Batch, Message, Record, Unreadable};
-use crate::{Deps, Error, count, log, shape};
+use crate::{Deps, Error, Notifier, Undelivered};
 
 /// Groups of records side by side: a whole batch of a queue, and as many keys of a stream.
 const SIDE_BY_SIDE: usize = 100;
@@ -30,18 +28,18 @@ struct Again {
 
 /// Serves a batch, and says what is to come again in the words of its service.
 pub(crate) async fn serve(
-    deps: &Deps,
+    notifier: &Notifier,
     batch: Batch,
     unreadable: Vec<Unreadable>,
     invocation: &Invocation,
 ) -> Result<Value, Error> {
     for record in &unreadable {
         let reason = record.to_string();
-        dead_letter(deps, invocation, record.raw.get(), &reason, record.service, None)
+        dead_letter(&notifier.deps, invocation, record.raw.get(), &reason, record.service, None)
             .await
             .map_err(Error::DeadLetter)?;
     }
-    let failed = side_by_side(deps, &batch, invocation).await;
+    let failed = side_by_side(notifier, &batch, invocation).await;
     if batch.answer == Answer::Whole && !failed.is_empty() {
         return Err(Error::Again { count: failed.len(), total: batch.records.len() });
     }
@@ -50,10 +48,10 @@ pub(crate) async fn serve(
 }
 
 /// Serves all records of a batch, those that keep an order one after the other. Which are to come again, in their order.
-async fn side_by_side(deps: &Deps, batch: &Batch, invocation: &Invocation) -> Vec<usize> {
+async fn side_by_side(notifier: &Notifier, batch: &Batch, invocation: &Invocation) -> Vec<usize> {
     // One reservation for all of them: most notifications are for one user.
-    deps.fan_out.delivery().expect(batch.records.len());
-    let groups = stream::iter(groups(&batch.records)).map(|group| in_order(deps, batch, group, invocation));
+    notifier.deps.fan_out.delivery().expect(batch.records.len());
+    let groups = stream::iter(groups(&batch.records)).map(|group| in_order(notifier, batch, group, invocation));
     let mut failed: Vec<usize> = groups.buffer_unordered(SIDE_BY_SIDE).flat_map(stream::iter).collect().await;
     failed.sort_unstable();
     failed
@@ -74,10 +72,10 @@ fn groups(records: &[Record]) -> Vec<Vec<usize>> {
 }
 
 /// Everything from the first failure on is to come again: what comes after it must not overtake it.
-async fn in_order(deps: &Deps, batch: &Batch, group: Vec<usize>, invocation: &Invocation) -> Vec<usize> {
+async fn in_order(notifier: &Notifier, batch: &Batch, group: Vec<usize>, invocation: &Invocation) -> Vec<usize> {
     for (place, index) in group.iter().enumerate() {
         let invocation = Invocation { owner: format!("{}/{index}", invocation.owner), ..invocation.clone() };
-        if serve_one(deps, &batch.records[*index], batch.answer, &invocation).await {
+        if serve_one(notifier, &batch.records[*index], batch.answer, &invocation).await {
             return group[place..].to_vec();
         }
     }
@@ -85,72 +83,30 @@ async fn in_order(deps: &Deps, batch: &Batch, group: Vec<usize>, invocation: &In
 }
 
 /// Serves one record; whether it is to come again.
-async fn serve_one(deps: &Deps, record: &Record, answer: Answer, invocation: &Invocation) -> bool {
-    match deliver(deps, record, answer, invocation).await {
-        Ok(()) => false,
-        Err(again) => {
-            tracing::warn!(source = record.source, item = record.item, reason = again.reason, "comes again");
-            if let Some(message) = &record.message {
-                put_back(deps, message, again.after).await;
-            }
-            true
-        }
+async fn serve_one(notifier: &Notifier, record: &Record, answer: Answer, invocation: &Invocation) -> bool {
+    let Err(undelivered) = notifier.deliver(record, answer, invocation).await else { return false };
+    let Err(again) = settle(&notifier.deps, invocation, record, undelivered).await else { return false };
+    tracing::warn!(source = record.source, item = record.item, reason = again.reason, "comes again");
+    if let Some(message) = &record.message {
+        put_back(&notifier.deps, message, again.after).await;
     }
-}
-
-async fn deliver(deps: &Deps, record: &Record, answer: Answer, invocation: &Invocation) -> Result<(), Again> {
-    let fan_out = deps.fan_out.queues().fan_out.name();
-    let message = record.message.as_ref().filter(|message| message.queue == fan_out);
-    let segment = match message {
-        Some(message) => deps.fan_out.read(&message.body).await,
-        None => match notification(deps, record, invocation) {
-            Ok(notification) => Ok(Segment::whole(notification, &record.scope)),
-            Err(reason) => return keep(deps, invocation, record, record.raw.get(), &reason, None).await,
-        },
-    };
-    let segment = match segment {
-        Ok(segment) => segment,
-        Err(error) => return failed(deps, invocation, record, None, error).await,
-    };
-    // Boxed, because the futures of a delivery nest deeper than the compiler likes to look.
-    let served = match (message, answer) {
-        (Some(_), _) => Box::pin(deps.fan_out.work(&segment, invocation)).await,
-        (None, Answer::Whole) => Box::pin(deps.fan_out.take_up_event(&segment, record.trigger(), invocation)).await,
-        (None, _) => Box::pin(deps.fan_out.take_up(&segment, invocation)).await,
-    };
-    match served {
-        Ok(report) => {
-            // What goes back on the notification queue is counted when it is taken up there.
-            if message.is_none() && !(answer == Answer::Whole && is_passed_on(&report)) {
-                count(invocation, record.trigger(), &segment.notification);
-            }
-            log(&report, crate::topic(&segment.notification).as_ref());
-            Ok(())
-        }
-        Err(error) => failed(deps, invocation, record, Some(&segment), error).await,
-    }
-}
-
-fn is_passed_on(report: &Report) -> bool {
-    report.segments > 0 && report.audience == 0
+    true
 }
 
 /// Keeps what can never succeed; anything else comes again.
-async fn failed(
-    deps: &Deps,
-    invocation: &Invocation,
-    record: &Record,
-    segment: Option<&Segment>,
-    error: FanOutError,
-) -> Result<(), Again> {
+async fn settle(deps: &Deps, invocation: &Invocation, record: &Record, undelivered: Undelivered) -> Result<(), Again> {
+    let (error, segment) = match undelivered {
+        Undelivered::Invalid(reason) => return keep(deps, invocation, record, record.raw.get(), &reason, None).await,
+        Undelivered::Failed(error, segment) => (error, segment),
+    };
     let reason = tidings::describe(&error);
     match error {
         FanOutError::Held { for_another } => {
             Err(Again { reason: "another worker has it".to_owned(), after: Some(for_another) })
         }
         error if error.is_permanent() => {
-            let id = segment.map(|segment| &segment.notification.id);
-            let letter = segment.and_then(|segment| with_notification(record, segment));
+            let id = segment.as_ref().map(|segment| &segment.notification.id);
+            let letter = segment.as_ref().and_then(|segment| with_notification(record, segment));
             let body = letter.as_deref().unwrap_or(record.raw.get());
             keep(deps, invocation, record, body, &reason, id).await
         }
@@ -163,27 +119,6 @@ fn with_notification(record: &Record, segment: &Segment) -> Option<String> {
     let mut raw: Value = serde_json::from_str(record.raw.get()).ok().filter(|_| segment.is_stored)?;
     *raw.get_mut("body")? = segment.to_letter().ok()?.into();
     Some(raw.to_string())
-}
-
-/// What a record asks for; why it can never succeed, if it cannot.
-fn notification(deps: &Deps, record: &Record, invocation: &Invocation) -> Result<Notification, String> {
-    let id = NotificationId::parse(&record.id).map_err(|error| error.to_string())?;
-    let defaults = Defaults { id, at: credible(record.at, invocation.now) };
-    // Whoever writes to the notification queue means a notification, well formed or not.
-    let queue = deps.fan_out.queues().notifications.name();
-    let is_meant = record.message.as_ref().is_some_and(|message| message.queue == queue);
-    let read = if is_meant || shape::is_notification(&record.data) {
-        Notification::parse(record.data.get(), &defaults).map_err(|error| error.to_string())
-    } else {
-        deps.rules.shape(record, &defaults).map_err(|error| error.to_string())
-    };
-    Ok(record.lasting(read?))
-}
-
-/// The event's own time, unless no queue could have held it for so long: then it is a replay, or an example, and means now.
-fn credible(at: Option<i64>, now: i64) -> i64 {
-    let oldest = now - i64::from(MAX_TTL_SECONDS) * 1_000;
-    at.filter(|at| (oldest..=now).contains(at)).unwrap_or(now)
 }
 
 /// Keeps what can never succeed; it then counts as handled.

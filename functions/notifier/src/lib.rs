@@ -1,13 +1,42 @@
 //! The notifier of a [Tidings](https://docs.rs/tidings) stack: takes notifications, and events that become notifications, and
 //! pushes them to everyone whom they are for.
 //!
+//! The function of an application is this one, with rules of its own for events:
+//!
 //! ```no_run
-//! fn main() -> std::process::ExitCode {
-//!     tidings_notifier::Function::new().run()
+//! use std::process::ExitCode;
+//!
+//! use tidings_notifier::{Event, Function, Notification};
+//!
+//! fn uploaded(event: &Event) -> Vec<Notification> {
+//!     let Some(album) = event.data["s3"]["object"]["key"].as_str().and_then(|key| key.split('/').next()) else {
+//!         return vec![];
+//!     };
+//!     vec![Notification::to_topic(format!("photos/{album}"), event.data.clone()).with_type("photo.new")]
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     Function::new().rule("aws/s3/photos", uploaded).run()
 //! }
 //! ```
+//!
+//! # The way of a message
+//!
+//! This file is that way, from top to bottom:
+//!
+//! 1. [`Notifier::handle`] takes an event. `trigger` reads what it is: notifications that somebody invokes the function with
+//!    and waits for, or records of a service.
+//! 2. Who waits is served at once (`direct`), and gets a report.
+//! 3. Records are served side by side, and those that keep an order one after the other (`batch`).
+//! 4. What does a record ask for? A part of an audience that another invocation handed on, a notification, or what the
+//!    `rules` make of an event (`asked_for`, `notifications`).
+//! 5. Each of these goes to [`tidings::fanout`], which pushes it or hands it on (`push`).
+//! 6. It is counted and logged (`count`, `log`). A record that failed is kept as a dead letter or comes again: `batch` says
+//!    which.
 
 mod batch;
+mod error;
+mod event;
 mod function;
 mod rules;
 mod shape;
@@ -17,20 +46,19 @@ mod trigger;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings::clock::Clock;
-use tidings::delivery::{DeliveryError, Report};
-use tidings::fanout::{FanOut, FanOutError, Invocation};
-use tidings::function::Failure;
-use tidings::ids::InvalidId;
+use tidings::delivery::Report;
+use tidings::fanout::{FanOut, FanOutError, Invocation, Segment};
 use tidings::lambda::Request;
 use tidings::metrics::{Metric, Metrics};
-use tidings::notification::{Defaults, InvalidNotification, Notification, Target};
-use tidings::queue::QueueError;
+use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification as Checked, Target};
 use tidings::trigger::Trigger;
 use tidings::{NotificationId, Topic};
 
+pub use error::Error;
+pub use event::{Event, Notification};
 pub use function::Function;
 pub use rules::{InvalidRules, Rules};
-use trigger::Event;
+use trigger::{Answer, Input, Record};
 
 /// What the function needs.
 #[derive(Debug)]
@@ -45,122 +73,169 @@ pub struct Deps {
     pub clock: Clock,
 }
 
-/// Why an event was not handled. Each kind has a stable `errorType`.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A notification is not well formed.
-    #[error(transparent)]
-    Notification(#[from] InvalidNotification),
-    /// It could not be pushed to its whole audience.
-    #[error(transparent)]
-    FanOut(#[from] FanOutError),
-    /// Lambda's request id cannot serve as a notification's id.
-    #[error("the request id cannot name a notification")]
-    RequestId(#[source] InvalidId),
-    /// What can never succeed could not be kept.
-    #[error("a record that cannot succeed could not be kept")]
-    DeadLetter(#[source] QueueError),
-    /// Records failed for a passing reason, and their service repeats only whole events.
-    #[error("{count} of {total} records failed for a passing reason; the event is to come again")]
-    Again {
-        /// How many.
-        count: usize,
-        /// Of how many.
-        total: usize,
-    },
+/// What notifies: what it needs, and an application's rules. [`Function::core`] makes one.
+#[derive(Debug)]
+pub struct Notifier {
+    deps: Deps,
+    code: Vec<rules::CodeRule>,
 }
 
-impl Failure for Error {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Notification(_) => "InvalidNotification",
-            Self::RequestId(_) => "InvalidRequestId",
-            Self::DeadLetter(_) | Self::FanOut(FanOutError::Queue(_)) => "QueueError",
-            Self::Again { .. } => "PassingFailure",
-            Self::FanOut(FanOutError::Reused { .. }) => "IdReused",
-            Self::FanOut(FanOutError::Delivery(DeliveryError::PayloadTooLarge { .. })) => "PayloadTooLarge",
-            Self::FanOut(FanOutError::Delivery(DeliveryError::Forbidden { .. })) => "Forbidden",
-            Self::FanOut(FanOutError::Delivery(DeliveryError::Unreachable { .. })) => "Unreachable",
-            Self::FanOut(_) => "RegistryError",
+/// Why a record is not delivered.
+enum Undelivered {
+    /// It asks for nothing that could be.
+    Invalid(String),
+    /// What it asks for could not be, as far as it is known.
+    Failed(FanOutError, Option<Box<Segment>>),
+}
+
+impl Notifier {
+    /// Handles an event. A direct invoke gets the report of its notification, or a list of reports; a service gets what it
+    /// expects.
+    ///
+    /// # Errors
+    /// When a notification that was invoked directly is not well formed or cannot be delivered, and when the event as a whole
+    /// is to come again.
+    pub async fn handle(&self, event: &RawValue, request: &Request) -> Result<Box<RawValue>, Error> {
+        let fan_out = &self.deps.fan_out;
+        let invocation = self.invocation(request);
+        let before = fan_out.delivery().registry().consumed();
+        let answered = match trigger::read(event, Some(fan_out.queues().notifications.name())) {
+            (Input::One(text), _) => {
+                answer(&self.direct(parse(text, &invocation.owner, invocation.now)?, &invocation).await?)
+            }
+            (Input::Many(list), _) => answer(&self.direct_all(&list, &invocation).await?),
+            (Input::Records(batch), unreadable) => answer(&batch::serve(self, batch, unreadable, &invocation).await?),
+        };
+        let consumed = fan_out.delivery().registry().consumed() - before;
+        tracing::debug!(read_units = consumed.read, write_units = consumed.write, "consumed");
+        Ok(answered)
+    }
+
+    fn invocation(&self, request: &Request) -> Invocation {
+        let left = time::left(request.deadline, self.deps.clock);
+        let now = self.deps.clock.milliseconds();
+        Invocation {
+            owner: request.id.clone(),
+            now,
+            deadline: time::deadline(left),
+            lease_until: now + i64::try_from(left.as_millis()).unwrap_or(i64::MAX / 2),
+            recorder: self.deps.metrics.recorder(),
         }
+    }
+
+    /// Several notifications, none of which is sent before all are well formed.
+    async fn direct_all(&self, list: &[&RawValue], invocation: &Invocation) -> Result<Vec<Report>, Error> {
+        let texts = list.iter().enumerate();
+        let parsed = texts.map(|(index, text)| parse(text, &format!("{}-{index}", invocation.owner), invocation.now));
+        let mut reports = Vec::new();
+        for notification in parsed.collect::<Result<Vec<_>, _>>()? {
+            reports.push(self.direct(notification, invocation).await?);
+        }
+        Ok(reports)
+    }
+
+    async fn direct(&self, notification: Checked, invocation: &Invocation) -> Result<Report, Error> {
+        let topic = topic(&notification);
+        count(invocation, Trigger::Direct, &notification);
+        let report = Box::pin(self.deps.fan_out.direct(notification, invocation)).await?;
+        log(&report, topic.as_ref());
+        Ok(report)
+    }
+
+    /// Delivers all that a record asks for. Of several notifications the first that fails ends it; when the record comes
+    /// again, what was delivered is known by its id.
+    async fn deliver(&self, record: &Record, answer: Answer, invocation: &Invocation) -> Result<(), Undelivered> {
+        for segment in self.asked_for(record, invocation).await? {
+            match self.push(&segment, record, answer, invocation).await {
+                Ok(report) => log(&report, topic(&segment.notification).as_ref()),
+                Err(error) => return Err(Undelivered::Failed(error, Some(Box::new(segment)))),
+            }
+        }
+        Ok(())
+    }
+
+    async fn asked_for(&self, record: &Record, invocation: &Invocation) -> Result<Vec<Segment>, Undelivered> {
+        if let Some(message) = self.handed_on(record) {
+            let segment = self.deps.fan_out.read(&message.body).await;
+            return segment.map(|segment| vec![segment]).map_err(|error| Undelivered::Failed(error, None));
+        }
+        let notifications = self.notifications(record, invocation.now).map_err(Undelivered::Invalid)?;
+        let lasting = notifications.into_iter().map(|notification| record.lasting(notification));
+        Ok(lasting.map(|notification| Segment::whole(notification, &record.scope)).collect())
+    }
+
+    /// The record's message, if another invocation of this function sent it.
+    fn handed_on<'a>(&self, record: &'a Record) -> Option<&'a trigger::Message> {
+        record.message.as_ref().filter(|message| message.queue == self.deps.fan_out.queues().fan_out.name())
+    }
+
+    /// The notifications that a record is, or that rules make of it; why it can never succeed, if it cannot.
+    fn notifications(&self, record: &Record, now: i64) -> Result<Vec<Checked>, String> {
+        let id = NotificationId::parse(&record.id).map_err(|error| error.to_string())?;
+        let defaults = Defaults { id, at: credible(record.at, now) };
+        // Whoever writes to the notification queue means a notification, well formed or not.
+        let queue = self.deps.fan_out.queues().notifications.name();
+        let is_meant = record.message.as_ref().is_some_and(|message| message.queue == queue);
+        if is_meant || shape::is_notification(&record.data) {
+            let notification = Checked::parse(record.data.get(), &defaults);
+            return notification.map(|notification| vec![notification]).map_err(|error| error.to_string());
+        }
+        let shaped = match self.code.iter().find(|rule| rule.fits(record)) {
+            Some(rule) => rule.shape(record, &defaults),
+            None => self.deps.rules.shape(record, &defaults).map(|notification| vec![notification]),
+        };
+        shaped.map_err(|error| error.to_string())
+    }
+
+    async fn push(
+        &self,
+        segment: &Segment,
+        record: &Record,
+        answer: Answer,
+        invocation: &Invocation,
+    ) -> Result<Report, FanOutError> {
+        let fan_out = &self.deps.fan_out;
+        // Boxed, because the futures of a delivery nest deeper than the compiler likes to look.
+        let report = match (self.handed_on(record), answer) {
+            (Some(_), _) => return Box::pin(fan_out.work(segment, invocation)).await,
+            (None, Answer::Whole) => Box::pin(fan_out.take_up_event(segment, record.trigger(), invocation)).await?,
+            (None, _) => Box::pin(fan_out.take_up(segment, invocation)).await?,
+        };
+        // What goes back on the notification queue is counted when it is taken up there.
+        if !(answer == Answer::Whole && is_passed_on(&report)) {
+            count(invocation, record.trigger(), &segment.notification);
+        }
+        Ok(report)
     }
 }
 
-/// Handles an event. A direct invoke gets the report of its notification, or a list of reports; a service gets what it
-/// expects.
-///
-/// # Errors
-/// When a notification that was invoked directly is not well formed or cannot be delivered, and when the event as a whole
-/// is to come again.
-pub async fn handle(deps: &Deps, event: &RawValue, request: &Request) -> Result<Box<RawValue>, Error> {
-    let left = time::left(request.deadline, deps.clock);
-    let now = deps.clock.milliseconds();
-    let invocation = Invocation {
-        owner: request.id.clone(),
-        now,
-        deadline: time::deadline(left),
-        lease_until: now + i64::try_from(left.as_millis()).unwrap_or(i64::MAX / 2),
-        recorder: deps.metrics.recorder(),
-    };
-    let before = deps.fan_out.delivery().registry().consumed();
-    let answered = match trigger::read(event, Some(deps.fan_out.queues().notifications.name())) {
-        (Event::One(notification), _) => {
-            let notification = parse(notification, &request.id, now)?;
-            answer(&direct(deps, notification, &invocation).await?)
-        }
-        (Event::Many(list), _) => answer(&many(deps, &list, &invocation).await?),
-        (Event::Records(batch), unreadable) => answer(&batch::serve(deps, batch, unreadable, &invocation).await?),
-    };
-    let consumed = deps.fan_out.delivery().registry().consumed() - before;
-    tracing::debug!(read_units = consumed.read, write_units = consumed.write, "consumed");
-    Ok(answered)
+fn parse(text: &RawValue, id: &str, now: i64) -> Result<Checked, Error> {
+    let id = NotificationId::parse(id).map_err(Error::RequestId)?;
+    Ok(Checked::parse(text.get(), &Defaults { id, at: now })?)
 }
 
-/// The answer as JSON, its fields in their documented order.
-fn answer<T: Serialize>(answer: &T) -> Box<RawValue> {
-    // Numbers and strings: there is nothing here that cannot be written.
-    serde_json::value::to_raw_value(answer).unwrap_or_else(|_| RawValue::NULL.to_owned())
+/// The event's own time, unless no queue could have held it for so long: then it is a replay, or an example, and means now.
+fn credible(at: Option<i64>, now: i64) -> i64 {
+    let oldest = now - i64::from(MAX_TTL_SECONDS) * 1_000;
+    at.filter(|at| (oldest..=now).contains(at)).unwrap_or(now)
 }
 
-/// Several notifications, none of which is sent before all are well formed.
-async fn many(deps: &Deps, list: &[&RawValue], invocation: &Invocation) -> Result<Vec<Report>, Error> {
-    let parsed: Result<Vec<_>, _> = list
-        .iter()
-        .enumerate()
-        .map(|(index, text)| parse(text, &format!("{}-{index}", invocation.owner), invocation.now))
-        .collect();
-    let mut reports = Vec::new();
-    for notification in parsed? {
-        reports.push(direct(deps, notification, invocation).await?);
-    }
-    Ok(reports)
-}
-
-async fn direct(deps: &Deps, notification: Notification, invocation: &Invocation) -> Result<Report, Error> {
-    let topic = topic(&notification);
-    count(invocation, Trigger::Direct, &notification);
-    let report = Box::pin(deps.fan_out.direct(notification, invocation)).await?;
-    log(&report, topic.as_ref());
-    Ok(report)
+fn is_passed_on(report: &Report) -> bool {
+    report.segments > 0 && report.audience == 0
 }
 
 /// Counts a notification that the notifier takes up.
-fn count(invocation: &Invocation, trigger: Trigger, notification: &Notification) {
+fn count(invocation: &Invocation, trigger: Trigger, notification: &Checked) {
     invocation.recorder.add(Metric::notifications(trigger), 1);
     invocation.recorder.since(Metric::PickUpLag, notification.at);
 }
 
 /// The first topic that a notification is for.
-fn topic(notification: &Notification) -> Option<Topic> {
+fn topic(notification: &Checked) -> Option<Topic> {
     notification.to.iter().find_map(|target| match target {
         Target::Topic(topic) => Some(topic.clone()),
         _ => None,
     })
-}
-
-fn parse(text: &RawValue, id: &str, now: i64) -> Result<Notification, Error> {
-    let id = NotificationId::parse(id).map_err(Error::RequestId)?;
-    Ok(Notification::parse(text.get(), &Defaults { id, at: now })?)
 }
 
 /// The one line that the log gets of a delivery.
@@ -180,4 +255,10 @@ fn log(report: &Report, topic: Option<&Topic>) {
         segments = report.segments,
         "notified"
     );
+}
+
+/// The answer as JSON, its fields in their documented order.
+fn answer<T: Serialize>(answer: &T) -> Box<RawValue> {
+    // Numbers and strings: there is nothing here that cannot be written.
+    serde_json::value::to_raw_value(answer).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }

@@ -10,16 +10,20 @@
 //! where `data` is what Tidings makes of the event without a rule, and `record` is the event as AWS sent it. `{{` and `}}`
 //! are braces. A string of `data` that is one path and nothing else keeps the type of what it finds.
 
+mod code;
 mod template;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tidings::notification::{Defaults, InvalidNotification, Notification};
 
 use crate::trigger::Record;
+pub(crate) use code::CodeRule;
 use template::{BadTemplate, Template};
 
 /// Why the rules cannot be used: names the rule and the field.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidRules {
     /// They are not JSON of the right shape.
     #[error("the rules are not a JSON list: {0}")]
@@ -42,6 +46,9 @@ pub(crate) enum ShapeError {
     /// The event lacks what a template names.
     #[error("rule {number} (`{pattern}`): {problem}")]
     Rule { number: usize, pattern: String, problem: String },
+    /// What the application's own rule gives is no notification, or too large a one.
+    #[error("the rule in code for `{pattern}`: its notification {number} is not valid: {problem}")]
+    Code { pattern: String, number: usize, problem: String },
     /// What came out is no notification.
     #[error(transparent)]
     Notification(#[from] InvalidNotification),
@@ -88,9 +95,7 @@ impl Rules {
 
 impl Rule {
     fn apply(&self, record: &Record, defaults: &Defaults) -> Result<Value, String> {
-        // Raw JSON is well formed by construction.
-        let value = |raw: &serde_json::value::RawValue| serde_json::from_str(raw.get()).unwrap_or(Value::Null);
-        let data: Value = value(&record.data);
+        let data = value(&record.data);
         let root = json!({
             "source": record.source,
             "id": defaults.id,
@@ -115,6 +120,11 @@ impl Rule {
         }
         Ok(notification)
     }
+}
+
+fn value(raw: &RawValue) -> Value {
+    // Raw JSON is well formed by construction.
+    serde_json::from_str(raw.get()).unwrap_or(Value::Null)
 }
 
 fn read(number: usize, mut rule: Map<String, Value>) -> Result<Rule, InvalidRules> {

@@ -1,6 +1,6 @@
 //! Times as Lambda, notifications and AWS's services write them.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
@@ -15,8 +15,7 @@ const WITHOUT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long the invocation may go on, from Lambda's deadline in milliseconds since the epoch.
 pub(crate) fn left(epoch_ms: u64, clock: Clock) -> Duration {
-    let end = UNIX_EPOCH + Duration::from_millis(epoch_ms);
-    end.duration_since(clock.now()).unwrap_or(WITHOUT_DEADLINE)
+    clock.until(epoch_ms).unwrap_or(WITHOUT_DEADLINE)
 }
 
 /// When delivery is to stop.

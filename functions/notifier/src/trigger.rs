@@ -16,7 +16,7 @@ use tidings::trigger::Trigger;
 
 /// An event, taken apart.
 #[derive(Debug)]
-pub(crate) enum Event<'a> {
+pub(crate) enum Input<'a> {
     /// A direct invoke with one notification.
     One(&'a RawValue),
     /// A direct invoke with several.
@@ -129,21 +129,21 @@ struct Head {
 
 /// Takes an event apart. Records that cannot be read are given beside it. `ours` names the queue whose messages say in
 /// their attributes what brought them.
-pub(crate) fn read<'a>(event: &'a RawValue, ours: Option<&str>) -> (Event<'a>, Vec<Unreadable>) {
+pub(crate) fn read<'a>(event: &'a RawValue, ours: Option<&str>) -> (Input<'a>, Vec<Unreadable>) {
     if let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(event.get()) {
-        return (Event::Many(list), Vec::new());
+        return (Input::Many(list), Vec::new());
     }
-    let Ok(shape) = serde_json::from_str::<Shape<'_>>(event.get()) else { return (Event::One(event), Vec::new()) };
+    let Ok(shape) = serde_json::from_str::<Shape<'_>>(event.get()) else { return (Input::One(event), Vec::new()) };
     if let Some(records) = shape.records {
         return batch(&records, ours, shape.until);
     }
     if shape.detail_type.is_some() && shape.detail.is_some() {
         return collect([bus::read(event)], Answer::Whole, shape.until);
     }
-    (Event::One(event), Vec::new())
+    (Input::One(event), Vec::new())
 }
 
-fn batch<'a>(records: &[&'a RawValue], ours: Option<&str>, until: Option<i64>) -> (Event<'a>, Vec<Unreadable>) {
+fn batch<'a>(records: &[&'a RawValue], ours: Option<&str>, until: Option<i64>) -> (Input<'a>, Vec<Unreadable>) {
     let service = records.first().and_then(|record| serde_json::from_str::<Head>(record.get()).ok()?.source);
     let read = |record: &RawValue| match service.as_deref() {
         Some("aws:sqs") => queue::read(record, ours),
@@ -166,7 +166,7 @@ fn collect<'a>(
     read: impl IntoIterator<Item = Read>,
     answer: Answer,
     until: Option<i64>,
-) -> (Event<'a>, Vec<Unreadable>) {
+) -> (Input<'a>, Vec<Unreadable>) {
     let (mut records, mut unreadable) = (Vec::new(), Vec::new());
     for record in read {
         match record {
@@ -174,7 +174,7 @@ fn collect<'a>(
             Err(error) => unreadable.push(error),
         }
     }
-    (Event::Records(Batch { records, answer }), unreadable)
+    (Input::Records(Batch { records, answer }), unreadable)
 }
 
 fn unknown(record: &RawValue) -> Read {
@@ -219,7 +219,7 @@ mod tests {
     fn records(event: &Value) -> Vec<Record> {
         let event = raw(event);
         match read(&event, Some(OURS)) {
-            (Event::Records(batch), unreadable) if unreadable.is_empty() => batch.records,
+            (Input::Records(batch), unreadable) if unreadable.is_empty() => batch.records,
             other => panic!("records expected: {other:?}"),
         }
     }

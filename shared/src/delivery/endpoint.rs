@@ -18,7 +18,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::time::timeout;
 
 use super::sign::{self, CONTENT_TYPE, Hex, Signer};
-use crate::aws::HttpClient;
+use crate::aws::http_client::HttpClient;
 use crate::ids::Socket;
 
 /// Everything but what RFC 3986 calls unreserved, as signatures want it.
@@ -126,11 +126,7 @@ impl PostError {
 }
 
 impl Sockets {
-    /// Posts to `endpoint` (`https://…/<stage>`) through `transport`; each post has `deadline` to succeed.
-    ///
-    /// # Errors
-    /// When the endpoint is not a URL.
-    pub fn new(
+    pub(crate) fn through(
         endpoint: &str,
         region: &str,
         credentials: Credentials,
@@ -223,8 +219,8 @@ mod tests {
 
     fn sockets(endpoint: &str) -> Result<Sockets, InvalidEndpoint> {
         let credentials = Credentials::new("AKID", "secret", Some("token".to_owned()), None, "test");
-        let client = crate::aws::http_client_to(endpoint).unwrap();
-        Sockets::new(endpoint, "us-east-1", credentials, client, Duration::from_secs(1))
+        let client = crate::aws::http_client::http_client_to(endpoint).unwrap();
+        Sockets::through(endpoint, "us-east-1", credentials, client, Duration::from_secs(1))
     }
 
     #[test]

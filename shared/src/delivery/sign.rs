@@ -4,7 +4,7 @@
 //! a second here, as far as into the state of the keyed hash. `tests` below compare it with the SDK's own signer.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use aws_sigv4::sign::v4::generate_signing_key;
@@ -15,12 +15,12 @@ use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 use ring::{digest, hmac};
 
+use crate::clock;
+
 /// The service in the signature's scope.
 const SERVICE: &str = "execute-api";
 /// What every post says about its body, and what is signed of it.
 pub(super) const CONTENT_TYPE: &str = "application/octet-stream";
-
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// A SHA-256, or a signature, in hexadecimal digits.
 pub(super) type Hex = [u8; 64];
@@ -92,7 +92,7 @@ impl Signer {
     }
 
     fn moment(&self, now: SystemTime) -> Result<Arc<Moment>, InvalidHeaderValue> {
-        let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let second = clock::seconds(now);
         // Nobody panics while holding the lock; what it holds would be right in any case.
         let mut moment = self.moment.lock().unwrap_or_else(PoisonError::into_inner);
         match &*moment {
@@ -142,8 +142,7 @@ pub(super) fn hash(bytes: &[u8]) -> Hex {
 fn hex(bytes: &[u8]) -> Hex {
     let mut digits = [b'0'; 64];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+        pair.copy_from_slice(&crate::hex::digits(*byte));
     }
     digits
 }
@@ -181,7 +180,7 @@ mod tests {
 
     #[test]
     fn signatures_are_those_of_the_sdk() {
-        let now = UNIX_EPOCH + std::time::Duration::from_millis(1_795_520_783_999);
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_795_520_783_999);
         for token in [None, Some("token/with+signs==".to_owned())] {
             let credentials = Credentials::new("AKID", "secret", token, None, "test");
             let signer = Signer::new(credentials.clone(), "eu-west-1".to_owned(), HOST.to_owned());

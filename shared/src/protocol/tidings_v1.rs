@@ -15,16 +15,18 @@ const EXAMPLE: &str = "send an object such as {\"action\":\"subscribe\",\"topic\
 const PUBLISH_FIELDS: [&str; 7] = ["topic", "user", "type", "data", "dataType", "ttl", "key"];
 
 pub(super) fn decode(frame: &str) -> Result<Request, BadFrame> {
-    let no_id = |message: String| BadFrame { id: None, error: ClientError::bad_request(message) };
-    let value: Value =
-        serde_json::from_str(frame).map_err(|error| no_id(format!("the frame is not JSON ({error}); {EXAMPLE}")))?;
+    let no_object =
+        |message: String| BadFrame { id: None, error: ClientError::bad_request(message), is_command: false };
+    let value: Value = serde_json::from_str(frame)
+        .map_err(|error| no_object(format!("the frame is not JSON ({error}); {EXAMPLE}")))?;
     let Value::Object(mut fields) = value else {
-        return Err(no_id(format!("the frame is not a JSON object; {EXAMPLE}")));
+        return Err(no_object(format!("the frame is not a JSON object; {EXAMPLE}")));
     };
-    let id = request_id(fields.remove("id")).map_err(|error| BadFrame { id: None, error })?;
+    let is_command = fields.get("action").is_some_and(Value::is_string);
+    let id = request_id(fields.remove("id")).map_err(|error| BadFrame { id: None, error, is_command })?;
     match command(fields, frame) {
         Ok(command) => Ok(Request { id, command }),
-        Err(error) => Err(BadFrame { id, error }),
+        Err(error) => Err(BadFrame { id, error, is_command }),
     }
 }
 

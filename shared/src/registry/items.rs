@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::RegistryError;
-use super::keys::{CONNECTED_AT, EXPIRES_AT, Key, PROTOCOL, SK, SOCKET, TOPIC_BYTES, TOPICS, USER};
+use super::keys::{ATTRIBUTES, CONNECTED_AT, EXPIRES_AT, Key, PROTOCOL, SK, SOCKET, TOPIC_BYTES, TOPICS, USER};
+use crate::attributes::Attributes;
 use crate::ids::{ConnectionId, Socket, Topic, UserId};
 use crate::protocol::Protocol;
 
@@ -16,6 +17,7 @@ const LIFETIME_SECONDS: i64 = 2 * 3_600 + 900;
 
 /// One client's presence.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Connection {
     /// Its id.
     pub id: ConnectionId,
@@ -30,9 +32,25 @@ pub struct Connection {
     /// What it is subscribed to: its own, at most [`super::MAX_TOPICS_PER_CONNECTION`] of at most
     /// [`super::MAX_TOPIC_BYTES`] together, and its user's durable topics, within the same bounds.
     pub topics: Vec<Topic>,
+    /// What the application keeps with it. Memberships do not have them.
+    pub attributes: Attributes,
 }
 
 impl Connection {
+    /// An anonymous one of the default protocol, on its first socket, without topics and attributes, made in 1970.
+    #[must_use]
+    pub fn new(id: ConnectionId) -> Self {
+        Self {
+            socket: id.first_socket(),
+            user: None,
+            protocol: Protocol::default(),
+            connected_at: 0,
+            topics: Vec::new(),
+            attributes: Attributes::new(),
+            id,
+        }
+    }
+
     /// Whether it has outlived the longest life of a connection at `now` (milliseconds since the epoch).
     #[must_use]
     pub fn is_expired(&self, now: i64) -> bool {
@@ -91,6 +109,9 @@ pub(super) fn connection_item(connection: &Connection) -> Item {
     if !connection.topics.is_empty() {
         item.insert(TOPICS.to_owned(), topic_set(&connection.topics));
     }
+    if !connection.attributes.is_empty() {
+        item.insert(ATTRIBUTES.to_owned(), AttributeValue::S(connection.attributes.to_json()));
+    }
     item
 }
 
@@ -117,7 +138,7 @@ fn describe(connection: &Connection, item: &mut Item) {
     }
 }
 
-/// Reads a connection's row or one of its memberships; the latter have no topics.
+/// Reads a connection's row or one of its memberships; the latter have neither topics nor attributes.
 pub(super) fn read(item: &Item) -> Result<Connection, RegistryError> {
     let id = required(item, SK).and_then(|sort_key| {
         super::keys::connection_of(sort_key).ok_or_else(|| malformed(SK, "does not end in a connection id"))
@@ -135,6 +156,10 @@ pub(super) fn read(item: &Item) -> Result<Connection, RegistryError> {
         protocol: Protocol::from_name(protocol).ok_or_else(|| malformed(PROTOCOL, "is not a protocol"))?,
         connected_at: number(item, CONNECTED_AT)?,
         topics: topics(item)?,
+        attributes: match text(item, ATTRIBUTES) {
+            Some(kept) => Attributes::from_json(kept).ok_or_else(|| malformed(ATTRIBUTES, "is not a JSON object"))?,
+            None => Attributes::new(),
+        },
         id,
     })
 }
@@ -194,21 +219,22 @@ mod tests {
 
     fn connection() -> Connection {
         let id = ConnectionId::parse("BFHPhfCWIAMCKlQ=").unwrap();
+        let mut attributes = Attributes::new();
+        attributes.insert("room", "lobby").unwrap();
         Connection {
-            socket: id.first_socket(),
             user: Some(UserId::parse("u").unwrap()),
             protocol: Protocol::Raw,
             connected_at: 1_795_520_783_123,
             topics: vec![Topic::parse("a").unwrap(), Topic::parse("b").unwrap()],
-            id,
+            attributes,
+            ..Connection::new(id)
         }
     }
 
     #[test]
     fn a_connection_comes_back_from_its_row_as_it_was() {
         assert_eq!(read(&connection_item(&connection())).unwrap(), connection());
-        let moved =
-            Connection { socket: Socket::parse("other").unwrap(), user: None, topics: Vec::new(), ..connection() };
+        let moved = Connection { socket: Socket::parse("other").unwrap(), ..Connection::new(connection().id) };
         assert_eq!(read(&connection_item(&moved)).unwrap(), moved);
     }
 
@@ -216,7 +242,7 @@ mod tests {
     fn a_membership_says_all_that_a_push_needs() {
         let topic = Topic::parse("a").unwrap();
         let read = read(&join(&connection(), Membership::Topic(&topic))).unwrap();
-        assert_eq!(read, Connection { topics: Vec::new(), ..connection() });
+        assert_eq!(read, Connection { topics: Vec::new(), attributes: Attributes::new(), ..connection() });
     }
 
     #[test]

@@ -15,11 +15,11 @@
 //! evenly spread key: any interval of it can be read by itself, and several audiences merge like sorted lists.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use ring::digest::{SHA256, digest};
 
+use crate::hex;
 use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
 
 /// Partition key.
@@ -36,6 +36,8 @@ pub const PROTOCOL: &str = "protocol";
 pub const SOCKET: &str = "socket";
 /// The topics that a connection or all connections of a user are subscribed to, a string set; absent when there are none.
 pub const TOPICS: &str = "topics";
+/// What an application keeps with the connection, as JSON; absent when it is nothing.
+pub(super) const ATTRIBUTES: &str = "attributes";
 /// How many bytes the names of these topics have together.
 pub(super) const TOPIC_BYTES: &str = "topic_bytes";
 /// The connection's user; absent when it is anonymous.
@@ -132,11 +134,11 @@ fn hash_prefix(connection: &ConnectionId) -> u8 {
 
 /// The sort key of everything that a connection owns.
 pub(super) fn sort_key(connection: &ConnectionId) -> String {
-    format!("{:02x}#{connection}", hash_prefix(connection))
+    format!("{}#{connection}", hex::encode(&[hash_prefix(connection)]))
 }
 
 fn everyone_partition(first_prefix: u8) -> String {
-    format!("conn#{first_prefix:02x}")
+    format!("conn#{}", hex::encode(&[first_prefix]))
 }
 
 /// The connection that a sort key of an audience belongs to.
@@ -157,12 +159,7 @@ pub(super) fn topic_partition(topic: &Topic) -> String {
     if topic.as_str().len() <= LONGEST_PLAIN_TOPIC {
         return format!("topic#{topic}");
     }
-    let mut key = "topic-sha256#".to_owned();
-    for byte in digest(&SHA256, topic.as_str().as_bytes()).as_ref() {
-        // Writing to a string cannot fail.
-        let _ = write!(key, "{byte:02x}");
-    }
-    key
+    format!("topic-sha256#{}", hex::encode(digest(&SHA256, topic.as_str().as_bytes()).as_ref()))
 }
 
 /// A part of an audience: the sort keys above `after` up to and including `to`; a bound that is absent does not bound.
@@ -228,9 +225,9 @@ impl Interval {
 
     /// Whether the hash prefixes that share a partition, from `first` on, can hold something of the interval.
     fn meets_prefixes_from(&self, first: u8) -> bool {
-        let next = first.checked_add(PREFIXES_TOGETHER).map_or(ABOVE_ALL.to_owned(), |next| format!("{next:02x}"));
+        let next = first.checked_add(PREFIXES_TOGETHER).map_or(ABOVE_ALL.to_owned(), |next| hex::encode(&[next]));
         self.after.as_deref().is_none_or(|after| after < next.as_str())
-            && self.to.as_deref().is_none_or(|to| to >= format!("{first:02x}").as_str())
+            && self.to.as_deref().is_none_or(|to| to >= hex::encode(&[first]).as_str())
     }
 
     /// The partition `pk` alone, unless the interval is empty.

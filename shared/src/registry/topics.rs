@@ -26,7 +26,7 @@ const ATTEMPTS: usize = 10;
 
 /// A change of what somebody is subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Join,
     Leave,
 }
@@ -295,7 +295,6 @@ fn placeholders(set: TopicSet<'_>, change: Change, moving: &[&Topic]) -> (Names,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Protocol;
 
     fn topics(names: &[&str]) -> Vec<Topic> {
         names.iter().map(|name| Topic::parse(*name).unwrap()).collect()
@@ -303,8 +302,7 @@ mod tests {
 
     fn connection(names: &[&str]) -> Connection {
         let id = ConnectionId::parse("c").unwrap();
-        let (socket, protocol) = (id.first_socket(), Protocol::Raw);
-        Connection { id, socket, user: None, protocol, connected_at: 0, topics: topics(names) }
+        Connection { topics: topics(names), ..Connection::new(id) }
     }
 
     /// What was done, as the topics that were put and those that were deleted.

@@ -56,8 +56,7 @@ impl Registry {
     /// [`RegistryError::NotConnected`] when the connection is gone, [`RegistryError::TooManyTopics`] or
     /// [`RegistryError::TopicsTooLong`] when it would exceed its limits; else when DynamoDB fails.
     pub async fn subscribe(&self, id: &ConnectionId, topics: &[Topic]) -> Result<(), RegistryError> {
-        let changed = self.change(TopicSet::Subscriptions(id), Change::Join, topics).await?;
-        changed.map(drop).ok_or(RegistryError::NotConnected)
+        self.change_own(id, Change::Join, topics).await.map(drop)
     }
 
     /// Unsubscribes a connection from topics, all or none of them. Topics that it is not subscribed to do not matter.
@@ -65,8 +64,18 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::NotConnected`] when the connection is gone; else when DynamoDB fails.
     pub async fn unsubscribe(&self, id: &ConnectionId, topics: &[Topic]) -> Result<(), RegistryError> {
-        let changed = self.change(TopicSet::Subscriptions(id), Change::Leave, topics).await?;
-        changed.map(drop).ok_or(RegistryError::NotConnected)
+        self.change_own(id, Change::Leave, topics).await.map(drop)
+    }
+
+    /// Subscribes or unsubscribes a connection; what it is then, which was read for it.
+    pub(crate) async fn change_own(
+        &self,
+        id: &ConnectionId,
+        change: Change,
+        topics: &[Topic],
+    ) -> Result<Connection, RegistryError> {
+        let changed = self.change(TopicSet::Subscriptions(id), change, topics).await?;
+        changed.ok_or(RegistryError::NotConnected)
     }
 
     /// Forgets a connection and all its memberships, if `socket` is what carries it. Returns what it was; `None` when

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
-use tidings::delivery::{Exchange, Transport};
+use tidings::aws::{Exchange, Transport};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::account::Account;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidings::lambda::Request;
-use tidings_notifier::Deps;
+use tidings_notifier::Notifier;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
@@ -44,7 +44,7 @@ pub struct Mapping {
 pub struct Lambda(Rc<Function>);
 
 struct Function {
-    make: Box<dyn Fn() -> Deps>,
+    make: Box<dyn Fn() -> Notifier>,
     queues: Queues,
     time: Time,
     /// Invocations that the account allows at once.
@@ -54,7 +54,7 @@ struct Function {
 
 #[derive(Default)]
 struct State {
-    idle: Vec<Deps>,
+    idle: Vec<Notifier>,
     busy: usize,
     /// Events under way, those included that are yet to be tried again.
     open: usize,
@@ -88,7 +88,7 @@ impl std::fmt::Debug for Lambda {
 impl Lambda {
     /// A function whose environments are made by `make`.
     #[must_use]
-    pub fn new(make: impl Fn() -> Deps + 'static, queues: Queues, time: Time, most: usize) -> Self {
+    pub fn new(make: impl Fn() -> Notifier + 'static, queues: Queues, time: Time, most: usize) -> Self {
         Self(Rc::new(Function { make: Box::new(make), queues, time, most, state: RefCell::default() }))
     }
 
@@ -181,7 +181,7 @@ impl Lambda {
     }
 
     /// Whether the account allows one more invocation, and the environment for it if one is warm.
-    fn room(&self) -> Option<Option<Deps>> {
+    fn room(&self) -> Option<Option<Notifier>> {
         let mut state = self.state();
         if state.busy >= self.0.most {
             return None;
@@ -190,11 +190,11 @@ impl Lambda {
         Some(state.idle.pop())
     }
 
-    async fn invoke(&self, warm: Option<Deps>, event: &str) -> Outcome {
-        let deps = match warm {
-            Some(deps) => {
+    async fn invoke(&self, warm: Option<Notifier>, event: &str) -> Outcome {
+        let notifier = match warm {
+            Some(notifier) => {
                 sleep(HAND_OVER).await;
-                deps
+                notifier
             }
             None => {
                 sleep(START).await;
@@ -203,7 +203,7 @@ impl Lambda {
             }
         };
         let event = RawValue::from_string(event.to_owned()).unwrap();
-        let handled = timeout(TIMEOUT, tidings_notifier::handle(&deps, &event, &self.request())).await;
+        let handled = timeout(TIMEOUT, notifier.handle(&event, &self.request())).await;
         let mut state = self.state();
         state.busy -= 1;
         let Ok(handled) = handled else {
@@ -211,7 +211,7 @@ impl Lambda {
             state.counts.timeouts += 1;
             return Err("Task timed out after 30.00 seconds".to_owned());
         };
-        state.idle.push(deps);
+        state.idle.push(notifier);
         handled.map(|answer| serde_json::from_str(answer.get()).unwrap()).map_err(|error| tidings::describe(&error))
     }
 

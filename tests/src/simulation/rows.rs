@@ -8,7 +8,6 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, StalledStre
 use dynoxide::{Database, Item};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
-use tidings::protocol::Protocol;
 use tidings::registry::{Connection, Registry};
 use tidings::{ConnectionId, Topic, UserId};
 use tokio::time::sleep;
@@ -109,9 +108,9 @@ impl Rows {
     }
 
     async fn connect(&self, id: String, user: Option<UserId>, topics: Vec<Topic>) -> ConnectionId {
-        let id = ConnectionId::parse(id).unwrap();
-        let (protocol, connected_at) = (Protocol::TidingsV1Json, self.time.epoch_ms() - 3_600_000);
-        let connection = Connection { socket: id.first_socket(), user, protocol, connected_at, topics, id };
+        let mut connection = Connection::new(ConnectionId::parse(id).unwrap());
+        connection.connected_at = self.time.epoch_ms() - 3_600_000;
+        (connection.user, connection.topics) = (user, topics);
         Registry::new(self.client(false), TABLE).connect(&connection).await.unwrap();
         connection.id
     }

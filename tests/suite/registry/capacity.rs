@@ -8,6 +8,7 @@ use tidings::registry::{Consumed, Interval};
 use super::{connection, fill, on_both_engines, read, registry, topic};
 
 on_both_engines!(
+    attributes_cost_nothing_while_the_row_is_small,
     each_operation_costs_what_it_should,
     durable_topics_cost_what_they_should,
     everyone_costs_a_read_of_each_of_64_partitions,
@@ -42,6 +43,30 @@ async fn each_operation_costs_what_it_should(table: Table) {
     assert_eq!(unsubscribe - two, units(1.0, 3.0));
     // The connection, everyone, its user and its topic.
     assert_eq!(disconnect - unsubscribe, units(0.0, 4.0));
+}
+
+/// What an application keeps with a connection is in the connection's row, and nowhere else.
+async fn attributes_cost_nothing_while_the_row_is_small(table: Table) {
+    let registry = registry(&table);
+    for (kept, more) in [(500, 0.0), (1_000, 1.0)] {
+        let mut connected = connection("BFHPhfCWIAMCKlQ=", None, &[]);
+        connected.attributes.insert("note", "x".repeat(kept)).unwrap();
+        let before = registry.consumed();
+        registry.connect(&connected).await.unwrap();
+        let connect = registry.consumed();
+        registry.subscribe(&connected.id, &[topic("orders/42")]).await.unwrap();
+        let subscribe = registry.consumed();
+        let read = registry.connection(&connected.id).await.unwrap().unwrap();
+        let reading = registry.consumed();
+        let removed = registry.disconnect(&connected.id, &connected.socket).await.unwrap().unwrap();
+        let disconnect = registry.consumed();
+        // The row is rounded up to 1 KB in writes, and to 4 KB in reads.
+        assert_eq!(connect - before, units(1.0, 2.0 + more));
+        assert_eq!(subscribe - connect, units(1.0, 2.0 + more));
+        assert_eq!(reading - subscribe, units(1.0, 0.0));
+        assert_eq!(disconnect - reading, units(0.0, 3.0 + more));
+        assert_eq!((read.attributes, removed.attributes), (connected.attributes.clone(), connected.attributes));
+    }
 }
 
 async fn durable_topics_cost_what_they_should(table: Table) {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tests::eventually;
 
 use super::Rest;
+use crate::registry::made_at;
 
 fn ids(page: &Value) -> Vec<String> {
     let connections = page["connections"].as_array().unwrap().iter();
@@ -83,7 +84,7 @@ async fn a_row_whose_socket_is_gone_is_removed_once_it_cannot_be_opening() {
     rest.call("DELETE", &format!("/connections/{}", old.id), 204).await;
     assert!(rest.stack.rows().await.is_empty());
 
-    let young = tidings::registry::Connection { connected_at: now, ..old };
+    let young = made_at(now, old);
     rest.stack.registry().connect(&young).await.unwrap();
     let problem = rest.call("DELETE", &format!("/connections/{}", young.id), 409).await;
     assert_eq!(problem["type"], "urn:tidings:problem:still-opening");

@@ -64,7 +64,10 @@ async fn each_caller_puts_its_notifications_on_the_queue_with_a_scope_of_its_own
     let deps = Deps {
         registry: Registry::new(engine::client(nowhere, engine::http()), "ConnectionsTable"),
         notifications: served.queue(),
-        sockets: tests::standin::management(nowhere, std::time::Duration::from_secs(1)),
+        sockets: tidings::delivery::Management::new(tests::standin::management(
+            nowhere,
+            std::time::Duration::from_secs(1),
+        )),
         metrics: tidings::metrics::Metrics::default(),
     };
     let body = json!({"to": "everyone", "data": 1}).to_string();

@@ -84,7 +84,10 @@ async fn our_own_failure_is_told_without_its_cause() {
     let deps = Deps {
         registry: Registry::new(engine::client(nowhere, engine::http()), "ConnectionsTable"),
         notifications: Queue::new(queues::client(nowhere), format!("{nowhere}/123456789012/q")),
-        sockets: tests::standin::management(nowhere, std::time::Duration::from_secs(1)),
+        sockets: tidings::delivery::Management::new(tests::standin::management(
+            nowhere,
+            std::time::Duration::from_secs(1),
+        )),
         metrics: tidings::metrics::Metrics::default(),
     };
     for (key, headers, body) in [

@@ -40,14 +40,12 @@ struct Set {
 
 impl Jwks {
     /// The key set at this URL.
-    #[must_use]
-    pub fn at(connector: Connector, uri: Uri) -> Self {
+    pub(crate) fn at(connector: Connector, uri: Uri) -> Self {
         Self { connector, location: Location::Keys(uri) }
     }
 
     /// The key set that this issuer's OpenID configuration names; `None` when the issuer is no URL that may be asked.
-    #[must_use]
-    pub fn of_issuer(connector: Connector, issuer: &str) -> Option<Self> {
+    pub(crate) fn of_issuer(connector: Connector, issuer: &str) -> Option<Self> {
         let uri = fetch::url(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))?;
         Some(Self { connector, location: Location::Configuration { uri, issuer: issuer.to_owned() } })
     }

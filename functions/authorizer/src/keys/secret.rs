@@ -18,8 +18,7 @@ pub struct Secret {
 
 impl Secret {
     /// The secret of this ARN or name.
-    #[must_use]
-    pub fn new(client: Client, id: impl Into<String>) -> Self {
+    pub(crate) fn new(client: Client, id: impl Into<String>) -> Self {
         Self { client, id: id.into() }
     }
 
@@ -44,7 +43,7 @@ impl Secret {
                 Ok(value.secret_string.map(String::into_bytes).or_else(binary))
             }
             Err(error) if stage == "AWSPREVIOUS" && is_missing(&error) => Ok(None),
-            Err(error) => Err(KeysError::Secret(Box::new(error))),
+            Err(error) => Err(KeysError::Secret(error.into())),
         }
     }
 }

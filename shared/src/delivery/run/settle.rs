@@ -8,10 +8,9 @@ use super::{Answer, Attempt, Refusal, Run};
 use crate::delivery::limiter::Answered;
 use crate::delivery::post::Outcome;
 use crate::delivery::{DeliveryError, Failed, Retry};
+use crate::handshake::LONGEST_HANDSHAKE_MS;
 use crate::registry::Member;
 
-/// A connection this young, in milliseconds, may still be in its handshake when a push finds it gone.
-const YOUNG_MS: i64 = 60_000;
 /// How long to go on trying such a connection.
 const HANDSHAKE: Duration = Duration::from_secs(3);
 /// Attempts for what fails for a passing reason, and in place for what is throttled or refused while others get through.
@@ -149,7 +148,7 @@ impl Run<'_> {
 
     /// API Gateway answers 410 until `$connect` has returned, so a young connection gets time to come about.
     fn settle_gone(&mut self, mut attempt: Attempt) {
-        if self.delivery.clock.milliseconds() - attempt.member.connected_at >= YOUNG_MS {
+        if self.delivery.clock.milliseconds() - attempt.member.connected_at >= LONGEST_HANDSHAKE_MS {
             return self.gone.push_back(attempt);
         }
         let first = *attempt.first_gone.get_or_insert_with(Instant::now);

@@ -6,7 +6,6 @@ use std::time::Instant;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use tidings::protocol::Protocol;
 use tidings::registry::{Connection, Registry};
 use tidings::{ConnectionId, Topic, UserId};
 
@@ -110,14 +109,10 @@ impl Table {
     async fn run(&mut self, count: usize) -> Result<()> {
         let (crowd, other) = (Topic::parse("crowd")?, Topic::parse("other")?);
         let id = ConnectionId::parse(format!("bench{count:010}="))?;
-        let connection = Connection {
-            socket: id.first_socket(),
-            user: Some(UserId::parse("alice")?),
-            protocol: Protocol::TidingsV1Json,
-            connected_at: 1_795_520_783_000,
-            topics: vec![crowd],
-            id,
-        };
+        let mut connection = Connection::new(id);
+        connection.user = Some(UserId::parse("alice")?);
+        connection.connected_at = 1_795_520_783_000;
+        connection.topics = vec![crowd];
         let registry = &self.registry;
         for (step, cost) in self.costs.iter_mut().enumerate() {
             let (before, begin) = (registry.consumed(), Instant::now());
