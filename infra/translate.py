@@ -78,13 +78,24 @@ class Conditions:
         return "Condition" not in part or self.holds(self.expressions[part["Condition"]])
 
 
-def translate(path, chosen, region):
-    """Return what AWS makes of the template at `path`, with the `chosen` values of its parameters, in a region."""
-    # SAM asks for it to pick the partition of generated ARNs; no call is made with it.
-    os.environ["AWS_DEFAULT_REGION"] = region
+def read(path):
+    """Return the template at `path`, which has SAM's transform and no other."""
     template = yaml_parse(path.read_text(encoding="utf-8"))
     if template.get("Transform") != SAM:
         sys.exit(f"{path}: only the transform {SAM} is expanded here, not {template.get('Transform')}")
+    return template
+
+
+def expand(template, parameters, region):
+    """Return the template with SAM's shorthands written out, as for a region; its conditions stay."""
+    # SAM asks for it to pick the partition of generated ARNs; no call is made with it.
+    os.environ["AWS_DEFAULT_REGION"] = region
+    return transform(template, parameters, ManagedPolicies())
+
+
+def translate(path, chosen, region):
+    """Return what AWS makes of the template at `path`, with the `chosen` values of its parameters, in a region."""
+    template = read(path)
     specs = template.get("Parameters", {})
     for name, value in chosen.items():
         if name not in specs:
@@ -98,7 +109,7 @@ def translate(path, chosen, region):
             resource["Properties"]["CodeUri"] = "s3://bucket/key"
         if resource["Type"] == "AWS::CloudFormation::Stack":
             resource["Properties"]["TemplateURL"] = "https://bucket.s3.amazonaws.com/key"
-    translated = transform(template, parameters, ManagedPolicies())
+    translated = expand(template, parameters, region)
     conditions = Conditions(translated, {**parameters, "AWS::Region": region})
     for section in ("Resources", "Outputs"):
         translated[section] = conditions.settle_section(translated.get(section, {}))

@@ -8,6 +8,8 @@ mod account;
 mod connections;
 #[cfg(feature = "account")]
 mod dead_letters;
+#[cfg(feature = "account")]
+mod deployment;
 mod dev;
 #[cfg(feature = "account")]
 mod doctor;

@@ -1,6 +1,10 @@
 //! What an application in its own repository begins with, and how it keeps up with new versions. Pure: texts in, texts out.
 
+mod plain;
+
 use std::fmt::Write;
+
+pub(crate) use plain::{is_as_written, is_retaining, plain};
 
 /// The template that applications nest, and the alarms that it nests itself.
 const TEMPLATE: &str = include_str!("../scaffold/template.yaml");

@@ -6,7 +6,7 @@
 mod metadata;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -164,10 +164,13 @@ impl Plan {
         self.workspaces.iter().map(|workspace| workspace.binaries.len()).sum()
     }
 
-    /// The folders whose sources the functions are made from.
+    /// The folders whose sources the functions are made from: workspaces, and packages elsewhere that these depend on by path.
     #[must_use]
     pub fn roots(&self) -> Vec<PathBuf> {
-        self.workspaces.iter().map(|workspace| workspace.root.clone()).collect()
+        let folders =
+            self.workspaces.iter().flat_map(|workspace| [&workspace.root].into_iter().chain(&workspace.outside));
+        let folders: BTreeSet<_> = folders.cloned().collect();
+        folders.into_iter().collect()
     }
 }
 

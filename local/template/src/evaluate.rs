@@ -34,6 +34,8 @@ pub(super) type Evaluated = Result<Option<Rc<Node>>, Fault>;
 pub(super) struct Shared {
     /// What queue URLs begin with.
     pub(super) sqs: String,
+    /// What the caller gives to parameters of nested stacks, by paths such as `Tidings/LogLevel`.
+    pub(super) given: BTreeMap<String, String>,
     /// How many stacks are nested.
     pub(super) stacks: Cell<usize>,
     depth: Cell<usize>,
@@ -41,8 +43,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(sqs: &str) -> Self {
-        Self { sqs: sqs.to_owned(), stacks: Cell::new(0), depth: Cell::new(0), work: Cell::new(0) }
+    pub(super) fn new(sqs: &str, given: BTreeMap<String, String>) -> Self {
+        Self { sqs: sqs.to_owned(), given, stacks: Cell::new(0), depth: Cell::new(0), work: Cell::new(0) }
     }
 }
 

@@ -122,7 +122,8 @@ impl From<Fault> for TemplateError {
 /// What the reader has to know beside the template.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
-    /// Values of parameters, also of pseudo parameters such as `AWS::Region`, which is else `us-east-1`.
+    /// Values of parameters, also of pseudo parameters such as `AWS::Region`, which is else `us-east-1`. `Nested/Name` is a
+    /// parameter of a nested stack, whatever that one is passed.
     pub parameters: &'a BTreeMap<String, String>,
     /// The address of the SQS API, for example `http://127.0.0.1:3030`: what queue URLs begin with.
     pub sqs: &'a str,
@@ -165,9 +166,13 @@ pub fn read(text: &str, folder: &Path, context: Context<'_>) -> Result<Stack, Te
 fn stack(text: &str, place: Place, context: Context<'_>) -> Result<Stack, Fault> {
     let file = place.file.clone();
     let read = || {
-        let given = Given { values: context.parameters.clone(), ..Given::default() };
-        let main = nested::scope(&*node::parse(text)?, place, given, Rc::new(Shared::new(context.sqs)))?;
+        let all = context.parameters.clone().into_iter();
+        let (nested, values) = all.partition(|(name, _)| name.contains('/'));
+        let given = Given { values, ..Given::default() };
+        let shared = Rc::new(Shared::new(context.sqs, nested));
+        let main = nested::scope(&*node::parse(text)?, place, given, Rc::clone(&shared))?;
         let mut reading = Reading { scopes: nested::all(main)?, notes: Vec::new() };
+        nested::check_given(&reading.scopes, &shared)?;
         reading.stack()
     };
     read().map_err(|fault: Fault| fault.in_file(file.as_deref()))

@@ -14,7 +14,7 @@ use super::{
     Fault,
     evaluate::{Evaluated, Nested, Scope, Shared},
     node::{Map, Node, Value, parse},
-    parameters::{self, Given, quoted},
+    parameters::{self, Given, Giver, quoted},
     place::{NoPlace, Place},
     properties::Properties,
     resource::{NESTED, Resource},
@@ -61,6 +61,30 @@ pub(super) fn all(main: Scope) -> Result<Vec<Rc<Scope>>, Fault> {
         scopes.push(scope);
     }
     Ok(scopes)
+}
+
+/// What the caller gives to nested stacks must be for stacks and parameters that there are.
+pub(super) fn check_given(scopes: &[Rc<Scope>], shared: &Shared) -> Result<(), Fault> {
+    for path in shared.given.keys() {
+        let (stack, name) = path.rsplit_once('/').unwrap_or_default();
+        let Some(scope) = scopes.iter().find(|scope| scope.place.stack() == stack) else {
+            let known: Vec<_> =
+                scopes.iter().map(|scope| scope.place.stack()).filter(|path| !path.is_empty()).collect();
+            let known =
+                if known.is_empty() { "none is read".to_owned() } else { format!("there are {}", quoted(known)) };
+            return Err(Fault::nowhere(format!(
+                "there is no nested stack `{stack}` for the parameter `{path}`; {known}"
+            )));
+        };
+        let all = scope.parameters.keys().chain(scope.unknown.keys());
+        let known: Vec<_> = all.filter(|known| !known.contains("::")).collect();
+        if !known.iter().any(|known| *known == name) {
+            let known = if known.is_empty() { "none".to_owned() } else { quoted(known) };
+            let text = format!("there is no parameter `{name}` in {}; it has {known}", scope.place.shown());
+            return Err(Fault::nowhere(text));
+        }
+    }
+    Ok(())
 }
 
 /// What a template nests itself; notes what cannot be read.
@@ -292,7 +316,14 @@ fn given(stack: &Properties<'_>, root: &Node, place: &Place) -> Result<Given, Fa
             }
         }
     }
-    Ok(Given { values, unknown, by: Some(format!("`{logical_id}` in {}", parent.place.shown())) })
+    for name in declared.keys() {
+        if let Some(value) = parent.shared.given.get(&place.path_of(name)) {
+            unknown.remove(name);
+            values.insert(name.clone(), value.clone());
+        }
+    }
+    let by = Giver { stack: format!("`{logical_id}` in {}", parent.place.shown()), path: place.stack() };
+    Ok(Given { values, unknown, by: Some(by) })
 }
 
 fn listed(names: &Map) -> String {

@@ -38,18 +38,29 @@ pub(super) struct Given {
     /// Parameters that are given a value which is not known on this machine.
     pub(super) unknown: BTreeMap<String, Fault>,
     /// The nested stack that gives them, for messages; else it is the command line.
-    pub(super) by: Option<String>,
+    pub(super) by: Option<Giver>,
+}
+
+/// A nested stack that gives values to its template.
+pub(super) struct Giver {
+    /// Which one, and in which file.
+    pub(super) stack: String,
+    /// Its path, as the command line names it.
+    pub(super) path: String,
 }
 
 impl Given {
     /// What to do to give these parameters a value.
     fn fix(&self, names: &[&str]) -> String {
+        let options = |path: &str| {
+            let options: Vec<_> = names.iter().map(|name| format!("--parameter {path}{name}=VALUE")).collect();
+            format!("pass `{}`", options.join(" "))
+        };
         match &self.by {
-            Some(stack) => format!("give {} in `Parameters` of {stack}", quoted(names)),
-            None => {
-                let options: Vec<_> = names.iter().map(|name| format!("--parameter {name}=VALUE")).collect();
-                format!("pass `{}`", options.join(" "))
+            Some(Giver { stack, path }) => {
+                format!("give {} in `Parameters` of {stack}, or {}", quoted(names), options(&format!("{path}/")))
             }
+            None => options(""),
         }
     }
 }

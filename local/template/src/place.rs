@@ -71,6 +71,11 @@ impl Place {
         self.joined(logical_id, "/")
     }
 
+    /// The path of the stack itself, `Tidings`; empty for the main template.
+    pub(super) fn stack(&self) -> String {
+        self.parents.join("/")
+    }
+
     /// What a resource here is called where it has no name: AWS, too, puts the names of the stacks in front.
     pub(super) fn name_of(&self, logical_id: &str) -> String {
         self.joined(logical_id, "-")

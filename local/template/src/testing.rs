@@ -28,7 +28,7 @@ Resources:
 ";
 
 fn scope(root: &node::Node) -> Result<Scope, Fault> {
-    nested::scope(root, Place::default(), Given::default(), Rc::new(Shared::new(SQS)))
+    nested::scope(root, Place::default(), Given::default(), Rc::new(Shared::new(SQS, BTreeMap::new())))
 }
 
 /// What is wrong with a rule named `Tested`.

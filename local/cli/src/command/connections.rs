@@ -6,7 +6,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::rest::{Api, encoded, print, print_table, target};
+use super::rest::{Api, Rest, encoded, print, print_table, target};
 use super::{Failure, status};
 
 /// Connections that one page of the API has.
@@ -14,8 +14,8 @@ const PAGE: usize = 1_000;
 
 /// List, count, show and close connections.
 ///
-/// Without --endpoint they are those of the `tidings dev` of this machine. Calls of an https endpoint are signed with the
-/// credentials that the AWS command line would use.
+/// Without --stack and --endpoint they are those of the `tidings dev` of this machine. Calls of a deployed stack are signed with
+/// the credentials that the AWS command line would use.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -80,15 +80,16 @@ Examples:
   tidings connections list --user alice --json | jq -r .id
   tidings connections count --estimate
   tidings connections show BFHPhfCWIAMCKlQ=
+  tidings connections list --stack shop --region eu-west-1
   tidings connections close BFHPhfCWIAMCKlQ= --endpoint https://abc.execute-api.eu-west-1.amazonaws.com";
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.action {
-        Action::List { filter, limit, api } => list(&api, &filter, limit).await,
-        Action::Count { filter, estimate, api } => count(&api, &filter, estimate).await,
-        Action::Show { id, api } => show(&api, &id).await,
+        Action::List { filter, limit, api } => list(&api.open().await?, &filter, limit).await,
+        Action::Count { filter, estimate, api } => count(&api.open().await?, &filter, estimate).await,
+        Action::Show { id, api } => show(&api.open().await?, &id).await,
         Action::Close { id, api } => {
-            api.call(Method::DELETE, &one(&id)).await?;
+            api.open().await?.call(Method::DELETE, &one(&id)).await?;
             status(&format!("closed {id}"));
             Ok(())
         }
@@ -105,7 +106,7 @@ impl Filter {
     }
 }
 
-async fn list(api: &Api, filter: &Filter, limit: usize) -> Result<(), Failure> {
+async fn list(api: &Rest<'_>, filter: &Filter, limit: usize) -> Result<(), Failure> {
     let mut connections: Vec<Value> = Vec::new();
     let mut next: Option<String> = None;
     loop {
@@ -144,7 +145,7 @@ fn instant(value: &Value) -> String {
     time.and_then(|time| time.format(format).ok()).unwrap_or_else(|| "-".to_owned())
 }
 
-async fn count(api: &Api, filter: &Filter, estimate: bool) -> Result<(), Failure> {
+async fn count(api: &Rest<'_>, filter: &Filter, estimate: bool) -> Result<(), Failure> {
     let mut parameters = filter.parameters().to_vec();
     parameters.push(("estimate", estimate.then_some("true")));
     let answer = api.call(Method::GET, &target("/connections/count", &parameters)).await?;
@@ -155,7 +156,7 @@ async fn count(api: &Api, filter: &Filter, estimate: bool) -> Result<(), Failure
     print(&format!("{about}{}", answer["count"]))
 }
 
-async fn show(api: &Api, id: &str) -> Result<(), Failure> {
+async fn show(api: &Rest<'_>, id: &str) -> Result<(), Failure> {
     let answer = api.call(Method::GET, &one(id)).await?;
     if api.json {
         return print(&answer.to_string());

@@ -14,17 +14,22 @@ use super::account::Identity;
 use tidings_local_dev::NOTIFY_ENDPOINT;
 
 use super::Failure;
+use super::deployment::{Deployment, Named};
 use origin::{Origin, Queued};
 
-/// The dead-letter queue of a local gateway that runs this project's template.
-const LOCAL_QUEUE: &str = "http://127.0.0.1:3030/123456789012/DeadLetterQueue";
+/// The dead-letter queue of a template, at a local gateway; behind a hyphen where another template nests that one.
+const QUEUE: &str = "DeadLetterQueue";
+/// The account of a local gateway.
+const LOCAL_ACCOUNT: &str = "123456789012";
+/// The notifier's name at a local gateway.
+const LOCAL_FUNCTION: &str = "notifier";
 /// How long what is shown is hidden from others, in seconds: as long as showing takes.
 const HIDDEN_SECONDS: i32 = 60;
 
 /// Show what could not be delivered, and send it again.
 ///
-/// Without --queue-url it is the queue of the `tidings dev` of this machine; with it, a queue in AWS, with the credentials
-/// that the AWS command line would use. The stack's output DeadLetterQueueUrl names it.
+/// Without --stack and --queue-url it is the queue of the `tidings dev` of this machine; with either, a queue in AWS, with the
+/// credentials that the AWS command line would use.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -54,14 +59,16 @@ struct Redrive {
 
 #[derive(Debug, clap::Args)]
 struct Queue {
-    /// The dead-letter queue [default: the one of `tidings dev`]
-    #[arg(long, value_name = "URL")]
+    #[command(flatten)]
+    named: Named,
+    /// The dead-letter queue; the output DeadLetterQueueUrl of a stack [default: the one of `tidings dev`]
+    #[arg(long, value_name = "URL", conflicts_with = "stack")]
     queue_url: Option<String>,
-    /// The notifier's name or ARN, for letters that did not come from a queue
-    #[arg(long, value_name = "NAME", default_value = "notifier")]
-    function_name: String,
+    /// The notifier's name or ARN, for letters that did not come from a queue [default: the stack's, or notifier]
+    #[arg(long, value_name = "NAME")]
+    function_name: Option<String>,
     /// The gateway of this machine, where it is not on port 3030
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "stack")]
     endpoint_url: Option<String>,
     /// At most so many letters
     #[arg(long, value_name = "N", default_value_t = 1_000)]
@@ -76,6 +83,7 @@ Examples:
   tidings dead-letters list | jq -r .reason
   tidings dead-letters redrive --limit 1
   tidings dead-letters redrive --ttl 1h
+  tidings dead-letters list --stack shop --region eu-west-1
   tidings dead-letters redrive --queue-url https://sqs.eu-west-1.amazonaws.com/123456789012/tidings-DeadLetterQueue-1 \\
       --function-name tidings-NotifierFunction-1 --region eu-west-1";
 
@@ -83,12 +91,12 @@ const REDRIVE_EXAMPLES: &str = "\
 Examples:
   tidings dead-letters redrive
   tidings dead-letters redrive --limit 1 --ttl 600
-  tidings dead-letters redrive --ttl 2h --queue-url \"$DEAD_LETTER_QUEUE_URL\" --region eu-west-1";
+  tidings dead-letters redrive --ttl 2h --stack shop --region eu-west-1";
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.action {
-        Action::List(queue) => Letters::open(&queue).await.list().await,
-        Action::Redrive(Redrive { queue, ttl }) => Letters::open(&queue).await.redrive(ttl).await,
+        Action::List(queue) => Letters::open(&queue).await?.list().await,
+        Action::Redrive(Redrive { queue, ttl }) => Letters::open(&queue).await?.redrive(ttl).await,
     }
 }
 
@@ -96,22 +104,35 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
 struct Letters<'a> {
     options: &'a Queue,
     url: String,
+    /// The notifier's name.
+    function: String,
     sqs: aws_sdk_sqs::Client,
     lambda: aws_sdk_lambda::Client,
 }
 
 impl<'a> Letters<'a> {
-    async fn open(options: &'a Queue) -> Self {
-        let local = options.queue_url.is_none() || options.endpoint_url.is_some();
-        let endpoint = options.endpoint_url.as_deref().or(local.then_some(NOTIFY_ENDPOINT));
+    async fn open(options: &'a Queue) -> Result<Self, Failure> {
+        let is_local = options.named.stack.is_none() && (options.queue_url.is_none() || options.endpoint_url.is_some());
+        let endpoint = options.endpoint_url.as_deref().or(is_local.then_some(NOTIFY_ENDPOINT));
         let account = options.identity.at(endpoint);
         let config = account.config().await;
-        let url = options.queue_url.clone().unwrap_or_else(|| match &options.endpoint_url {
-            None => LOCAL_QUEUE.to_owned(),
-            Some(endpoint) => LOCAL_QUEUE.replace(NOTIFY_ENDPOINT, endpoint.trim_end_matches('/')),
-        });
         let (sqs, lambda) = (aws_sdk_sqs::Client::new(&config), aws_sdk_lambda::Client::new(&config));
-        Self { options, url, sqs, lambda }
+        let given = options.function_name.clone();
+        let (url, function) = match (&options.named.stack, &options.queue_url) {
+            (Some(stack), _) => {
+                let deployment = Deployment::find(account, stack).await?;
+                let notifier = deployment.needed_id("NotifierFunction")?.to_owned();
+                (deployment.needed_id(QUEUE)?.to_owned(), given.unwrap_or(notifier))
+            }
+            (None, url) => {
+                let url = match url {
+                    Some(url) => url.clone(),
+                    None => local_queue(&sqs, endpoint.unwrap_or(NOTIFY_ENDPOINT)).await?,
+                };
+                (url, given.unwrap_or_else(|| LOCAL_FUNCTION.to_owned()))
+            }
+        };
+        Ok(Self { options, url, function, sqs, lambda })
     }
 
     async fn list(&self) -> Result<(), Failure> {
@@ -184,7 +205,7 @@ impl<'a> Letters<'a> {
             }
             Origin::Event(event) => {
                 self.invoke(renewed(&event, ttl, now)?).await?;
-                format!("the function {}", self.options.function_name)
+                format!("the function {}", self.function)
             }
         };
         let receipt = letter.receipt_handle().unwrap_or_default();
@@ -209,7 +230,7 @@ impl<'a> Letters<'a> {
 
     async fn invoke(&self, event: String) -> Result<(), Failure> {
         let payload = aws_sdk_lambda::primitives::Blob::new(event);
-        let call = self.lambda.invoke().function_name(&self.options.function_name).payload(payload).send().await;
+        let call = self.lambda.invoke().function_name(&self.function).payload(payload).send().await;
         let answer = call.map_err(|error| Failure(format!("cannot invoke: {}", tidings::describe(&error))))?;
         let payload = answer.payload.map(aws_sdk_lambda::primitives::Blob::into_inner).unwrap_or_default();
         if answer.function_error.is_some() {
@@ -224,8 +245,26 @@ impl<'a> Letters<'a> {
     }
 
     fn failure(&self, verb: &str, error: &dyn std::error::Error) -> Failure {
-        let hint = if self.options.queue_url.is_none() { ": is `cargo dev` running?" } else { "" };
+        let hint = if self.url.starts_with("http:") { ": is `cargo dev` running?" } else { "" };
         Failure(format!("cannot {verb} the queue {}{hint} ({})", self.url, tidings::describe(error)))
+    }
+}
+
+/// The dead-letter queue of the template that a local gateway runs, or of the one that it nests.
+async fn local_queue(sqs: &aws_sdk_sqs::Client, endpoint: &str) -> Result<String, Failure> {
+    let own = format!("{}/{LOCAL_ACCOUNT}/{QUEUE}", endpoint.trim_end_matches('/'));
+    // Where nothing listens, the first use of the queue says so.
+    let urls = sqs.list_queues().send().await.ok().and_then(|answer| answer.queue_urls).unwrap_or_default();
+    let name = |url: &str| url.rsplit('/').next().unwrap_or_default().to_owned();
+    let is_one = |url: &String| name(url) == QUEUE || name(url).ends_with(&format!("-{QUEUE}"));
+    let mut found: Vec<_> = urls.into_iter().filter(is_one).collect();
+    match found.len() {
+        0 => Ok(own),
+        1 => Ok(found.remove(0)),
+        _ => {
+            let lines = format!("--queue-url {}", found.join(" or --queue-url "));
+            Err(Failure(format!("{endpoint} has {} dead-letter queues; say which: {lines}", found.len())))
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     /// The SAM or CloudFormation template
     #[arg(long, value_name = "PATH", default_value = "template.yaml")]
     template: PathBuf,
-    /// A value for one of the template's parameters; repeatable
+    /// A value for one of the template's parameters, or for one of a stack that it nests, STACK/NAME=VALUE; repeatable
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
     /// The port of everything except DynamoDB and HTTP APIs; 0 picks a free one
@@ -79,6 +79,7 @@ Examples:
   tidings dev
   tidings dev --port 0 --json
   tidings dev --template other/template.yaml --parameter Stage=test
+  tidings dev --parameter Tidings/Authentication=hs256       a parameter of the nested stack Tidings
   tidings dev --dynamodb-endpoint http://127.0.0.1:8001      with DynamoDB Local
   tidings dev --lambda-endpoint http://127.0.0.1:3001        with sam local start-lambda
   tidings dev --record events                                keep the events of the run as files";

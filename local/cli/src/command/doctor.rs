@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::account::Identity;
+use super::deployment::Named;
 
 /// Look at this machine, or at a deployed stack, and say what is missing and how to get it.
 ///
@@ -21,9 +22,8 @@ use super::account::Identity;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Look at this stack in AWS instead of the machine
-    #[arg(long, value_name = "NAME")]
-    stack: Option<String>,
+    #[command(flatten)]
+    named: Named,
     #[command(flatten)]
     identity: Identity,
     /// The template, which says for which processor functions are built
@@ -39,7 +39,8 @@ Examples:
   tidings doctor
   tidings doctor --json | jq -r '.checks[] | select(.state == \"wrong\") | .fix'
   tidings doctor --stack tidings
-  tidings doctor --stack tidings-prod --region eu-west-1 --profile production";
+  tidings doctor --stack tidings-prod --region eu-west-1 --profile production
+  tidings doctor --stack shop/Tidings               the stack Tidings that the stack shop nests, where it nests several";
 
 /// What one look came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -79,7 +80,7 @@ impl Finding {
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let account = arguments.identity.at(None);
-    let findings = match &arguments.stack {
+    let findings = match &arguments.named.stack {
         Some(stack) => deployed::look(account, stack).await,
         None => machine::look(account, &arguments.template).await,
     };

@@ -42,8 +42,15 @@ pub(super) struct Arguments {
     /// The user to connect as, where anonymous connections are allowed
     #[arg(long)]
     user: Option<String>,
+    #[cfg(feature = "account")]
+    #[command(flatten)]
+    named: super::deployment::Named,
+    #[cfg(feature = "account")]
+    #[command(flatten)]
+    identity: super::account::Identity,
     /// The WebSocket URL, with the stage
     #[arg(long, default_value = LISTEN_URL, value_parser = websocket_url)]
+    #[cfg_attr(feature = "account", arg(conflicts_with = "stack"))]
     url: String,
     /// A token for the authorizer, sent in the `Authorization` header. The variable keeps it out of the list of processes
     #[arg(long, env = "TIDINGS_TOKEN", hide_env_values = true)]
@@ -65,6 +72,7 @@ Examples:
   tidings listen --topic orders/42 --topic news --count 1
   tidings listen --user u1 | jq .data
   TIDINGS_TOKEN=$(tidings token --user u1) tidings listen
+  TIDINGS_TOKEN=$(tidings token --user u1 --stack shop) tidings listen --stack shop
   TIDINGS_TOKEN=… tidings listen --topic news --url wss://abc.execute-api.eu-west-1.amazonaws.com/prod";
 
 fn audience() -> ArgGroup {
@@ -83,7 +91,13 @@ enum End {
     Refused(String),
 }
 
-pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+#[cfg_attr(not(feature = "account"), expect(unused_mut, reason = "only a deployed stack has another URL"))]
+pub(super) async fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    #[cfg(feature = "account")]
+    if let Some(stack) = &arguments.named.stack {
+        let deployment = super::deployment::Deployment::find(arguments.identity.at(None), stack).await?;
+        deployment.needed_output("WebSocketUrl")?.clone_into(&mut arguments.url);
+    }
     // Fails only if there is one already, which is then the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let request = arguments.request()?;
@@ -262,18 +276,21 @@ fn websocket_url(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
     fn arguments() -> Arguments {
-        Arguments {
-            topics: vec!["orders/42".to_owned(), "a b&c".to_owned()],
-            user: Some("ü".to_owned()),
-            url: "wss://example.org/prod".to_owned(),
-            token: Some("secret".to_owned()),
-            count: None,
-            no_reconnect: false,
-            keep_alive: 300,
-        }
+        let url = "wss://example.org/prod";
+        let given =
+            ["listen", "--topic", "orders/42", "--topic", "a b&c", "--user", "ü", "--url", url, "--token", "secret"];
+        Cli::try_parse_from(given).unwrap().arguments
     }
 
     #[test]

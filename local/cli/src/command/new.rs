@@ -36,15 +36,29 @@ pub(super) struct NewArguments {
 }
 
 /// Write the template that applications nest, and nothing else.
+///
+/// With --plain it is CloudFormation without a transform, for the CDK, Terraform and others: its functions are in a bucket,
+/// where the parameters CodeBucket and CodePrefix say. Files that nobody has changed are replaced, others never.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   tidings template                       writes ./tidings/template.yaml and ./tidings/operations.yaml
-  tidings template --output infra")]
+  tidings template --output infra
+  tidings template --plain               writes ./tidings/plain/template.yaml and ./tidings/plain/operations.yaml
+  tidings template --plain --retain      the same, with a table that outlives every stack
+  aws s3 cp target/lambda s3://BUCKET/shop/1/ --recursive --exclude '*' --include '*/bootstrap.zip'
+                                         puts the programs of `cargo lambda build --output-format zip` where CodeBucket=BUCKET
+                                         CodePrefix=shop/1/ finds them")]
 pub(super) struct TemplateArguments {
     /// The folder to write `tidings/` into.
     #[arg(long, default_value = ".")]
     output: PathBuf,
+    /// Write plain CloudFormation, without SAM's transform.
+    #[arg(long)]
+    plain: bool,
+    /// Keep the table when the stack is deleted, whatever a deployment says.
+    #[arg(long, requires = "plain")]
+    retain: bool,
 }
 
 /// Bring an application to this version of the toolkit: its crates and the template that it nests. What you changed in the
@@ -129,16 +143,36 @@ fn write_all(folder: &Path, files: &[File]) -> Result<(), Failure> {
 }
 
 pub(super) fn template(arguments: &TemplateArguments) -> Result<(), Failure> {
-    let files = scaffold::nested();
+    let files = if arguments.plain { scaffold::plain(arguments.retain) } else { scaffold::nested() };
     for file in &files {
         let path = arguments.output.join(&file.path);
-        if fs::read_to_string(&path).is_ok_and(|text| text != file.text) {
-            let shown = path.display();
-            return Err(Failure(format!("{shown} is there and differs; `tidings upgrade` merges, or remove it first")));
+        match fs::read_to_string(&path) {
+            Ok(there) => may_replace(&there, &file.text, arguments)
+                .map_err(|reason| Failure(format!("{} {reason}", path.display())))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(Failure(format!("{} is there and cannot be read: {error}", path.display()))),
         }
     }
     write_all(&arguments.output, &files)?;
     status(&format!("written: {}", files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>().join(", ")));
+    Ok(())
+}
+
+/// Whether a file that is there may give way to a new one; else why not, and what to do.
+fn may_replace(there: &str, new: &str, arguments: &TemplateArguments) -> Result<(), &'static str> {
+    if there == new {
+        return Ok(());
+    }
+    if !arguments.plain {
+        return Err("is there and differs; `tidings upgrade` merges, or remove it first");
+    }
+    if !scaffold::is_as_written(there) {
+        return Err("is there and was changed; move it away, or choose another folder by --output");
+    }
+    // A stack would begin an empty table.
+    if scaffold::is_retaining(there) && !arguments.retain {
+        return Err("keeps the table; give --retain again, or remove it first");
+    }
     Ok(())
 }
 
@@ -200,6 +234,28 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_template_replaces_what_was_written_and_nothing_that_was_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = |plain, retain| {
+            let arguments = TemplateArguments { output: folder.path().to_owned(), plain, retain };
+            template(&arguments).map_err(|failure| failure.0)
+        };
+        let path = folder.path().join("tidings/plain/template.yaml");
+        for retain in [false, false, true, true] {
+            assert_eq!(written(true, retain), Ok(()));
+        }
+        let refused = written(true, false).unwrap_err();
+        assert!(refused.contains("tidings/plain/template.yaml keeps the table; give --retain"), "{refused}");
+
+        let changed = fs::read_to_string(&path).unwrap().replace("Default: dev\n", "Default: live\n");
+        fs::write(&path, &changed).unwrap();
+        let refused = written(true, true).unwrap_err();
+        assert!(refused.contains("was changed; move it away"), "{refused}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), changed);
+        assert_eq!(written(false, false), Ok(()), "the template with a transform has a place of its own");
+    }
 
     fn upgraded(folder: &Path) -> Result<(), String> {
         upgrade(&UpgradeArguments { folder: folder.to_owned(), check: false }).map_err(|failure| failure.0)

@@ -14,14 +14,16 @@ use super::account::Identity;
 use tidings_local_dev::NOTIFY_ENDPOINT;
 
 use super::Failure;
+use super::deployment::{Deployment, Named};
 
 /// The notifier's name at a local gateway: its folder.
 const LOCAL_FUNCTION: &str = "notifier";
 
 /// Send a notification to topics, users, connections or everyone, and print what became of it.
 ///
-/// Without --function-name and --endpoint-url it goes to the `tidings dev` of this machine; with --function-name alone
-/// to that function in AWS, with the credentials that the AWS command line would use.
+/// Without --stack, --function-name and --endpoint-url it goes to the `tidings dev` of this machine; with --stack to the
+/// notifier of that stack in AWS, with --function-name alone to that function in AWS, with the credentials that the AWS command
+/// line would use.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, group = audience(), override_usage = USAGE)]
 pub(super) struct Arguments {
@@ -52,11 +54,13 @@ pub(super) struct Arguments {
     /// An id of your own, by which repetitions are recognised
     #[arg(long)]
     id: Option<String>,
-    /// The Lambda Invoke API to call [default: http://127.0.0.1:3030 unless --function-name is given]
-    #[arg(long, value_name = "URL")]
+    #[command(flatten)]
+    named: Named,
+    /// The Lambda Invoke API to call [default: http://127.0.0.1:3030 unless --stack or --function-name is given]
+    #[arg(long, value_name = "URL", conflicts_with = "stack")]
     endpoint_url: Option<String>,
     /// The notifier's name or ARN [default: notifier]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "stack")]
     function_name: Option<String>,
     #[command(flatten)]
     identity: Identity,
@@ -69,6 +73,7 @@ Examples:
   tidings notify --topic orders/42 '{\"status\":\"shipped\"}'
   tidings notify --user u1 --user u2 --type greeting --text 'Good morning'
   tidings notify --everyone - < news.json
+  tidings notify --topic orders/42 '{\"n\":1}' --stack shop
   tidings notify --topic orders/42 '{\"n\":1}' --function-name my-stack-notifier --region eu-west-1";
 
 fn audience() -> ArgGroup {
@@ -78,7 +83,7 @@ fn audience() -> ArgGroup {
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let data = if arguments.data == "-" { standard_input()? } else { arguments.data.clone() };
     let notification = arguments.notification(&data)?;
-    let target = Target::of(&arguments);
+    let target = Target::find(&arguments).await?;
     let client = target.client(&arguments).await;
     let call = client.invoke().function_name(target.function()).payload(Blob::new(notification.to_string()));
     let answer = call.send().await.map_err(|error| target.failure(&error))?;
@@ -166,6 +171,12 @@ enum Target {
 }
 
 impl Target {
+    async fn find(arguments: &Arguments) -> Result<Self, Failure> {
+        let Some(stack) = &arguments.named.stack else { return Ok(Self::of(arguments)) };
+        let deployment = Deployment::find(arguments.identity.at(None), stack).await?;
+        Ok(Self::Aws { url: None, function: deployment.needed_id("NotifierFunction")?.to_owned() })
+    }
+
     fn of(arguments: &Arguments) -> Self {
         let function = arguments.function_name.clone();
         match (&arguments.endpoint_url, function) {

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::account::Identity;
+use super::deployment::{Deployment, Named};
 
 /// Where `tidings dev` has the REST API of this project's template, unless told otherwise.
 const REST_ENDPOINT: &str = "http://127.0.0.1:3031";
@@ -30,9 +31,11 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// Where the REST API is, and as whom it is called.
 #[derive(Debug, clap::Args)]
 pub(super) struct Api {
+    #[command(flatten)]
+    named: Named,
     /// The REST API; the output RestUrl of a deployed stack [default: the one of `tidings dev`]
-    #[arg(long, value_name = "URL", default_value = REST_ENDPOINT, hide_default_value = true, value_parser = http_url)]
-    endpoint: String,
+    #[arg(long, value_name = "URL", value_parser = http_url, conflicts_with = "stack")]
+    endpoint: Option<String>,
     /// A token instead of a signature, where the stack takes tokens
     #[arg(long, env = "TIDINGS_REST_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -40,7 +43,7 @@ pub(super) struct Api {
     identity: Identity,
     /// Print JSON as the API answers it
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 fn http_url(text: &str) -> Result<String, String> {
@@ -64,6 +67,30 @@ pub(super) fn target(path: &str, parameters: &[(&str, Option<&str>)]) -> String 
 }
 
 impl Api {
+    /// Finds the API that is to be called.
+    pub(super) async fn open(&self) -> Result<Rest<'_>, Failure> {
+        let endpoint = match (&self.endpoint, &self.named.stack) {
+            (Some(endpoint), _) => endpoint.clone(),
+            (None, Some(stack)) => {
+                let deployment = Deployment::find(self.identity.at(None), stack).await?;
+                deployment.needed_output("RestUrl")?.trim_end_matches('/').to_owned()
+            }
+            (None, None) => REST_ENDPOINT.to_owned(),
+        };
+        Ok(Rest { api: self, endpoint, json: self.json })
+    }
+}
+
+/// The REST API that is called.
+#[derive(Debug)]
+pub(super) struct Rest<'a> {
+    api: &'a Api,
+    endpoint: String,
+    /// Whether answers are printed as they come.
+    pub(super) json: bool,
+}
+
+impl Rest<'_> {
     /// One call; its answer, which is null where there is none.
     pub(super) async fn call(&self, method: Method, target: &str) -> Result<Value, Failure> {
         let url = format!("{}{target}", self.endpoint);
@@ -102,7 +129,7 @@ impl Api {
 
     /// Adds the token or the signature. What is not encrypted is on this machine, where neither is needed.
     async fn authorize(&self, request: &mut Request<Full<Bytes>>, url: &str) -> Result<(), Failure> {
-        let headers = match &self.token {
+        let headers = match &self.api.token {
             Some(token) => vec![(header::AUTHORIZATION.to_string(), format!("Bearer {token}"))],
             None if url.starts_with("https:") => self.signature(request.method(), url).await?,
             None => Vec::new(),
@@ -116,7 +143,7 @@ impl Api {
     }
 
     async fn signature(&self, method: &Method, url: &str) -> Result<Vec<(String, String)>, Failure> {
-        let account = self.identity.at(None);
+        let account = self.api.identity.at(None);
         let config = account.config().await;
         let region = config.region().ok_or_else(|| Failure("no region is set; see --region".to_owned()))?;
         let provider = config.credentials_provider().ok_or_else(|| Failure("there are no credentials".to_owned()))?;

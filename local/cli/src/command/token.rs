@@ -17,6 +17,7 @@ use tidings_local_dev::NOTIFY_ENDPOINT;
 use tidings_local_services::token;
 
 use super::Failure;
+use super::deployment::{Deployment, Named};
 
 /// The stack's name at a local gateway.
 const LOCAL_STACK: &str = "tidings-dev";
@@ -47,9 +48,8 @@ pub(super) struct Arguments {
     /// What the stack's TokenAudience is, if it has one
     #[arg(long)]
     audience: Option<String>,
-    /// Use the secret of this stack in AWS
-    #[arg(long, value_name = "NAME")]
-    stack: Option<String>,
+    #[command(flatten)]
+    named: Named,
     /// Use this secret of Secrets Manager in AWS
     #[arg(long, value_name = "ARN|NAME")]
     secret_id: Option<String>,
@@ -68,7 +68,8 @@ Examples:
   tidings token --user u1
   tidings token --user u1 --allow 'subscribe:orders/*' --allow 'publish:chat/**' --expires 15m
   TIDINGS_TOKEN=$(tidings token --user u1 --allow 'subscribe:**') tidings listen --topic orders/42
-  tidings token --user u1 --stack tidings-prod --region eu-west-1";
+  tidings token --user u1 --stack tidings-prod --region eu-west-1
+  tidings token --user u1 --stack shop/Tidings               the stack Tidings that the stack shop nests";
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let secret = arguments.secret().await?;
@@ -102,18 +103,48 @@ impl Arguments {
         if let Some(path) = &self.secret_file {
             return from_file(path);
         }
-        let is_local = self.stack.is_none() && self.secret_id.is_none();
+        let stack = self.named.stack.as_deref();
+        let is_local = stack.is_none() && self.secret_id.is_none();
         let endpoint = self.endpoint_url.as_deref().or(is_local.then_some(NOTIFY_ENDPOINT));
         let client = Client::new(&self.identity.at(endpoint).config().await);
-        let id = match (&self.secret_id, &self.stack) {
+        let id = match (&self.secret_id, stack) {
             (Some(id), _) => id.clone(),
-            (None, stack) => format!("{}/tokens", stack.as_deref().unwrap_or(LOCAL_STACK)),
+            (None, stack) => format!("{}/tokens", stack.unwrap_or(LOCAL_STACK)),
         };
-        let answer = client.get_secret_value().secret_id(&id).send().await;
-        let value = answer.map_err(|error| failure(&error, &id, endpoint))?;
-        let binary = value.secret_binary.map(aws_sdk_secretsmanager::primitives::Blob::into_inner);
-        Ok(value.secret_string.map(String::into_bytes).or(binary).unwrap_or_default())
+        match (read(&client, &id).await, stack) {
+            (Ok(secret), _) => Ok(secret),
+            // A stack that nests the toolkit's, whose parameter `Name` may be another one.
+            (Err(error), Some(stack)) if is_missing(&error) && endpoint.is_none() => {
+                let deployment = Deployment::find(self.identity.at(None), stack).await?;
+                let id = deployment.id("TokenSecret").ok_or_else(|| {
+                    Failure(format!("the stack {stack} makes no tokens of its own: its Authentication is not hs256"))
+                })?;
+                read(&client, id).await.map_err(|error| failure(&error, id, endpoint))
+            }
+            (Err(error), None) if is_missing(&error) && is_local => {
+                let id = only_local(&client).await.ok_or_else(|| failure(&error, &id, endpoint))?;
+                read(&client, &id).await.map_err(|error| failure(&error, &id, endpoint))
+            }
+            (Err(error), _) => Err(failure(&error, &id, endpoint)),
+        }
     }
+}
+
+async fn read(client: &Client, id: &str) -> Result<Vec<u8>, SdkError<GetSecretValueError>> {
+    let value = client.get_secret_value().secret_id(id).send().await?;
+    let binary = value.secret_binary.map(aws_sdk_secretsmanager::primitives::Blob::into_inner);
+    Ok(value.secret_string.map(String::into_bytes).or(binary).unwrap_or_default())
+}
+
+/// The secret for tokens at a local gateway whose application has given no `Name`, where there is no other.
+async fn only_local(client: &Client) -> Option<String> {
+    let secrets = client.list_secrets().send().await.ok()?.secret_list.unwrap_or_default();
+    let mut names = secrets.into_iter().filter_map(|secret| secret.name).filter(|name| name.ends_with("/tokens"));
+    names.next().filter(|_| names.next().is_none())
+}
+
+fn is_missing(error: &SdkError<GetSecretValueError>) -> bool {
+    error.as_service_error().is_some_and(GetSecretValueError::is_resource_not_found_exception)
 }
 
 fn from_file(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -127,7 +158,7 @@ fn from_file(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Why there is no secret, in one sentence.
 fn failure(error: &SdkError<GetSecretValueError>, id: &str, endpoint: Option<&str>) -> Failure {
-    let is_missing = error.as_service_error().is_some_and(GetSecretValueError::is_resource_not_found_exception);
+    let is_missing = is_missing(error);
     Failure(match (error, endpoint) {
         (_, Some(url)) if is_missing => format!(
             "there is no secret {id} at {url}: does it run with `--parameter Authentication=hs256`? Else see --secret-id"

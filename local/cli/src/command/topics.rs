@@ -4,7 +4,7 @@ use clap::Subcommand;
 use http::Method;
 use serde_json::Value;
 
-use super::rest::{Api, print, target};
+use super::rest::{Api, Rest, print, target};
 use super::{Failure, status};
 
 /// The path of a user that is named in the query, which takes any name.
@@ -12,7 +12,7 @@ const PATH: &str = "/users/-/topics";
 
 /// Give users durable topics: they are subscribed on all their connections, those to come included.
 ///
-/// Without --endpoint it is about the `tidings dev` of this machine. Calls of an https endpoint are signed with the
+/// Without --stack and --endpoint it is about the `tidings dev` of this machine. Calls of a deployed stack are signed with the
 /// credentials that the AWS command line would use.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -54,17 +54,20 @@ const EXAMPLES: &str = "\
 Examples:
   tidings topics add alice news/local
   tidings topics list alice
+  tidings topics add alice news/local --stack shop
   tidings topics remove alice news/local --endpoint https://abc.execute-api.eu-west-1.amazonaws.com";
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.action {
-        Action::Add { user, topic, api } => change(&api, Method::PUT, &user, &topic, "on").await,
-        Action::Remove { user, topic, api } => change(&api, Method::DELETE, &user, &topic, "taken from").await,
-        Action::List { user, api } => list(&api, &user).await,
+        Action::Add { user, topic, api } => change(&api.open().await?, Method::PUT, &user, &topic, "on").await,
+        Action::Remove { user, topic, api } => {
+            change(&api.open().await?, Method::DELETE, &user, &topic, "taken from").await
+        }
+        Action::List { user, api } => list(&api.open().await?, &user).await,
     }
 }
 
-async fn change(api: &Api, method: Method, user: &str, topic: &str, done: &str) -> Result<(), Failure> {
+async fn change(api: &Rest<'_>, method: Method, user: &str, topic: &str, done: &str) -> Result<(), Failure> {
     let answer = api.call(method, &target(PATH, &[("user", Some(user)), ("topic", Some(topic))])).await?;
     if api.json {
         return print(&answer.to_string());
@@ -77,7 +80,7 @@ async fn change(api: &Api, method: Method, user: &str, topic: &str, done: &str) 
     Ok(())
 }
 
-async fn list(api: &Api, user: &str) -> Result<(), Failure> {
+async fn list(api: &Rest<'_>, user: &str) -> Result<(), Failure> {
     let answer = api.call(Method::GET, &target(PATH, &[("user", Some(user))])).await?;
     if api.json {
         return print(&answer.to_string());

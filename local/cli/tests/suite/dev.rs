@@ -128,6 +128,39 @@ async fn a_changed_source_is_live_again_and_a_broken_one_changes_nothing() {
 }
 
 #[tokio::test]
+async fn packages_elsewhere_that_come_by_path_are_watched_too() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = elsewhere.path().canonicalize().unwrap();
+    let library = |name: &str, dependency: &str, source: &str| {
+        std::fs::create_dir_all(elsewhere.join(name).join("src")).unwrap();
+        let manifest = format!("[package]\nname = \"{name}\"\nedition = \"2024\"\n[dependencies]\n{dependency}\n");
+        std::fs::write(elsewhere.join(name).join("Cargo.toml"), manifest).unwrap();
+        std::fs::write(elsewhere.join(name).join("src/lib.rs"), source).unwrap();
+    };
+    library("inner", "", "pub const TEXT: &str = \"v1\";");
+    library("outer", "inner = { path = \"../inner\" }", "pub use inner::TEXT;");
+    let project = Project::new();
+    let manifest = "[package]\nname = \"answer\"\nedition = \"2024\"\n[dependencies]\n";
+    project.write("answer/Cargo.toml", &format!("{manifest}outer = {{ path = {:?} }}\n", elsewhere.join("outer")));
+    project.main(
+        r#"mod runtime;
+        fn main() {
+            loop {
+                let event = runtime::next();
+                let body = format!("{{\"text\":\"{}\"}}", outer::TEXT);
+                runtime::answer(&event.request_id, "response", &body);
+            }
+        }"#,
+    );
+    let mut dev = Program::start(project.dev(&[]));
+    let ready = dev.ready().await;
+    answers(&ready, "v1").await;
+    library("inner", "", "pub const TEXT: &str = \"v2\";");
+    answers(&ready, "v2").await;
+    dev.says("live again after").await;
+}
+
+#[tokio::test]
 async fn a_nested_stack_is_built_from_its_own_folder_and_its_template_is_watched() {
     let project = Project::new();
     let nested = include_str!("../support/template.yaml").replace("CodeUri: answer", "CodeUri: ../answer");

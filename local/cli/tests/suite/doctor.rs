@@ -156,6 +156,17 @@ mod machine {
     }
 }
 
+/// The resources of an application that nests the toolkit's stack.
+const APPLICATION: &str = "\
+    <ListStackResourcesResponse xmlns=\"http://cloudformation.amazonaws.com/doc/2010-05-15/\"><ListStackResourcesResult>\
+    <StackResourceSummaries><member><LogicalResourceId>Tidings</LogicalResourceId>\
+    <PhysicalResourceId>arn:nested</PhysicalResourceId><ResourceType>AWS::CloudFormation::Stack</ResourceType>\
+    <ResourceStatus>CREATE_COMPLETE</ResourceStatus><LastUpdatedTimestamp>2026-11-24T11:46:23Z</LastUpdatedTimestamp></member>\
+    <member><LogicalResourceId>OrdersNotify</LogicalResourceId><PhysicalResourceId>uuid</PhysicalResourceId>\
+    <ResourceType>AWS::Lambda::EventSourceMapping</ResourceType><ResourceStatus>CREATE_COMPLETE</ResourceStatus>\
+    <LastUpdatedTimestamp>2026-11-24T11:46:23Z</LastUpdatedTimestamp></member></StackResourceSummaries>\
+    </ListStackResourcesResult></ListStackResourcesResponse>";
+
 /// AWS as the doctor sees it, with at most one thing wrong.
 #[derive(Clone)]
 struct Aws {
@@ -215,14 +226,15 @@ impl Aws {
 
     /// In two pages, as a large stack has them.
     fn resources(&self, page: usize) -> String {
-        let all = [
-            [
+        let all: [&[_]; 2] = [
+            &[
                 ("WebSocketApi", "AWS::ApiGatewayV2::Api", "api"),
                 ("HttpApi", "AWS::ApiGatewayV2::Api", "http"),
                 ("ConnectFunction", "AWS::Lambda::Function", "tidings-connect"),
+                ("NotifierFunction", "AWS::Lambda::Function", "tidings-notifier"),
                 ("FanOutMapping", "AWS::Lambda::EventSourceMapping", "uuid"),
             ],
-            [
+            &[
                 ("ConnectionsTable", "AWS::DynamoDB::Table", "table"),
                 ("DeadLetterQueue", "AWS::SQS::Queue", "https://sqs/1/Dead"),
                 ("FunctionLogs", "AWS::Logs::LogGroup", "/aws/lambda/tidings"),
@@ -253,6 +265,7 @@ impl Aws {
             return respond(StatusCode::BAD_REQUEST, "text/xml", error);
         }
         let body = match form.contains("Action=ListStackResources") {
+            true if self.has("nested") && form.contains("StackName=tidings") => APPLICATION.to_owned(),
             false => self.stack(),
             true => self.resources(usize::from(form.contains("NextToken=second"))),
         };
@@ -283,7 +296,7 @@ impl Aws {
         let status = match (path, self.fault) {
             ("/dev", "handshake fails") => StatusCode::BAD_GATEWAY,
             ("/dev", _) => StatusCode::FORBIDDEN,
-            (path, "denied") if path.contains("/functions/") => StatusCode::FORBIDDEN,
+            (path, "denied") if path.contains("/functions/tidings-connect") => StatusCode::FORBIDDEN,
             _ => StatusCode::OK,
         };
         let routes = [("$connect", false), ("$disconnect", false), ("$default", true), ("ping/", true)];
@@ -304,7 +317,7 @@ impl Aws {
             "/v2/apis/api/routes/default/routeresponses" if self.has("no route response") => json!({"items": []}),
             _ if path.ends_with("/routeresponses") => json!({"items": [{"routeResponseKey": "$default"}]}),
             _ if status == StatusCode::FORBIDDEN => json!({"Message": "not authorized to perform lambda:Get"}),
-            _ if path.contains("/functions/") && self.has("function failed") => {
+            _ if path.contains("/functions/tidings-connect") && self.has("function failed") => {
                 json!({"State": "Active", "LastUpdateStatus": "Failed", "LastUpdateStatusReason": "no disk"})
             }
             _ if path.contains("/functions/") => {
@@ -346,6 +359,7 @@ async fn a_stack_that_is_well_is_said_to_be_so_part_by_part() {
         "routes of WebSocketApi",
         "HttpApi",
         "ConnectFunction",
+        "NotifierFunction",
         "FanOutMapping",
         "ConnectionsTable",
         "time to live of ConnectionsTable",
@@ -353,6 +367,31 @@ async fn a_stack_that_is_well_is_said_to_be_so_part_by_part() {
         "DeadLetterQueue",
         "FunctionLogs",
         "TokenSecret",
+        "handshake",
+    ];
+    assert_eq!(of_state(&checks, "ok"), expected);
+}
+
+#[tokio::test]
+async fn of_an_application_the_nested_stack_is_looked_at_and_what_may_keep_it_from_working() {
+    let (status, checks) = Aws::start("nested").await.checks().await;
+    assert_eq!(status, Some(0), "{checks:?}");
+    let expected = [
+        "stack",
+        "stack Tidings",
+        "OrdersNotify",
+        "stage of Tidings/WebSocketApi",
+        "routes of Tidings/WebSocketApi",
+        "Tidings/HttpApi",
+        "Tidings/ConnectFunction",
+        "Tidings/NotifierFunction",
+        "Tidings/FanOutMapping",
+        "Tidings/ConnectionsTable",
+        "time to live of Tidings/ConnectionsTable",
+        "retention of Tidings/ConnectionsTable",
+        "Tidings/DeadLetterQueue",
+        "Tidings/FunctionLogs",
+        "Tidings/TokenSecret",
         "handshake",
     ];
     assert_eq!(of_state(&checks, "ok"), expected);

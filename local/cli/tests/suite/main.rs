@@ -3,6 +3,7 @@
 
 mod commands;
 mod dead_letters;
+mod deployed;
 mod dev;
 mod doctor;
 mod event_sources;

@@ -1,5 +1,6 @@
 //! What Cargo says about the packages of a workspace.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -12,6 +13,8 @@ pub(super) struct Workspace {
     pub(super) root: PathBuf,
     pub(super) target: PathBuf,
     packages: Vec<Package>,
+    /// The folders of packages elsewhere that this workspace depends on by path, also indirectly.
+    pub(super) outside: Vec<PathBuf>,
     pub(super) binaries: Vec<Binary>,
 }
 
@@ -37,6 +40,16 @@ struct Package {
     name: String,
     manifest_path: PathBuf,
     targets: Vec<Target>,
+    #[serde(default)]
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    /// Where it is, if it comes by path.
+    path: Option<PathBuf>,
+    /// `dev` or `build`; nothing for an ordinary one.
+    kind: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,20 +61,13 @@ struct Target {
 impl Workspace {
     /// The workspace that the package with this manifest belongs to.
     pub(super) async fn read(manifest: &Path) -> Result<Self, BuildError> {
-        let mut command = cargo();
-        command.args(["metadata", "--no-deps", "--format-version=1", "--manifest-path"]).arg(manifest);
-        let output = command.output().await.map_err(cannot_run)?;
-        let unreadable =
-            |message: String| BuildError::Manifest { manifest: manifest.to_owned(), message: one_line(&message) };
-        if !output.status.success() {
-            return Err(unreadable(String::from_utf8_lossy(&output.stderr).into_owned()));
-        }
-        let metadata: Metadata =
-            serde_json::from_slice(&output.stdout).map_err(|error| unreadable(error.to_string()))?;
+        let metadata = metadata(manifest).await?;
+        let outside = outside(&metadata).await?;
         Ok(Self {
             root: metadata.workspace_root,
             target: metadata.target_directory,
             packages: metadata.packages,
+            outside,
             binaries: Vec::new(),
         })
     }
@@ -103,7 +109,46 @@ impl Workspace {
     }
 }
 
+/// What Cargo says of the workspace that a manifest belongs to, without asking any registry.
+async fn metadata(manifest: &Path) -> Result<Metadata, BuildError> {
+    let mut command = cargo();
+    command.args(["metadata", "--no-deps", "--format-version=1", "--manifest-path"]).arg(manifest);
+    let output = command.output().await.map_err(cannot_run)?;
+    let unreadable =
+        |message: String| BuildError::Manifest { manifest: manifest.to_owned(), message: one_line(&message) };
+    if !output.status.success() {
+        return Err(unreadable(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| unreadable(error.to_string()))
+}
+
+/// The folders of packages elsewhere that a workspace depends on by path, one by one: the workspaces that they belong to may have
+/// much more.
+async fn outside(workspace: &Metadata) -> Result<Vec<PathBuf>, BuildError> {
+    let (mut folders, mut known) = (Vec::new(), BTreeMap::new());
+    let mut open: Vec<PathBuf> = workspace.packages.iter().flat_map(Package::by_path).collect();
+    while let Some(folder) = open.pop() {
+        if folder.starts_with(&workspace.workspace_root) || folders.contains(&folder) {
+            continue;
+        }
+        let manifest = folder.join("Cargo.toml");
+        if !known.contains_key(&manifest) {
+            let there = metadata(&manifest).await?;
+            known.extend(there.packages.into_iter().map(|package| (package.manifest_path.clone(), package)));
+        }
+        open.extend(known.get(&manifest).into_iter().flat_map(Package::by_path));
+        folders.push(folder);
+    }
+    Ok(folders)
+}
+
 impl Package {
+    /// The folders of what its own programs depend on by path.
+    fn by_path(&self) -> impl Iterator<Item = PathBuf> {
+        let built = self.dependencies.iter().filter(|dependency| dependency.kind.as_deref() != Some("dev"));
+        built.filter_map(|dependency| dependency.path.clone())
+    }
+
     fn binaries(&self) -> impl Iterator<Item = &str> {
         let binaries = self.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
         binaries.map(|target| target.name.as_str())
@@ -142,11 +187,13 @@ mod tests {
                 .iter()
                 .map(|name| Target { name: (*name).to_owned(), kind: vec!["bin".to_owned()] })
                 .collect(),
+            dependencies: Vec::new(),
         };
         Workspace {
             root: "/app".into(),
             target: "/app/target".into(),
             packages: vec![package("a", &["bootstrap"]), package("b", &["bootstrap", "b"]), package("c", &["x", "y"])],
+            outside: Vec::new(),
             binaries: Vec::new(),
         }
     }

@@ -290,13 +290,33 @@ fn values_that_a_nested_template_does_not_take_are_told_with_who_gives_them() {
     assert_eq!(
         with_child("      Parameters: {Size: tiny}", "").error(),
         "child/template.yaml:5: the parameter `Size` must be one of `small`, `large`, `huge`, not `tiny`; give `Size` in \
-         `Parameters` of `Child` in template.yaml"
+         `Parameters` of `Child` in template.yaml, or pass `--parameter Child/Size=VALUE`"
     );
     let bare = "Parameters: {A: {Type: String}}\nResources: {}\n";
     let files = Files::new(&[("template.yaml", &main("", "")), ("child/template.yaml", bare)]);
     assert_eq!(
         files.error(),
-        "child/template.yaml:1: the parameter `A` has no value; give `A` in `Parameters` of `Child` in template.yaml"
+        "child/template.yaml:1: the parameter `A` has no value; give `A` in `Parameters` of `Child` in template.yaml, \
+         or pass `--parameter Child/A=VALUE`"
+    );
+}
+
+#[test]
+fn the_caller_reaches_parameters_of_nested_stacks_whatever_these_are_passed() {
+    let files = Files::new(&[
+        ("template.yaml", &main("      Parameters: {Colour: green, Size: tiny}", "")),
+        ("child/template.yaml", CHILD),
+    ]);
+    let stack = files.load_with(&[("Child/Colour", "grey"), ("Child/Size", "huge")]).unwrap();
+    assert_eq!(stack.functions["Child/Function"].environment["COLOUR"], "grey");
+    let error = |given: &[(&str, &str)]| files.short(&files.load_with(given).expect_err("a fault").to_string());
+    assert_eq!(
+        error(&[("Child/Size", "small"), ("Child/Taste", "sweet")]),
+        "template.yaml: there is no parameter `Taste` in child/template.yaml; it has `Colour`, `Size`, `Zones`"
+    );
+    assert_eq!(
+        error(&[("Child/Size", "small"), ("Chidl/Size", "small")]),
+        "template.yaml: there is no nested stack `Chidl` for the parameter `Chidl/Size`; there are `Child`"
     );
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_cloudformation::types::{Stack, StackResourceSummary};
+use aws_sdk_cloudformation::types::StackResourceSummary;
 use aws_sdk_dynamodb::types::{TableStatus, TimeToLiveStatus};
 use aws_sdk_lambda::types::{LastUpdateStatus, State as FunctionState};
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -13,6 +13,7 @@ use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Error;
 
 use super::super::account::Account;
+use super::super::deployment::{Deployment, Layer, NoDeployment, UNREADABLE};
 use super::Finding;
 
 /// The routes of the API that clients connect to.
@@ -24,8 +25,7 @@ const DEPLOY: &str = "deploy again: `sam build && sam deploy`";
 
 /// What is deployed, and clients of what it is deployed on.
 struct Deployed {
-    name: String,
-    stack: Stack,
+    own: Layer,
     apis: aws_sdk_apigatewayv2::Client,
     lambda: aws_sdk_lambda::Client,
     dynamodb: aws_sdk_dynamodb::Client,
@@ -34,70 +34,54 @@ struct Deployed {
 
 pub(super) async fn look(account: Account<'_>, name: &str) -> Vec<Finding> {
     let config = account.config().await;
-    let cloudformation = aws_sdk_cloudformation::Client::new(&config);
-    let stack = match cloudformation.describe_stacks().stack_name(name).send().await {
-        Ok(answer) => answer.stacks.unwrap_or_default().into_iter().next(),
-        Err(error) => return vec![unreadable("stack", &error)],
-    };
-    let Some(stack) = stack else {
-        return vec![Finding::wrong("stack", format!("there is no stack {name}"), DEPLOY)];
-    };
-    let mut findings = vec![status(&stack)];
-    let deployed = Deployed::new(name, stack, &config);
-    match resources(&cloudformation, name).await {
-        Ok(resources) => {
-            for resource in &resources {
-                findings.extend(deployed.resource(resource).await);
-            }
-            findings.extend(deployed.missing(&resources));
+    let (around, own) = match Deployment::find(account, name).await {
+        Ok(Deployment { around, own }) => (around, own),
+        // It may be the toolkit's and not be whole: then what is missing is told.
+        Err(NoDeployment::Foreign { layer, .. }) => (Vec::new(), *layer),
+        Err(error @ NoDeployment::Unreadable { .. }) => {
+            return vec![Finding::wrong("stack", describe(&error), UNREADABLE)];
         }
-        Err(error) => findings.push(unreadable("resources", error.as_ref())),
+        Err(error) => return vec![Finding::wrong("stack", describe(&error), "`tidings doctor --help` has an example")],
+    };
+    let mut findings: Vec<_> = around.iter().chain([&own]).map(status).collect();
+    let deployed = Deployed::new(own, &config);
+    for layer in &around {
+        findings.extend(deployed.application(layer).await);
     }
+    for resource in &deployed.own.resources {
+        findings.extend(deployed.resource(resource).await);
+    }
+    findings.extend(deployed.missing());
     findings.push(deployed.probe().await);
     findings
 }
 
-async fn resources(
-    client: &aws_sdk_cloudformation::Client,
-    name: &str,
-) -> Result<Vec<StackResourceSummary>, Box<dyn std::error::Error>> {
-    let (mut resources, mut next) = (Vec::new(), None);
-    loop {
-        let answer = client.list_stack_resources().stack_name(name).set_next_token(next).send().await?;
-        resources.extend(answer.stack_resource_summaries.unwrap_or_default());
-        next = answer.next_token;
-        if next.is_none() {
-            return Ok(resources);
-        }
-    }
-}
-
-fn status(stack: &Stack) -> Finding {
+fn status(layer: &Layer) -> Finding {
+    let stack = &layer.stack;
+    let check = format!("stack {}", layer.path).trim_end_matches(['/', ' ']).to_owned();
     let status = stack.stack_status().map_or("unknown", |status| status.as_str());
     let says = stack.stack_status_reason().map_or_else(|| status.to_owned(), |reason| format!("{status} ({reason})"));
     let events = "its events tell why: `sam list resources`, or the console of CloudFormation";
     match status {
-        "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "IMPORT_COMPLETE" => Finding::ok("stack", says),
-        "UPDATE_ROLLBACK_COMPLETE" => Finding::note("stack", format!("{says}: the last deployment was undone"), events),
+        "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "IMPORT_COMPLETE" => Finding::ok(check, says),
+        "UPDATE_ROLLBACK_COMPLETE" => Finding::note(check, format!("{says}: the last deployment was undone"), events),
         "ROLLBACK_COMPLETE" => {
-            Finding::wrong("stack", format!("{says}: it was never there"), "`sam delete`, then deploy")
+            Finding::wrong(check, format!("{says}: it was never there"), "`sam delete`, then deploy")
         }
-        _ if status.ends_with("IN_PROGRESS") => Finding::note("stack", says, "look again when that is over"),
-        _ => Finding::wrong("stack", says, events),
+        _ if status.ends_with("IN_PROGRESS") => Finding::note(check, says, "look again when that is over"),
+        _ => Finding::wrong(check, says, events),
     }
 }
 
 /// A call that AWS did not answer as hoped.
 fn unreadable(check: &str, error: &dyn std::error::Error) -> Finding {
-    let fix = "check name, region and profile, and that you may read it";
-    Finding::wrong(check, format!("cannot be read ({})", describe(error)), fix)
+    Finding::wrong(check, format!("cannot be read ({})", describe(error)), UNREADABLE)
 }
 
 impl Deployed {
-    fn new(name: &str, stack: Stack, config: &SdkConfig) -> Self {
+    fn new(own: Layer, config: &SdkConfig) -> Self {
         Self {
-            name: name.to_owned(),
-            stack,
+            own,
             apis: aws_sdk_apigatewayv2::Client::new(config),
             lambda: aws_sdk_lambda::Client::new(config),
             dynamodb: aws_sdk_dynamodb::Client::new(config),
@@ -106,19 +90,30 @@ impl Deployed {
     }
 
     fn parameter(&self, name: &str) -> Option<&str> {
-        let parameter = self.stack.parameters().iter().find(|parameter| parameter.parameter_key() == Some(name));
+        let parameter = self.own.stack.parameters().iter().find(|parameter| parameter.parameter_key() == Some(name));
         parameter.and_then(|parameter| parameter.parameter_value())
     }
 
-    fn output(&self, name: &str) -> Option<&str> {
-        let output = self.stack.outputs().iter().find(|output| output.output_key() == Some(name));
-        output.and_then(|output| output.output_value())
+    /// What in a stack that nests the toolkit's may keep it from working: functions, and what they are invoked by.
+    async fn application(&self, layer: &Layer) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for resource in &layer.resources {
+            let kind = resource.resource_type().unwrap_or_default();
+            if ["AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping"].contains(&kind) {
+                findings.extend(self.resource_in(layer, resource).await);
+            }
+        }
+        findings
+    }
+
+    async fn resource(&self, resource: &StackResourceSummary) -> Vec<Finding> {
+        self.resource_in(&self.own, resource).await
     }
 
     /// What there is to say of one resource; of many kinds, nothing.
-    async fn resource(&self, resource: &StackResourceSummary) -> Vec<Finding> {
-        let (name, id) = (resource.logical_resource_id().unwrap_or_default(), resource.physical_resource_id());
-        let Some(id) = id else {
+    async fn resource_in(&self, layer: &Layer, resource: &StackResourceSummary) -> Vec<Finding> {
+        let name = &format!("{}{}", layer.path, resource.logical_resource_id().unwrap_or_default());
+        let Some(id) = resource.physical_resource_id() else {
             let status = resource.resource_status().map_or("unknown", |status| status.as_str());
             return vec![Finding::wrong(name, format!("is not there ({status})"), DEPLOY)];
         };
@@ -138,8 +133,8 @@ impl Deployed {
     }
 
     /// What no resource can say: that it is missing.
-    fn missing(&self, resources: &[StackResourceSummary]) -> Vec<Finding> {
-        let has = |kind| resources.iter().any(|resource| resource.resource_type() == Some(kind));
+    fn missing(&self) -> Vec<Finding> {
+        let has = |kind| self.own.resources.iter().any(|resource| resource.resource_type() == Some(kind));
         let mut needed = vec![
             ("AWS::ApiGatewayV2::Api", "WebSocket API"),
             ("AWS::Lambda::Function", "functions"),
@@ -300,7 +295,7 @@ impl Deployed {
             }
             Err(error) => return unreadable(name, &error),
         };
-        if count > 0 && self.output("DeadLetterQueueUrl") == Some(url) {
+        if count > 0 && self.own.output("DeadLetterQueueUrl") == Some(url) {
             let fix = format!("`tidings dead-letters list --queue-url {url}` shows them");
             return Finding::note(name, format!("{count} messages could not be delivered"), fix);
         }
@@ -310,8 +305,8 @@ impl Deployed {
     /// Connects once as a client without a token.
     async fn probe(&self) -> Finding {
         let check = "handshake";
-        let Some(url) = self.output("WebSocketUrl") else {
-            return Finding::wrong(check, format!("the stack {} has no output WebSocketUrl", self.name), DEPLOY);
+        let Some(url) = self.own.output("WebSocketUrl") else {
+            return Finding::wrong(check, "the stack has no output WebSocketUrl", DEPLOY);
         };
         // Fails only if there is one already, which is then the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
