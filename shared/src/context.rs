@@ -50,10 +50,26 @@ impl<S> Context<S> {
     /// Of an anonymous connection in no stack, for tests of actions that neither subscribe nor notify.
     #[must_use]
     pub fn detached(state: S) -> Self {
-        let connection = ConnectionId::detached();
+        Self::detached_for(state, Caller::anonymous(ConnectionId::detached()))
+    }
+
+    /// The same of a client with a user, permissions or claims.
+    ///
+    /// ```
+    /// use tidings::{Caller, ConnectionId, Context, UserId};
+    ///
+    /// let mut caller = Caller::anonymous(ConnectionId::parse("c")?);
+    /// caller.user = Some(UserId::parse("ada")?);
+    /// caller.claims.insert("plan".to_owned(), "gold".into());
+    /// let cx = Context::detached_for((), caller);
+    /// assert_eq!(cx.claims()["plan"], "gold");
+    /// # Ok::<(), tidings::ids::InvalidId>(())
+    /// ```
+    #[must_use]
+    pub fn detached_for(state: S, caller: Caller) -> Self {
         let call = Call {
-            caller: Caller::anonymous(connection),
-            registry: Registry::new(Aws::nowhere().dynamodb(), "nowhere"),
+            caller,
+            registry: Registry::new(Aws::local(NOWHERE).dynamodb(), "nowhere"),
             notifications: None,
             message: "detached".to_owned(),
             at: 0,
@@ -168,6 +184,9 @@ impl<S> Context<S> {
         queue.send(vec![body], caller.connection.as_str(), Duration::ZERO).await.map_err(Error::internal)
     }
 }
+
+/// Nobody listens there.
+const NOWHERE: &str = "http://127.0.0.1:9";
 
 const NO_QUEUE: &str = "this function cannot notify: NOTIFICATION_QUEUE_URL is not set for it";
 
