@@ -309,7 +309,7 @@ mod tests {
     fn a_text_of_a_kinds_own_stands_in_the_place_of_the_common_one() {
         let files = Kind::Orders.files("shop", &Source::Path("/clone".to_owned()));
         assert_eq!(files.iter().filter(|file| file.path == "src/bin/connect.rs").count(), 1);
-        assert!(file(&files, "src/bin/connect.rs").contains(".on_connect(shop::welcome)"));
+        assert!(file(&files, "src/bin/connect.rs").contains("use shop::welcome;"));
         assert!(file(&files, "Cargo.toml").contains("serde_json = \"1.0\"\nsha2 = \"0.11\"\ntidings = {"));
     }
 

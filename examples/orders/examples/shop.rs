@@ -1,4 +1,5 @@
-//! The shop's own side, as a program: it gives out four keys, and moves every order on by one step every few seconds.
+//! The shop's own side, as a program: it gives out four keys, and moves every order on, one step every
+//! few seconds.
 //!
 //! ```sh
 //! cargo run --example shop                               # beside `tidings dev`
@@ -8,11 +9,12 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use orders::{STATES, hash};
 use tidings::aws::Aws;
 use tidings::aws::dynamodb::Client;
 use tidings::aws::dynamodb::types::AttributeValue;
 use tidings::function::BoxError;
+
+use orders::{STATES, hash};
 
 /// Keys, whose they are, and what is true of them.
 const KEYS: [(&str, &str, &str, &str); 4] = [
@@ -49,9 +51,10 @@ async fn give(
     name: &str,
     is: &str,
 ) -> Result<(), BoxError> {
-    let mut row = dynamodb.put_item().table_name("CustomersTable");
-    row = row.item("key_hash", text(&hash(key)));
-    row = row
+    let mut row = dynamodb
+        .put_item()
+        .table_name("CustomersTable")
+        .item("key_hash", text(&hash(key)))
         .item("customer", text(customer))
         .item("name", text(name));
     if !is.is_empty() {
@@ -76,13 +79,18 @@ async fn move_on(dynamodb: &Client, customer: &str) -> Result<(), BoxError> {
         let Some(next) = next.and_then(|next| STATES.get(next)) else {
             continue;
         };
-        let put = dynamodb.put_item().table_name("OrdersTable");
-        let put = put.set_item(Some(row.clone())).item("state", text(next));
-        // A customer may cancel meanwhile.
-        let put = put.condition_expression("#state = :was");
-        let put = put.expression_attribute_names("#state", "state");
-        let put = put.expression_attribute_values(":was", row["state"].clone());
-        match put.send().await.map_err(|error| error.into_service_error()) {
+        let put = dynamodb
+            .put_item()
+            .table_name("OrdersTable")
+            .set_item(Some(row.clone()))
+            .item("state", text(next))
+            // The customer may cancel meanwhile.
+            .condition_expression("#state = :was")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":was", row["state"].clone())
+            .send()
+            .await;
+        match put.map_err(|error| error.into_service_error()) {
             Err(error) if error.is_conditional_check_failed_exception() => {}
             other => drop(other?),
         }

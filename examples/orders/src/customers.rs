@@ -45,10 +45,9 @@ pub async fn verify<C: Customers>(
     let Some(key) = key(&handshake) else {
         return Ok(None);
     };
-    // The client may well be a good one: with 500 and more the function fails, and nobody is denied.
-    let unreadable =
-        |error: BoxError| Refusal::new(503, format!("no customer can be read: {error}"));
-    let found = customers.with_key(&hash(key)).await.map_err(unreadable)?;
+    // The client may well be a good one: with 500 and more the function fails, and denies nobody.
+    let away = |error: BoxError| Refusal::new(503, tidings::describe(&*error));
+    let found = customers.with_key(&hash(key)).await.map_err(away)?;
     let customer = found.ok_or_else(|| Refusal::unauthorized("there is no such key"))?;
     let identity = Identity::of(&customer.customer)?
         .with_claim("name", customer.name)
@@ -73,18 +72,20 @@ pub async fn welcome(cx: Context, _: Handshake) -> Result<Welcome, Refusal> {
     }
 }
 
-/// The key that a client shows: in a header, or behind `access_token.` as a subprotocol, for a browser
-/// can set nothing else.
+/// The key that a client shows, where a token would be: as `Authorization: Bearer <key>`, or behind
+/// `access_token.` among the subprotocols, for a browser can set no other header.
 fn key(handshake: &Handshake) -> Option<&str> {
+    let header = handshake.header("authorization");
     let offers = handshake.headers("sec-websocket-protocol");
     let mut offers = offers.flat_map(|line| line.split(',')).map(str::trim);
-    let key = handshake
-        .header("x-api-key")
+    let key = header
+        .and_then(|value| value.strip_prefix("Bearer "))
         .or_else(|| offers.find_map(|offer| offer.strip_prefix("access_token.")));
     key.filter(|key| key.starts_with(PREFIX))
 }
 
-/// How the table knows a key: whoever reads the table cannot connect with it. `printf %s KEY | sha256sum`
+/// How the table knows a key, so that whoever reads the table cannot connect with it:
+/// `printf %s KEY | sha256sum`.
 pub fn hash(key: &str) -> String {
     let bytes = Sha256::digest(key);
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,4 +1,4 @@
-//! What customers can ask for. An order has its customer in its key, so nobody comes by somebody else's.
+//! What customers can ask for. An order has its customer in its key: nobody reaches somebody else's.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -58,19 +58,7 @@ pub async fn menu<S>(cx: Context<S>, _: IgnoredAny) -> Result<Reply, Error> {
 /// `{"action":"order.place","order":"k3v9","item":"Espresso","id":2}`
 pub async fn place(cx: Context<App>, body: Order) -> Result<(), Error> {
     check_may_order(&cx)?;
-    match MENU.iter().find(|(item, _)| *item == body.item) {
-        None => return Err(Error::new("NotOnTheMenu", "see `order.menu`")),
-        Some((_, true)) if !is_member(&cx) => {
-            let message = format!("{} is for members", body.item);
-            return Err(Error::new("MembersOnly", message));
-        }
-        Some(_) => {}
-    }
-    let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
-    if !(1..=40).contains(&body.order.len()) || !body.order.chars().all(fits) {
-        let message = "`order` has 1 to 40 letters, digits and `-`";
-        return Err(Error::bad_request(message));
-    }
+    check(&body, is_member(&cx))?;
     let App { dynamodb, tables } = cx.state();
     let placed = dynamodb
         .put_item()
@@ -130,6 +118,20 @@ pub async fn cancel(cx: Context<App>, body: Cancel) -> Result<(), Error> {
             Err(Error::new("TooLate", "it is being made, or done already"))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+fn check(body: &Order, is_member: bool) -> Result<(), Error> {
+    let Order { order, item } = body;
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+    if !(1..=40).contains(&order.len()) || !order.chars().all(fits) {
+        let message = "`order` has 1 to 40 letters, digits and `-`";
+        return Err(Error::bad_request(message));
+    }
+    match MENU.iter().find(|(name, _)| name == item) {
+        Some((_, for_members)) if is_member || !for_members => Ok(()),
+        Some(_) => Err(Error::new("MembersOnly", format!("{item} is for members"))),
+        None => Err(Error::new("NotOnTheMenu", format!("there is no {item:?}"))),
     }
 }
 

@@ -39,7 +39,7 @@ async fn verified(customer: Customer) -> Result<Option<Identity>, Refusal> {
     let list = List(HashMap::from([(hash("shop_1"), customer)]));
     verify(
         Arc::new(list),
-        handshake().with_header("X-Api-Key", "shop_1"),
+        handshake().with_header("Authorization", "Bearer shop_1"),
     )
     .await
 }
@@ -71,7 +71,7 @@ async fn a_browser_shows_its_key_beside_the_protocol() {
 
 #[tokio::test]
 async fn a_key_that_nobody_has_is_refused_and_a_table_that_is_away_refuses_nobody() {
-    let unknown = handshake().with_header("X-Api-Key", "shop_2");
+    let unknown = handshake().with_header("Authorization", "Bearer shop_2");
     let list = List(HashMap::from([(hash("shop_1"), ada())]));
     let refusal = verify(Arc::new(list), unknown.clone()).await.unwrap_err();
     assert_eq!(refusal.status(), 401);

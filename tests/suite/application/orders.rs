@@ -37,7 +37,7 @@ async fn give(stack: &Stack, key: &str, customer: &str, is: &[&str]) {
 
 /// A device of whoever has this key.
 async fn device(stack: &Stack, key: &str) -> Result<Client, u16> {
-    Client::open(stack.url(), &[("X-Api-Key", key)]).await
+    Client::open(stack.url(), &[("Authorization", &format!("Bearer {key}"))]).await
 }
 
 /// What the shop's backend does: puts an order in another state.

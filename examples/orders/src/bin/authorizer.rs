@@ -2,8 +2,8 @@ use std::process::ExitCode;
 
 use tidings_authorizer::Function;
 
-use orders::App;
+use orders::{App, verify};
 
 fn main() -> ExitCode {
-    Function::with_state(App::load).verify(orders::verify).run()
+    Function::with_state(App::load).verify(verify).run()
 }

@@ -2,6 +2,8 @@ use std::process::ExitCode;
 
 use tidings_connect::Function;
 
+use orders::welcome;
+
 fn main() -> ExitCode {
-    Function::new().on_connect(orders::welcome).run()
+    Function::new().on_connect(welcome).run()
 }
