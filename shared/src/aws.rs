@@ -59,12 +59,14 @@ impl Aws {
         Self::from_variables(optional)
     }
 
-    /// Nobody, nowhere: every call fails at once.
-    pub(crate) fn nowhere() -> Self {
-        let endpoint = || Some("http://127.0.0.1:9".to_owned());
+    /// All services at one address of this machine, under the region and the keys of `tidings dev`: for tests, and for
+    /// programs that play a part beside it.
+    #[must_use]
+    pub fn local(endpoint: &str) -> Self {
+        let endpoint = || Some(endpoint.to_owned());
         Self {
-            region: Region::from_static("nowhere"),
-            credentials: Credentials::new("nobody", "nothing", None, None, "nowhere"),
+            region: Region::from_static("us-east-1"),
+            credentials: Credentials::new("local", "local", None, None, "local"),
             dynamodb_endpoint: endpoint(),
             management_endpoint: endpoint(),
             sqs_endpoint: endpoint(),

@@ -124,8 +124,24 @@ impl<S> Context<S> {
     /// Of an anonymous connection in no stack, without attributes, for tests of actions that neither subscribe nor notify.
     #[must_use]
     pub fn detached(state: S) -> Self {
-        let registry = Aws::nowhere().registry("nowhere");
-        let call = Call::new(Caller::anonymous(ConnectionId::detached()), registry, 0);
+        Self::detached_for(state, Caller::anonymous(ConnectionId::detached()))
+    }
+
+    /// The same of a client with a user, permissions or claims.
+    ///
+    /// ```
+    /// use tidings::{Caller, ConnectionId, Context, UserId};
+    ///
+    /// let mut caller = Caller::anonymous(ConnectionId::parse("c")?);
+    /// caller.user = Some(UserId::parse("ada")?);
+    /// caller.claims.insert("plan".to_owned(), "gold".into());
+    /// let cx = Context::detached_for((), caller);
+    /// assert_eq!(cx.claims()["plan"], "gold");
+    /// # Ok::<(), tidings::ids::InvalidId>(())
+    /// ```
+    #[must_use]
+    pub fn detached_for(state: S, caller: Caller) -> Self {
+        let call = Call::new(caller, Aws::local(NOWHERE).registry("nowhere"), 0);
         Self::new(Arc::new(state), call.with_message("detached".to_owned()).with_attributes(Attributes::new()))
     }
 
@@ -258,6 +274,9 @@ impl<S> Context<S> {
         queue.send(vec![body], caller.connection.as_str(), Duration::ZERO).await.map_err(Error::internal)
     }
 }
+
+/// Nobody listens there.
+const NOWHERE: &str = "http://127.0.0.1:9";
 
 const NO_QUEUE: &str = "this function cannot notify: NOTIFICATION_QUEUE_URL is not set for it";
 

@@ -1,6 +1,9 @@
-//! Applications as `tidings new` writes them, in a folder outside of this repository.
+//! Applications as `tidings new` writes them: those of `examples/`, and one in a folder outside of this repository.
 //!
-//! Building them takes minutes, so that `TIDINGS_APPLICATIONS` has to name the folder that they are in: `.ci/run` writes them.
+//! Building them takes minutes, so that `TIDINGS_APPLICATIONS` has to name that folder: `.ci/run` writes into it. A folder that
+//! `TIDINGS_SCREENSHOTS` names gets the pictures of their READMEs.
+
+mod orders;
 
 use std::path::PathBuf;
 
@@ -8,17 +11,30 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use tests::browser::Page;
 use tests::engine;
-use tests::stack::Stack;
+use tests::stack::{Stack, root};
 use tidings_test::Client;
 
-/// The stack of an application, and its folder.
+/// The stack of an application, and its folder: `my-minimal`, or one of `examples/`.
 #[expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 async fn application(name: &str) -> Option<(Stack, PathBuf)> {
-    let Some(folder) = std::env::var_os("TIDINGS_APPLICATIONS").map(|folder| PathBuf::from(folder).join(name)) else {
+    let Some(written) = std::env::var_os("TIDINGS_APPLICATIONS").map(PathBuf::from) else {
         println!("TIDINGS_APPLICATIONS is not set: {name}, as `tidings new` writes it, is not run");
         return None;
     };
+    let example = root().join("examples").join(name);
+    let folder = if example.exists() { example } else { written.join(name) };
     Some((Stack::start_at(&folder.join("template.yaml"), &[], &[]).await, folder))
+}
+
+/// Keeps a picture of a page, where `TIDINGS_SCREENSHOTS` names a folder.
+async fn picture(page: &mut Page, name: &str) {
+    if let Some(folder) = std::env::var_os("TIDINGS_SCREENSHOTS") {
+        page.resize(900, 560, false).await;
+        page.call("Input.dispatchMouseEvent", json!({"type": "mouseMoved", "x": 1, "y": 1})).await;
+        let moving = "document.getAnimations().filter((one) => one instanceof CSSTransition)";
+        page.eval(&format!("Promise.allSettled({moving}.map((one) => one.finished)).then(() => 0)")).await;
+        std::fs::write(PathBuf::from(folder).join(name), page.screenshot().await).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +61,7 @@ async fn the_smallest_answers_reads_its_table_and_sends_what_changes_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_people_talk_on_the_page_of_the_chat() {
-    let Some((stack, folder)) = application("my-chat").await else { return };
+    let Some((stack, folder)) = application("chat").await else { return };
     let Some(mut page) = Page::new().await else { return };
     let address = format!("file://{}?name=Ada&room=lobby&url={}", folder.join("web/index.html").display(), stack.url());
     page.open(&address).await;
@@ -61,10 +77,7 @@ async fn two_people_talk_on_the_page_of_the_chat() {
     page.until("document.getElementById('typing').textContent === 'Bob is typing …'").await;
     bob.send(json!({"action": "chat.send", "room": "lobby", "text": "hello <b>Ada</b>"}).to_string()).await;
     page.until("document.getElementById('messages').textContent.includes('hello <b>Ada</b>')").await;
-    if let Some(file) = std::env::var_os("TIDINGS_SCREENSHOT") {
-        page.resize(900, 560, false).await;
-        std::fs::write(file, page.screenshot().await).unwrap();
-    }
+    picture(&mut page, "chat.png").await;
     assert_eq!(page.complaints().await, [] as [String; 0]);
     stack.stop().await;
 }

@@ -14,6 +14,7 @@ mod delivery;
 mod end_to_end;
 mod environment;
 mod events;
+mod examples;
 mod fanout;
 mod garbage;
 mod http_api;

@@ -42,8 +42,9 @@ impl<S: Send + Sync + 'static> Function<S> {
     }
 
     /// The application's own way to say who a client is, before any token: by an API key, by the cookie of its session.
-    /// `None` goes on with tokens. A client that is refused gets 403, or 401 where the refusal says so: API Gateway knows no
-    /// other status here.
+    /// `None` goes on with tokens. A client that is refused gets 403, or 401 where the refusal says so. A status of 500 and
+    /// more says that the hook failed, and that the client may well be a good one: it gets 500, and the function has failed.
+    /// API Gateway knows no other status here.
     #[must_use]
     pub fn verify<F>(mut self, hook: impl Fn(Arc<S>, Handshake) -> F + Send + Sync + 'static) -> Self
     where

@@ -75,6 +75,9 @@ pub enum Error {
     /// The event does not say what is to be allowed, or to whom.
     #[error("the event has no methodArn or no connectionId")]
     Event,
+    /// The application's own way could not say who the client is.
+    #[error("the application's hook failed")]
+    Hook(#[source] Refusal),
     /// The application's own way says that nobody knows the client. API Gateway answers 401 to exactly this text.
     #[error("Unauthorized")]
     Unauthorized,
@@ -85,6 +88,7 @@ impl Failure for Error {
         match self {
             Self::Keys(_) => "KeysUnavailable",
             Self::Event => "InvalidEvent",
+            Self::Hook(_) => "HookFailed",
             Self::Unauthorized => "Unauthorized",
         }
     }
@@ -145,6 +149,16 @@ impl From<Denial> for Refused {
     }
 }
 
+/// The application's hook refuses a client, or says by a status of 500 and more that it failed.
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.status() {
+            500.. => Self::Failed(Error::Hook(refusal)),
+            _ => Self::Denied(Denial::Application(refusal)),
+        }
+    }
+}
+
 impl From<KeysError> for Refused {
     fn from(error: KeysError) -> Self {
         Self::Failed(Error::Keys(error))
@@ -165,7 +179,7 @@ impl<S> Authorizer<S> {
     ///
     /// # Errors
     /// When the event is not one of a handshake, the keys that the token needs cannot be read, or the application's hook
-    /// says 401.
+    /// says 401 or that it failed.
     pub async fn answer(&self, request: Request) -> Result<Answer, Error> {
         let resource = request.method_arn.as_deref().filter(|arn| !arn.is_empty()).ok_or(Error::Event)?;
         let handshake = request.handshake().ok_or(Error::Event)?;
@@ -196,8 +210,7 @@ impl<S> Authorizer<S> {
         let deps = &self.deps;
         origin::check(&deps.origins, handshake)?;
         if let Some(hook) = &self.hook
-            && let Some(identity) =
-                hook(Arc::clone(&self.state), handshake.clone()).await.map_err(Denial::Application)?
+            && let Some(identity) = hook(Arc::clone(&self.state), handshake.clone()).await?
         {
             return Ok(deps.with_defaults(identity));
         }

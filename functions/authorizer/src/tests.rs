@@ -414,6 +414,7 @@ async fn by_key(
     match handshake.header("X-Api-Key") {
         None => Ok(None),
         Some("") => Err(Refusal::unauthorized("the key is empty")),
+        Some("any") => Err(Refusal::new(503, "the table of keys cannot be read")),
         Some(key) => {
             let shop = keys.get(key).ok_or_else(|| Refusal::forbidden("there is no such key"))?;
             Ok(Some(Identity::of(shop)?.with_claim("plan", "gold").with_claim("seats", 7)))
@@ -437,6 +438,8 @@ async fn an_application_lets_in_by_an_api_key_and_its_claims_go_on_to_its_functi
     assert!(!is_allowed(&ask_of(&authorizer, &with_key("k2")).await.unwrap()));
     let refused = ask_of(&authorizer, &with_key("")).await.unwrap_err();
     assert_eq!(refused.to_string(), "Unauthorized", "API Gateway answers 401 to this text");
+    let failed = ask_of(&authorizer, &with_key("any")).await.unwrap_err();
+    assert!(matches!(&failed, Error::Hook(refusal) if refusal.status() == 503), "nobody is denied for it: {failed}");
     let token = json!({"queryStringParameters": {"access_token": key.token(&issuer.claims("u1"))}});
     assert!(is_allowed(&ask_of(&authorizer, &token).await.unwrap()), "tokens are looked at after it");
 }

@@ -33,10 +33,17 @@ pub(crate) struct File {
     pub(crate) text: String,
 }
 
+impl File {
+    /// Where, and what, as it is written.
+    pub(crate) fn bytes(&self) -> (&str, &[u8]) {
+        (&self.path, self.text.as_bytes())
+    }
+}
+
 /// Where an application's crates come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A clone of this repository on this machine.
+    /// A clone of this repository on this machine, absolute or as seen from the application's folder.
     Path(String),
     /// A repository, at the tag of this version.
     Git(String),
@@ -49,13 +56,16 @@ pub(crate) enum Kind {
     Minimal,
     /// Rooms, names, and who is typing, with a page.
     Chat,
+    /// A shop: customers with keys, orders in a table whose changes reach the customer, with a page.
+    Orders,
 }
 
 impl Kind {
     /// Every one, with what it is.
-    pub(crate) const ALL: [(&str, &str); 2] = [
+    pub(crate) const ALL: [(&str, &str); 3] = [
         ("minimal", "an action, a table whose changes are sent to a topic, and an action that reads it"),
         ("chat", "rooms, names, and who is typing, with a page"),
+        ("orders", "a shop: customers with keys, orders in a table whose changes reach the customer, with a page"),
     ];
 
     /// What a new application's terminal is told to do next.
@@ -63,6 +73,33 @@ impl Kind {
         match self {
             Self::Minimal => "tidings listen --topic items      (in another terminal)",
             Self::Chat => "then open web/index.html in two windows",
+            Self::Orders => "cargo run --example shop          (in another terminal; then open web/index.html)",
+        }
+    }
+
+    /// Its own texts. One at the path of what every application has stands in its place.
+    fn own(self) -> Texts {
+        match self {
+            Self::Minimal => MINIMAL,
+            Self::Chat => CHAT,
+            Self::Orders => ORDERS,
+        }
+    }
+
+    /// What it shows in its README, by path.
+    pub(crate) fn pictures(self) -> &'static [(&'static str, &'static [u8])] {
+        match self {
+            Self::Minimal => &[],
+            Self::Chat => &[("web/screenshot.png", include_bytes!("../scaffold/chat/web/screenshot.png"))],
+            Self::Orders => &[("web/screenshot.png", include_bytes!("../scaffold/orders/web/screenshot.png"))],
+        }
+    }
+
+    /// Lines of its `[dependencies]` beside those that every application has.
+    fn dependencies(self) -> &'static str {
+        match self {
+            Self::Minimal | Self::Chat => "",
+            Self::Orders => "sha2 = \"0.11\"\n",
         }
     }
 }
@@ -115,16 +152,16 @@ pub(crate) fn check_name(name: &str) -> Result<(), InvalidName> {
 impl Kind {
     /// All that stands in a new application.
     pub(crate) fn files(self, name: &str, source: &Source) -> Vec<File> {
-        let own = match self {
-            Self::Minimal => MINIMAL,
-            Self::Chat => CHAT,
-        };
+        let own = self.own();
+        let is_replaced = |path| own.iter().any(|(other, _)| *other == path);
         let crate_name = name.replace('-', "_");
         let mut files: Vec<File> = COMMON
             .iter()
+            .filter(|(path, _)| !is_replaced(*path))
             .chain(own)
             .map(|(path, text)| {
-                let mut text = text.replace("@name@", name).replace("{crate}", &crate_name);
+                let text = text.replace("@name@", name).replace("@dependencies@\n", self.dependencies());
+                let mut text = text.replace("{crate}", &crate_name);
                 for (dependency, folder) in CRATES {
                     text = text.replace(&format!("{{{dependency}}}"), &source.of(folder));
                 }
@@ -167,6 +204,21 @@ const CHAT: Texts = &[
     ("src/bin/default.rs", include_str!("../scaffold/chat/src/bin/default.rs.in")),
     ("tests/actions.rs", include_str!("../scaffold/chat/tests/actions.rs.in")),
     ("web/index.html", include_str!("../scaffold/chat/web/index.html.in")),
+];
+
+const ORDERS: Texts = &[
+    ("README.md", include_str!("../scaffold/orders/README.md.in")),
+    ("template.yaml", include_str!("../scaffold/orders/template.yaml.in")),
+    ("src/lib.rs", include_str!("../scaffold/orders/src/lib.rs.in")),
+    ("src/customers.rs", include_str!("../scaffold/orders/src/customers.rs.in")),
+    ("src/orders.rs", include_str!("../scaffold/orders/src/orders.rs.in")),
+    ("src/bin/authorizer.rs", include_str!("../scaffold/orders/src/bin/authorizer.rs.in")),
+    ("src/bin/connect.rs", include_str!("../scaffold/orders/src/bin/connect.rs.in")),
+    ("src/bin/default.rs", include_str!("../scaffold/orders/src/bin/default.rs.in")),
+    ("tests/actions.rs", include_str!("../scaffold/orders/tests/actions.rs.in")),
+    ("tests/hooks.rs", include_str!("../scaffold/orders/tests/hooks.rs.in")),
+    ("examples/shop.rs", include_str!("../scaffold/orders/examples/shop.rs.in")),
+    ("web/index.html", include_str!("../scaffold/orders/web/index.html.in")),
 ];
 
 impl Source {
@@ -248,11 +300,21 @@ mod tests {
         let git = Kind::Minimal.files("shop", &Source::Git("https://example.com/t".to_owned()));
         assert!(file(&git, "Cargo.toml").contains(&format!("git = \"https://example.com/t\", tag = \"v{VERSION}\"")));
         let chat = Kind::Chat.files("my-chat", &Source::Path("/clone".to_owned()));
-        for file in files.iter().chain(&chat).filter(|file| !file.path.starts_with("tidings/")) {
-            for placeholder in ["@name@", "{crate}", "{tidings"] {
+        let orders = Kind::Orders.files("my-orders", &Source::Path("/clone".to_owned()));
+        let all = files.iter().chain(&chat).chain(&orders);
+        for file in all.filter(|file| !file.path.starts_with("tidings/")) {
+            for placeholder in ["@name@", "@dependencies@", "{crate}", "{tidings"] {
                 assert!(!file.text.contains(placeholder), "{}: {placeholder}", file.path);
             }
         }
+    }
+
+    #[test]
+    fn a_text_of_a_kinds_own_stands_in_the_place_of_the_common_one() {
+        let files = Kind::Orders.files("shop", &Source::Path("/clone".to_owned()));
+        assert_eq!(files.iter().filter(|file| file.path == "src/bin/connect.rs").count(), 1);
+        assert!(file(&files, "src/bin/connect.rs").contains("use shop::welcome;"));
+        assert!(file(&files, "Cargo.toml").contains("serde_json = \"1.0\"\nsha2 = \"0.11\"\ntidings = {"));
     }
 
     #[test]

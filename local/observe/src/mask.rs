@@ -92,7 +92,7 @@ pub fn subprotocols<'a>(entries: impl IntoIterator<Item = &'a str>) -> Vec<Strin
 
 /// Keeps a prefix that says what the entry is, as in `base64url.bearer.authorization.k8s.io.<token>`.
 fn masked_entry(entry: &str) -> String {
-    let start = ["header-", "bearer.", "bearer-", "base64url.bearer.authorization.k8s.io."];
+    let start = ["access_token.", "header-", "bearer.", "bearer-", "base64url.bearer.authorization.k8s.io."];
     let prefix = start.iter().find(|prefix| entry.starts_with(**prefix)).copied().unwrap_or_default();
     format!("{prefix}{MASK}")
 }
@@ -105,7 +105,7 @@ fn looks_like_token(entry: &str) -> bool {
     entry.len() > LONGEST_NAME
         || (entry.len() >= 16 && mixed)
         || entry.starts_with("eyJ")
-        || ["header-", "bearer.", "bearer-"].iter().any(|prefix| lower.starts_with(prefix))
+        || ["access_token.", "header-", "bearer.", "bearer-"].iter().any(|prefix| lower.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -157,6 +157,7 @@ mod tests {
         let masked = |entries: &[&str]| subprotocols(entries.iter().copied()).join(" ");
         assert_eq!(masked(&["tidings.v1.json", TOKEN]), "tidings.v1.json •••");
         assert_eq!(masked(&["bearer", "s3cret", "raw"]), "bearer ••• raw");
+        assert_eq!(masked(&["tidings.v1.json", "access_token.s3cret"]), "tidings.v1.json access_token.•••");
         assert_eq!(
             masked(&["graphql-transport-ws", "aws-appsync-event-ws", "header-ABC"]),
             "graphql-transport-ws aws-appsync-event-ws header-•••"

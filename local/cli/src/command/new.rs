@@ -1,8 +1,9 @@
 //! `tidings new`, `tidings template` and `tidings upgrade`: an application in its own repository.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 
@@ -16,6 +17,7 @@ Examples:
   tidings new shop --path ../tidings                    with the crates of a clone of the toolkit
   tidings new shop --git https://example.com/tidings    with those of a repository, at the tag of this version
   tidings new talk --template chat --path ../tidings    a chat with a page
+  tidings new shop --template orders --path ../tidings  customers with keys, and orders that tell how they go
   tidings new --list                                    what can be written")]
 pub(super) struct NewArguments {
     /// What the application, its crate and its stack are called.
@@ -27,7 +29,8 @@ pub(super) struct NewArguments {
     /// Print what can be written, and write nothing.
     #[arg(long)]
     list: bool,
-    /// Depend on the crates of a clone of the toolkit's repository.
+    /// Depend on the crates of a clone of the toolkit's repository. One that is relative, to where you are, stays so: in
+    /// `Cargo.toml` it is relative to the application.
     #[arg(long, value_name = "CLONE", conflicts_with = "git")]
     path: Option<PathBuf>,
     /// Depend on the crates of a repository, at the tag of this version.
@@ -86,11 +89,12 @@ pub(super) fn new(arguments: NewArguments) -> Result<(), Failure> {
     scaffold::check_name(&name).map_err(|error| Failure::new(&error))?;
     let source = source(arguments.path.as_deref(), arguments.git)?;
     let files = arguments.template.files(&name, &source);
-    write_anew(Path::new(&name), &files)?;
+    let pictures = arguments.template.pictures();
+    write_anew(Path::new(&name), files.iter().map(File::bytes).chain(pictures.iter().copied()))?;
     status(&format!(
         "{name} is written: {} files. Your actions are in {name}/src/lib.rs, your resources in {name}/template.yaml.\n\n  \
          cd {name} && tidings dev\n  {}",
-        files.len(),
+        files.len() + pictures.len(),
         arguments.template.next()
     ));
     Ok(())
@@ -99,11 +103,13 @@ pub(super) fn new(arguments: NewArguments) -> Result<(), Failure> {
 fn source(path: Option<&Path>, git: Option<String>) -> Result<Source, Failure> {
     match (path, git) {
         (Some(path), _) => {
-            let clone = fs::canonicalize(path).ok().filter(|clone| clone.join("shared/Cargo.toml").is_file());
-            let clone = clone.ok_or_else(|| {
-                Failure(format!("{} is no clone of the toolkit: there is no shared/Cargo.toml in it", path.display()))
-            })?;
-            Ok(Source::Path(clone.to_string_lossy().into_owned()))
+            if !path.join("shared/Cargo.toml").is_file() {
+                let shown = path.display();
+                return Err(Failure(format!(
+                    "{shown} is no clone of the toolkit: there is no shared/Cargo.toml in it"
+                )));
+            }
+            Ok(Source::Path(from_inside(path)))
         }
         (None, Some(url)) => Ok(Source::Git(url)),
         (None, None) => Err(Failure(
@@ -112,8 +118,19 @@ fn source(path: Option<&Path>, git: Option<String>) -> Result<Source, Failure> {
     }
 }
 
+/// A path as it is written in a folder of this one.
+fn from_inside(path: &Path) -> String {
+    if path.is_absolute() {
+        return path.to_string_lossy().into_owned();
+    }
+    let parts = path.components().filter(|part| *part != Component::CurDir);
+    let parts = parts.map(|part| part.as_os_str().to_string_lossy());
+    // With slashes, which Cargo reads on every system.
+    [Cow::Borrowed("..")].into_iter().chain(parts).collect::<Vec<_>>().join("/")
+}
+
 /// Writes all files or none: into a folder beside, which then gets its name.
-fn write_anew(folder: &Path, files: &[File]) -> Result<(), Failure> {
+fn write_anew<'a>(folder: &Path, files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<(), Failure> {
     let is_free = match fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == ErrorKind::NotFound,
@@ -132,12 +149,12 @@ fn write_anew(folder: &Path, files: &[File]) -> Result<(), Failure> {
     written
 }
 
-fn write_all(folder: &Path, files: &[File]) -> Result<(), Failure> {
-    for file in files {
-        let path = folder.join(&file.path);
+fn write_all<'a>(folder: &Path, files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<(), Failure> {
+    for (path, content) in files {
+        let path = folder.join(path);
         let parent = path.parent().unwrap_or(folder);
         fs::create_dir_all(parent).map_err(|error| cannot_write(parent, &error))?;
-        fs::write(&path, &file.text).map_err(|error| cannot_write(&path, &error))?;
+        fs::write(&path, content).map_err(|error| cannot_write(&path, &error))?;
     }
     Ok(())
 }
@@ -153,7 +170,7 @@ pub(super) fn template(arguments: &TemplateArguments) -> Result<(), Failure> {
             Err(error) => return Err(Failure(format!("{} is there and cannot be read: {error}", path.display()))),
         }
     }
-    write_all(&arguments.output, &files)?;
+    write_all(&arguments.output, files.iter().map(File::bytes))?;
     status(&format!("written: {}", files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>().join(", ")));
     Ok(())
 }
@@ -212,7 +229,7 @@ pub(super) fn upgrade(arguments: &UpgradeArguments) -> Result<(), Failure> {
     if arguments.check {
         return Err(Failure(format!("these would change: {}", names.join(", "))));
     }
-    write_all(&arguments.folder, &changed)?;
+    write_all(&arguments.folder, changed.iter().map(File::bytes))?;
     status(&format!("now of version {VERSION}: {}", names.join(", ")));
     match conflicts.as_slice() {
         [] => Ok(()),
@@ -257,6 +274,19 @@ mod tests {
         assert_eq!(written(false, false), Ok(()), "the template with a transform has a place of its own");
     }
 
+    #[test]
+    fn a_relative_path_is_written_as_the_application_sees_it() {
+        for (given, written) in [
+            ("../tidings", "../../tidings"),
+            ("..", "../.."),
+            (".", ".."),
+            ("./a/./b/", "../a/b"),
+            ("/opt/tidings", "/opt/tidings"),
+        ] {
+            assert_eq!(from_inside(Path::new(given)), written);
+        }
+    }
+
     fn upgraded(folder: &Path) -> Result<(), String> {
         upgrade(&UpgradeArguments { folder: folder.to_owned(), check: false }).map_err(|failure| failure.0)
     }
@@ -265,7 +295,7 @@ mod tests {
     fn an_upgrade_keeps_what_was_changed_and_shows_where_both_did() {
         let folder = tempfile::tempdir().unwrap();
         let files = Kind::Minimal.files("shop", &Source::Git("https://example.com/t".to_owned()));
-        write_all(folder.path(), &files).unwrap();
+        write_all(folder.path(), files.iter().map(File::bytes)).unwrap();
         let [own, base] = ["tidings/template.yaml", "tidings/.base/template.yaml"].map(|path| folder.path().join(path));
         let new = fs::read_to_string(&own).unwrap();
         let old = new.replacen(&format!("# Tidings {VERSION}"), "# Tidings 0.0.9", 1);

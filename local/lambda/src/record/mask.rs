@@ -1,8 +1,8 @@
 //! Keeping secrets out of recorded events.
 //!
 //! Replaced are: the values of headers that carry credentials; the values of query parameters whose name says that they
-//! do; and, in any text of the event, whatever looks like a JSON web token. Message bodies stay as they are otherwise:
-//! an event without its body could not be replayed.
+//! do; what clients offer as a subprotocol behind `access_token.`; and, in any text of the event, whatever looks like a JSON
+//! web token. Message bodies stay as they are otherwise: an event without its body could not be replayed.
 
 use std::sync::LazyLock;
 
@@ -23,6 +23,12 @@ static JSON_WEB_TOKEN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*").expect("the expression is well-formed")
 });
 
+/// Where a browser puts a token, which need not be a JSON web token where an application looks at it.
+const SUBPROTOCOLS: &str = "sec-websocket-protocol";
+
+static OFFERED_TOKEN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\baccess_token\.[^\s,]+").expect("the expression is well-formed"));
+
 /// Replaces what looks like a secret.
 pub(super) fn mask(event: &mut Value) {
     let is_secret_header = |name: &str| HEADERS.contains(&name.to_ascii_lowercase().as_str());
@@ -31,20 +37,21 @@ pub(super) fn mask(event: &mut Value) {
         PARAMETERS.iter().any(|part| name.contains(part))
     };
     for part in ["headers", "multiValueHeaders"] {
-        mask_values(event.get_mut(part), is_secret_header);
+        mask_values(event.get_mut(part), is_secret_header, mask_value);
+        mask_values(event.get_mut(part), |name| name.eq_ignore_ascii_case(SUBPROTOCOLS), mask_offer);
     }
     for part in ["queryStringParameters", "multiValueQueryStringParameters"] {
-        mask_values(event.get_mut(part), is_secret_parameter);
+        mask_values(event.get_mut(part), is_secret_parameter, mask_value);
     }
     mask_tokens(event);
 }
 
-fn mask_values(part: Option<&mut Value>, is_secret: impl Fn(&str) -> bool) {
+fn mask_values(part: Option<&mut Value>, is_secret: impl Fn(&str) -> bool, mask: impl Fn(&mut Value)) {
     let Some(fields) = part.and_then(Value::as_object_mut) else { return };
     for (_, value) in fields.iter_mut().filter(|(name, _)| is_secret(name)) {
         match value {
-            Value::Array(values) => values.iter_mut().for_each(mask_value),
-            value => mask_value(value),
+            Value::Array(values) => values.iter_mut().for_each(&mask),
+            value => mask(value),
         }
     }
 }
@@ -53,6 +60,12 @@ fn mask_values(part: Option<&mut Value>, is_secret: impl Fn(&str) -> bool) {
 fn mask_value(value: &mut Value) {
     if value.as_str() != Some("") {
         *value = MASK.into();
+    }
+}
+
+fn mask_offer(value: &mut Value) {
+    if let Value::String(offers) = value {
+        *offers = OFFERED_TOKEN.replace_all(offers, format!("access_token.{MASK}")).into_owned();
     }
 }
 
@@ -98,6 +111,16 @@ mod tests {
                 "multiValueQueryStringParameters": {"access_token": ["x", "x2"], "topic": ["t"]}}),
             json!({"queryStringParameters": {"access_token": "masked", "apiKey": "masked", "topic": "t", "userName": "u"},
                 "multiValueQueryStringParameters": {"access_token": ["masked", "masked"], "topic": ["t"]}}),
+        );
+    }
+
+    #[test]
+    fn a_token_of_any_kind_is_masked_where_a_browser_offers_it() {
+        check(
+            json!({"headers": {"Sec-WebSocket-Protocol": "tidings.v1.json, access_token.k-1"},
+                "multiValueHeaders": {"sec-websocket-protocol": ["access_token.k-1,raw", "raw"]}}),
+            json!({"headers": {"Sec-WebSocket-Protocol": "tidings.v1.json, access_token.masked"},
+                "multiValueHeaders": {"sec-websocket-protocol": ["access_token.masked,raw", "raw"]}}),
         );
     }
 
