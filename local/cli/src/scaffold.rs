@@ -11,7 +11,7 @@ const TEMPLATE: &str = include_str!("../scaffold/template.yaml");
 const OPERATIONS: &str = include_str!("../scaffold/operations.yaml");
 
 /// The crates that an application depends on, and the folder of each in this repository.
-pub(crate) const CRATES: [(&str, &str); 7] = [
+pub(crate) const CRATES: [(&str, &str); 8] = [
     ("tidings", "shared"),
     ("tidings-api", "functions/api"),
     ("tidings-authorizer", "functions/authorizer"),
@@ -19,6 +19,7 @@ pub(crate) const CRATES: [(&str, &str); 7] = [
     ("tidings-default", "functions/default"),
     ("tidings-disconnect", "functions/disconnect"),
     ("tidings-notifier", "functions/notifier"),
+    ("tidings-test", "local/test"),
 ];
 
 /// The version of the toolkit that this program belongs to.
@@ -195,6 +196,7 @@ const MINIMAL: Texts = &[
     ("src/lib.rs", include_str!("../scaffold/minimal/src/lib.rs.in")),
     ("src/bin/default.rs", include_str!("../scaffold/minimal/src/bin/default.rs.in")),
     ("tests/actions.rs", include_str!("../scaffold/minimal/tests/actions.rs.in")),
+    ("tests/stack.rs", include_str!("../scaffold/minimal/tests/stack.rs.in")),
 ];
 
 const CHAT: Texts = &[
