@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Error, Message as WebSocketMessage};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::PATIENCE;
-use crate::stack::{Rest, Stack};
+use crate::rest::Rest;
 
 /// A client that is about to connect.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    pub(crate) fn to(stack: &Stack) -> Self {
-        Self { rest: Some(stack.rest()), ..Self::at(stack.url()) }
+    pub(crate) fn to(url: &str, rest: Rest) -> Self {
+        Self { rest: Some(rest), ..Self::at(url) }
     }
 
     fn at(url: &str) -> Self {
@@ -45,7 +45,7 @@ impl Connecting {
         self.query("topic", topic)
     }
 
-    /// Shows a token, as one of [`Stack::token`].
+    /// Shows a token, as one of [`Stack::token`](crate::Stack::token).
     pub fn token(self, token: &str) -> Self {
         let value = format!("Bearer {token}");
         self.header("Authorization", &value)

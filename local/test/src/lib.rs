@@ -35,6 +35,7 @@
 //! an end after two hours). The functions are processes with the system's clock, and so see the same time as ever.
 
 mod client;
+mod rest;
 mod stack;
 
 pub use client::{Client, Connecting, Message, Refused};

@@ -4,23 +4,20 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tidings::aws::dynamodb;
 use tidings_local_dev::{self as dev, DevOptions, Running};
 use tidings_local_lambda::Logs;
-use tidings_local_observe::{Event, Observer};
+use tidings_local_observe::Event;
 use tidings_local_services::dynamodb::client;
-use tidings_local_services::sqs::{Attribute, Content, Message, Sqs};
+use tidings_local_services::sqs::{Attribute, Content, Message};
 use tidings_local_services::{Keys, token};
 use tidings_local_stack::Source;
 
-use crate::PATIENCE;
 use crate::client::Connecting;
-
-/// How long nothing may happen before a stack counts as at rest: longer than the pause between two looks into a stream.
-const REST: Duration = Duration::from_millis(300);
+use crate::rest::Rest;
 
 /// A stack that runs until it is stopped.
 #[derive(Debug)]
@@ -158,7 +155,7 @@ impl Stack {
 
     /// A client that is about to connect.
     pub fn client(&self) -> Connecting {
-        Connecting::to(self)
+        Connecting::to(self.url(), self.rest())
     }
 
     /// A token for a user with these permissions, as `subscribe:orders/*`, good for an hour. It is signed with the stack's
@@ -261,55 +258,23 @@ impl Stack {
     /// ones.
     ///
     /// # Panics
-    /// When that takes longer than [`PATIENCE`].
+    /// When that takes longer than [`PATIENCE`](crate::PATIENCE).
     pub async fn rest_of_work(&self) {
         self.rest().wait().await;
     }
 
-    pub(crate) fn rest(&self) -> Rest {
+    fn rest(&self) -> Rest {
         let sources = self.running.stack().event_sources.values();
         let queues = sources.filter_map(|source| match &source.source {
             Source::Queue { name, .. } => Some(name.clone()),
             Source::Table { .. } => None,
         });
-        Rest { observer: self.running.observer().clone(), sqs: self.running.sqs().clone(), queues: queues.collect() }
+        Rest::new(self.running.observer().clone(), self.running.sqs().clone(), queues.collect())
     }
 
     /// Stops everything; open connections are closed, and their `$disconnect` runs.
     pub async fn stop(self) {
         self.running.shutdown().await;
-    }
-}
-
-/// Waits for the end of all work.
-#[derive(Debug, Clone)]
-pub(crate) struct Rest {
-    observer: Observer,
-    sqs: Sqs,
-    queues: Vec<String>,
-}
-
-impl Rest {
-    pub(crate) async fn wait(&self) {
-        let started = Instant::now();
-        let mut quiet = Instant::now();
-        let mut seen = 0;
-        loop {
-            let last = self.observer.last();
-            if last != seen || self.is_busy() {
-                (seen, quiet) = (last, Instant::now());
-            }
-            if quiet.elapsed() >= REST {
-                return;
-            }
-            assert!(started.elapsed() < PATIENCE, "the stack is still at work after {PATIENCE:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    fn is_busy(&self) -> bool {
-        self.observer.running() > 0
-            || self.queues.iter().any(|queue| self.sqs.unfinished(queue).is_ok_and(|left| left > 0))
     }
 }
 
