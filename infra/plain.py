@@ -1,10 +1,11 @@
-"""Make infra/plain.yaml, the template as plain CloudFormation, of template.yaml.
+"""Make the template as plain CloudFormation, infra/plain.yaml and infra/plain-retain.yaml, of template.yaml.
 
     python infra/plain.py [--check]
 
 SAM's shorthands are written out; parameters and conditions stay. The functions' programs and the template of the alarms are in
-S3, where the parameters CodeBucket and CodePrefix say. `tidings template --plain` writes it. With --check nothing is written,
-and it exits 1 when the file is not what it would write.
+S3, where the parameters CodeBucket and CodePrefix say. The second file has the table that outlives its stack and no parameter
+to decide that. `tidings template --plain` and `tidings template --plain --retain` write them. With --check nothing is written,
+and it exits 1 when a file is not what it would write.
 """
 
 import argparse
@@ -14,7 +15,8 @@ import yaml
 
 from translate import NO_VALUE, ROOT, expand, read
 
-PLAIN = ROOT / "infra" / "plain.yaml"
+# What is made, and whether its table is kept by all means.
+FILES = {ROOT / "infra" / "plain.yaml": False, ROOT / "infra" / "plain-retain.yaml": True}
 
 # It exists in every partition; SAM takes an older one in some.
 TRACES = "AWSXRayDaemonWriteAccess"
@@ -82,24 +84,56 @@ def is_sams_tag(key, value):
     return key == "Tags" and [tag["Key"] for tag in value] == ["lambda:createdBy"]
 
 
-def plain():
-    """Return the text of the plain template."""
+def keep_table(template):
+    """Leave only the table that is kept: the parameter that decides it goes, and with it its conditions."""
+    del template["Parameters"]["RetainTable"]
+    for name in ("KeepsTable", "DropsTable"):
+        del template["Conditions"][name]
+    for group in template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
+        group["Parameters"] = [name for name in group["Parameters"] if name != "RetainTable"]
+    resources = template["Resources"]
+    dropped = [name for name, resource in resources.items() if resource.get("Condition") == "DropsTable"]
+    for name in dropped:
+        del resources[name]
+    kept = [resource for resource in resources.values() if resource.get("Condition") == "KeepsTable"]
+    for resource in kept:
+        del resource["Condition"]
+    for section in ("Resources", "Outputs"):
+        template[section] = with_kept_table(template[section])
+
+
+def with_kept_table(value):
+    """The value as it is where the condition KeepsTable holds."""
+    if isinstance(value, list):
+        return [with_kept_table(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("Fn::If", [None])[0] == "KeepsTable":
+        return with_kept_table(value["Fn::If"][1])
+    return {key: with_kept_table(one) for key, one in value.items()}
+
+
+def plain(retain):
+    """Return the text of a plain template."""
     template = read(ROOT / "template.yaml")
     in_bucket(template)
     defaults = {name: spec["Default"] for name, spec in template["Parameters"].items() if "Default" in spec}
     expanded = for_every_partition(expand(template, defaults, "us-east-1"))
+    if retain:
+        keep_table(expanded)
     return yaml.dump(expanded, Dumper=Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file is out of step")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is out of step")
     arguments = parser.parse_args()
-    text = plain()
-    if not arguments.check:
-        PLAIN.write_text(text, encoding="utf-8")
-    elif PLAIN.read_text(encoding="utf-8") != text:
-        sys.exit("infra/plain.yaml is out of step with template.yaml: run `python infra/plain.py`")
+    for path, retain in FILES.items():
+        text = plain(retain)
+        if not arguments.check:
+            path.write_text(text, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != text:
+            sys.exit(f"infra/{path.name} is out of step with template.yaml: run `python infra/plain.py`")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ PARTS = {
     "AWS::ApiGatewayV2::Api": 2,
     "AWS::ApiGatewayV2::Stage": 2,
     "AWS::CloudFormation::Stack": 1,
-    "AWS::DynamoDB::Table": 3,
+    "AWS::DynamoDB::Table": 2,
     "AWS::Lambda::EventSourceMapping": 3,
     "AWS::Lambda::Function": 6,
     "AWS::SQS::Queue": 3,
@@ -63,7 +63,8 @@ def main():
     types = [resource["Type"] for resource in resources.values()]
     expect("every part is there", {part: types.count(part) for part in PARTS}, PARTS)
     expect("no transform is left", "Transform" in template, False)
-    expect("the table cannot be let go of", template["Parameters"]["RetainTable"]["AllowedValues"], ["true"])
+    policies = {resource["DeletionPolicy"] for resource in resources.values() if resource["Type"] == "AWS::DynamoDB::Table"}
+    expect("no table goes with the stack", policies, {"Retain"})
     keys = {resources[f"{name}Function"]["Properties"]["Code"]["S3Key"] for name in FUNCTIONS}
     assets = {path.name.removeprefix("asset.") for path in (folder / "cdk.out").glob("asset.*.zip")}
     expect("each function has a program of its own among the assets", (len(keys), keys <= assets), (6, True))

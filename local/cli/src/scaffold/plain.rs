@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::{File, OPERATIONS, VERSION};
 
-/// What `infra/plain.py` makes of the template.
+/// What `infra/plain.py` makes of the template; in the second one no deployment can let go of the table.
 const PLAIN: &str = include_str!("../../scaffold/plain.yaml");
+const RETAINED: &str = include_str!("../../scaffold/plain-retain.yaml");
 
 /// How a file is written, as its first line says.
 const WRITING: &str = "`tidings template --plain`.";
@@ -19,14 +20,10 @@ const RETAINING: &str = "`tidings template --plain --retain`.";
 /// What stands before the hash of a file.
 const HASH: &str = "# Replaced by a newer version as long as this is its SHA-256: ";
 
-/// How the plain template leaves it to whoever deploys whether the table outlives the stack.
-const CHOICE: &str = "    Default: 'false'\n    AllowedValues:\n    - 'true'\n    - 'false'\n";
-const RETAINED: &str = "    Default: 'true'\n    AllowedValues:\n    - 'true'\n";
-
 /// The plain template and the one of the alarms that it nests. With `retain` no deployment can let go of the table.
 pub(crate) fn plain(retain: bool) -> Vec<File> {
-    let (template, command) = if retain { (retained(PLAIN), RETAINING) } else { (PLAIN.to_owned(), WRITING) };
-    let files = [("tidings/plain/template.yaml", template.as_str()), ("tidings/plain/operations.yaml", OPERATIONS)];
+    let (template, command) = if retain { (RETAINED, RETAINING) } else { (PLAIN, WRITING) };
+    let files = [("tidings/plain/template.yaml", template), ("tidings/plain/operations.yaml", OPERATIONS)];
     files.map(|(path, body)| File { path: path.to_owned(), text: with_head(command, body) }).into()
 }
 
@@ -54,12 +51,6 @@ fn hash_of(body: &str) -> String {
     })
 }
 
-fn retained(template: &str) -> String {
-    let parameter = template.find("\n  RetainTable:\n").unwrap_or(template.len());
-    let (before, after) = template.split_at(parameter);
-    format!("{before}{}", after.replacen(CHOICE, RETAINED, 1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,13 +67,16 @@ mod tests {
 
     #[test]
     fn a_table_that_is_retained_is_so_in_every_deployment() {
-        let (free, fixed) = (&plain(false)[0].text, &plain(true)[0].text);
-        let of = |text: &str| {
-            let begin = text.find("\n  RetainTable:\n").unwrap();
-            text[begin..].split("AllowedValues:\n").nth(1).unwrap().lines().take(2).map(str::trim).collect::<String>()
-        };
-        assert_eq!((of(free).as_str(), of(fixed).as_str()), ("- 'true'- 'false'", "- 'true'WarmReadUnits:"));
-        assert_eq!(free.lines().count(), fixed.lines().count() + 1);
+        let [free, fixed] = [false, true].map(|retain| plain(retain).remove(0).text);
+        for (text, parameter, policies) in [(free, true, ["Delete", "Retain"].as_slice()), (fixed, false, &["Retain"])]
+        {
+            let tables = text.split("Type: AWS::DynamoDB::Table\n").skip(1);
+            let policy =
+                |table: &str| table.split("DeletionPolicy: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+            assert_eq!(tables.map(policy).collect::<Vec<_>>(), policies);
+            assert_eq!(text.contains("RetainTable"), parameter);
+            assert_eq!(text.contains("KeepsTable"), parameter);
+        }
     }
 
     #[test]
