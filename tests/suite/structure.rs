@@ -1,5 +1,6 @@
-//! The shape of the code: which file takes from which, and which words are not used.
+//! The shape of the code: which file takes from which, what stands in public signatures, and which words are not used.
 
+mod foreign;
 mod imports;
 mod words;
 

@@ -13,7 +13,7 @@ use tests::stack::root;
 use super::{code, files};
 
 /// Where the tests of a file begin.
-static TESTS: LazyLock<Regex> =
+pub(super) static TESTS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"#\[cfg\(test\)\]\s*(?:pub(?:\([a-z]+\))? )?mod \w+ \{").unwrap());
 static DEFINITION: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
@@ -43,7 +43,7 @@ impl Module {
         let text = TESTS.find(&text).map_or(text.as_str(), |found| &text[..found.start()]);
         Self {
             definitions: DEFINITION.captures_iter(text).map(|found| found[1].to_owned()).collect(),
-            imports: IMPORT.captures_iter(text).flat_map(|found| names(&found[1])).collect(),
+            imports: imported(text),
             paths: PATH.find_iter(&IMPORT.replace_all(text, "")).map(|found| found.as_str().to_owned()).collect(),
         }
     }
@@ -57,6 +57,11 @@ impl Module {
         });
         self.imports.iter().cloned().chain(written_out).collect()
     }
+}
+
+/// What a file imports, one name each.
+pub(super) fn imported(text: &str) -> Vec<String> {
+    IMPORT.captures_iter(text).flat_map(|found| names(&found[1])).collect()
 }
 
 /// The names of a `use`: `a::{b, c::d}` are two.
