@@ -17,8 +17,8 @@ use tidings_local_template::default_of;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The oldest cargo-lambda that the guide's commands work with.
 const CARGO_LAMBDA: [u32; 2] = [1, 9];
-/// The oldest SAM that CI has seen building the template.
-const SAM: [u32; 2] = [1, 170];
+/// The oldest SAM that looks for a function's program where Cargo puts those of a workspace.
+const SAM: [u32; 2] = [1, 165];
 
 const RUSTUP: &str = "install Rust from https://rustup.rs, or `rustup update`";
 
