@@ -1,4 +1,8 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(feature = "sdk"),
+    expect(unreachable_pub, reason = "what takes types of the SDK is only public with them")
+)]
 
 pub mod attributes;
 pub mod aws;

@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 pub type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// The SDK's own HTTP stack for what is not AWS: HTTP and HTTPS, no redirects, no timeout.
+#[cfg(feature = "sdk")]
 #[must_use]
 pub fn connector() -> Connector {
     Connector::builder().tls_provider(TLS).build()
