@@ -1,7 +1,8 @@
 //! Filter patterns, as EventBridge and event source mappings have them.
 //!
 //! A pattern is an object of the fields to look at; at its leaves stand lists of which one entry must match: a value,
-//! or one of the tests in [`TESTS`]. (Lambda Developer Guide, "Control which events Lambda sends to your function".)
+//! or a test: `prefix`, `suffix`, `equals-ignore-case`, `exists`, `anything-but` or `numeric`. (Lambda Developer Guide,
+//! "Control which events Lambda sends to your function".)
 
 use serde_json::Value;
 
