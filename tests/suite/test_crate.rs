@@ -48,7 +48,7 @@ async fn what_cannot_be_delivered_is_read_with_its_reason() {
     assert_eq!(stack.dead_letters(), []);
     let queue = stack.running().stack().queues["NotificationQueue"].name.clone();
     stack.send(&queue, &json!({"data": "to nobody"}));
-    stack.rest_of_work().await;
+    stack.settled().await;
     let letters = stack.dead_letters();
     assert_eq!(letters.len(), 1, "{letters:?}");
     assert!(letters[0].reason.contains("`to`"), "{letters:?}");

@@ -259,7 +259,7 @@ impl Stack {
     ///
     /// # Panics
     /// When that takes longer than [`PATIENCE`](crate::PATIENCE).
-    pub async fn rest_of_work(&self) {
+    pub async fn settled(&self) {
         self.rest().wait().await;
     }
 
