@@ -5,24 +5,31 @@
 //! `docs/decisions/0001-tls.md`.
 
 pub(crate) mod http_client;
+pub(crate) mod json;
 #[cfg(feature = "sdk")]
 mod sdk;
+pub(crate) mod transport;
 
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, retry::RetryConfig};
+use http::HeaderValue;
 
 use crate::config::{ConfigError, optional};
 use crate::delivery::{InvalidEndpoint, Management, Sockets};
 use crate::queue::Queue;
 use crate::registry::Registry;
+use crate::secret::Secret;
 use http_client::http_client;
+use json::JsonClient;
 
 #[cfg(feature = "sdk")]
 pub use sdk::*;
 
+/// Who we are, in requests that no SDK makes.
+pub(crate) const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidings/", env!("CARGO_PKG_VERSION")));
 /// DynamoDB and SQS answer within milliseconds, so the SDK's first pause of a second would be most of a client's wait.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// All attempts of one call to DynamoDB together: a function of ten seconds can still say what went wrong.
@@ -46,12 +53,13 @@ pub struct Aws {
     dynamodb_endpoint: Option<String>,
     management_endpoint: Option<String>,
     sqs_endpoint: Option<String>,
+    secrets_endpoint: Option<String>,
 }
 
 impl Aws {
     /// Reads `AWS_REGION`, the credentials that Lambda sets, and the SDKs' own endpoint variables
-    /// (`AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, `AWS_ENDPOINT_URL_SQS`). `AWS_ENDPOINT_URL`
-    /// stands for those that are not set, but never for API Gateway's: it has no stage, and the stack's own address does.
+    /// (`AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, `AWS_ENDPOINT_URL_SQS`,
+    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`). `AWS_ENDPOINT_URL` stands for those that are not set, but never for API Gateway's: it has no stage, and the stack's own address does.
     ///
     /// # Errors
     /// When region or credentials are missing; the error names the variable.
@@ -70,6 +78,7 @@ impl Aws {
             dynamodb_endpoint: endpoint(),
             management_endpoint: endpoint(),
             sqs_endpoint: endpoint(),
+            secrets_endpoint: endpoint(),
         }
     }
 
@@ -89,6 +98,7 @@ impl Aws {
             dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
             management_endpoint: variable("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"),
             sqs_endpoint: endpoint("AWS_ENDPOINT_URL_SQS"),
+            secrets_endpoint: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
         })
     }
 
@@ -98,11 +108,25 @@ impl Aws {
         Registry::with_client(self.dynamodb_client(), table)
     }
 
-    /// The queue at `url`, with the SDK's own retries. Nothing is made for it before something is sent.
+    /// The queue at `url`. Each attempt of a call has five seconds; three are made where the failure may pass. Nothing is
+    /// made for it before something is sent.
     #[must_use]
     pub fn queue(&self, url: impl Into<String>) -> Queue {
         let aws = self.clone();
-        Queue::with_client(move || aws.sqs_client(), url)
+        Queue::with_client(move || aws.json_client(json::SQS, aws.sqs_endpoint.clone()), url)
+    }
+
+    /// The secret of this ARN or name, with the same attempts.
+    #[must_use]
+    pub fn secret(&self, id: impl Into<String>) -> Secret {
+        Secret::new(self.json_client(json::SECRETS_MANAGER, self.secrets_endpoint.clone()), id.into())
+    }
+
+    fn json_client(&self, service: json::Service, endpoint: Option<String>) -> JsonClient {
+        let region = self.region.as_ref();
+        let endpoint = endpoint.unwrap_or_else(|| json::endpoint(service, region));
+        let transport = Box::new(http_client::shared(&endpoint));
+        JsonClient::new(service, endpoint, region.to_owned(), self.credentials.clone(), transport)
     }
 
     fn dynamodb_client(&self) -> aws_sdk_dynamodb::Client {
@@ -119,17 +143,6 @@ impl Aws {
             .retry_config(retries());
         config.set_endpoint_url(self.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
-    }
-
-    fn sqs_client(&self) -> aws_sdk_sqs::Client {
-        let mut config = aws_sdk_sqs::Config::builder()
-            .behavior_version(behavior_version())
-            .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
-            .http_client(http_client(self.sqs_endpoint.as_deref()))
-            .retry_config(RetryConfig::standard().with_initial_backoff(FIRST_BACKOFF));
-        config.set_endpoint_url(self.sqs_endpoint.clone());
-        aws_sdk_sqs::Client::from_conf(config.build())
     }
 
     /// The API Gateway Management API at `endpoint`, unless the environment names another one. Nothing repeats its calls;

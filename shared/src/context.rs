@@ -82,7 +82,7 @@ pub struct Notifications(Arc<Destination>);
 enum Destination {
     Nowhere,
     Queue(Queue),
-    Url { aws: Aws, url: String, queue: OnceLock<Queue> },
+    Url { aws: Box<Aws>, url: String, queue: OnceLock<Queue> },
 }
 
 impl Notifications {
@@ -96,7 +96,7 @@ impl Notifications {
     #[must_use]
     pub fn from_env(aws: &Aws) -> Self {
         let Some(url) = optional("NOTIFICATION_QUEUE_URL") else { return Self::none() };
-        Self(Arc::new(Destination::Url { aws: aws.clone(), url, queue: OnceLock::new() }))
+        Self(Arc::new(Destination::Url { aws: Box::new(aws.clone()), url, queue: OnceLock::new() }))
     }
 
     fn queue(&self) -> Result<&Queue, Error> {

@@ -26,6 +26,7 @@ pub mod permissions;
 pub mod protocol;
 pub mod queue;
 pub mod registry;
+pub mod secret;
 pub mod trigger;
 
 use ring::digest::{Context as Digest, SHA256};

@@ -3,10 +3,11 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::BuildError;
-use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value, json};
 
+use crate::aws::json::{CallError, JsonClient};
 use crate::function::BoxError;
 use crate::trigger::Trigger;
 
@@ -23,9 +24,12 @@ const BATCH_BYTES: usize = 1_048_576;
 /// The type of our attributes, which counts to their size.
 const TEXT: &str = "String";
 
-const SEND_BATCH: &str = "SendMessageBatch";
+/// Operations are named whole: `tests/suite/roles.rs` reads in the programs what they can call.
+const SEND_BATCH: &str = "AmazonSQS.SendMessageBatch";
 /// Longest delay of a message.
 const LONGEST_DELAY: Duration = Duration::from_secs(900);
+/// Longest time that a message can be hidden, in seconds.
+const LONGEST_VISIBILITY: u64 = 43_200;
 /// Longest reason that travels with a dead letter; SQS counts attributes to the message's size.
 const LONGEST_REASON: usize = 1_024;
 
@@ -74,7 +78,7 @@ pub struct DeadLetter<'a> {
     pub notification: Option<&'a str>,
 }
 
-type LazyClient = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
+type LazyClient = LazyLock<JsonClient, Box<dyn FnOnce() -> JsonClient + Send>>;
 
 /// One queue; [`Aws::queue`](crate::aws::Aws::queue) makes one. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -87,7 +91,7 @@ pub struct Queue {
 
 impl Queue {
     /// The queue at `url`. The client is made once it is needed: a start that may never send does not wait for it.
-    pub(crate) fn with_client(client: impl FnOnce() -> Client + Send + 'static, url: impl Into<String>) -> Self {
+    pub(crate) fn with_client(client: impl FnOnce() -> JsonClient + Send + 'static, url: impl Into<String>) -> Self {
         let client: Arc<LazyClient> = Arc::new(LazyLock::new(Box::new(client)));
         Self { client, url: url.into(), trigger: None, scope: None }
     }
@@ -130,9 +134,8 @@ impl Queue {
             let size = batch.len();
             match self.send_batch(batch, &marks, &group_id(group), delay).await {
                 Ok(failed) => {
-                    reason = failed.first().map_or(reason, |first| first.message().unwrap_or(first.code()).to_owned());
-                    left += failed.len();
-                    sent += size - failed.len();
+                    (left, sent) = (left + failed.len(), sent + size - failed.len());
+                    reason = failed.into_iter().next().map_or(reason, Untaken::reason);
                 }
                 Err(error) if sent == 0 && left == 0 => return Err(failed(SEND_BATCH, error)),
                 Err(error) => {
@@ -161,17 +164,20 @@ impl Queue {
         marks: &[(&'static str, &str)],
         group: &str,
         delay: Duration,
-    ) -> Result<Vec<BatchResultErrorEntry>, aws_sdk_sqs::Error> {
-        let delay = i32::try_from(delay.min(LONGEST_DELAY).as_secs()).unwrap_or_default();
+    ) -> Result<Vec<Untaken>, CallError> {
+        let delay = delay.min(LONGEST_DELAY).as_secs();
+        let attributes = attributes(marks.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let entries = bodies.into_iter().enumerate().map(|(index, body)| {
-            let mut entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
-            for (name, value) in marks {
-                entry = entry.message_attributes(*name, text(value)?);
-            }
-            entry.message_group_id(group).delay_seconds(delay).build()
+            json!({
+                "Id": index.to_string(),
+                "MessageBody": body,
+                "MessageAttributes": &attributes,
+                "MessageGroupId": group,
+                "DelaySeconds": delay,
+            })
         });
-        let entries = entries.collect::<Result<Vec<_>, _>>()?;
-        let answer = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await?;
+        let batch = json!({"QueueUrl": self.url, "Entries": entries.collect::<Vec<_>>()});
+        let answer: Sent = self.client.call(SEND_BATCH, &batch).await?;
         Ok(answer.failed)
     }
 
@@ -180,20 +186,15 @@ impl Queue {
     /// # Errors
     /// When SQS does not take it.
     pub async fn dead_letter(&self, letter: DeadLetter<'_>) -> Result<(), QueueError> {
-        let operation = "SendMessage";
-        let mut request = self.client.send_message().queue_url(&self.url).message_body(letter.body);
-        let attributes = [
+        let found = [
             ("reason", Some(letter.reason)),
             ("source", Some(letter.source)),
             ("notification_id", letter.notification),
         ];
-        for (name, value) in attributes {
-            let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
-            let value = text(&shortened(value)).map_err(|error| failed(operation, error.into()))?;
-            request = request.message_attributes(name, value);
-        }
-        request.send().await.map_err(|error| failed(operation, error.into()))?;
-        Ok(())
+        let found = found.into_iter().filter_map(|(name, value)| Some((name, shortened(value?))));
+        let attributes = attributes(found.filter(|(_, value)| !value.is_empty()));
+        let message = json!({"QueueUrl": self.url, "MessageBody": letter.body, "MessageAttributes": attributes});
+        self.done("AmazonSQS.SendMessage", message).await
     }
 
     /// Lets a message that was received come again after `delay`.
@@ -201,10 +202,14 @@ impl Queue {
     /// # Errors
     /// When SQS refuses.
     pub async fn put_back(&self, receipt: &str, delay: Duration) -> Result<(), QueueError> {
-        let seconds = i32::try_from(delay.as_secs()).unwrap_or(i32::MAX);
-        let request = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(receipt);
-        let request = request.visibility_timeout(seconds.min(43_200));
-        request.send().await.map_err(|error| failed("ChangeMessageVisibility", error.into()))?;
+        let seconds = delay.as_secs().min(LONGEST_VISIBILITY);
+        let change = json!({"QueueUrl": self.url, "ReceiptHandle": receipt, "VisibilityTimeout": seconds});
+        self.done("AmazonSQS.ChangeMessageVisibility", change).await
+    }
+
+    /// Calls an operation whose answer says nothing.
+    async fn done(&self, operation: &'static str, input: Value) -> Result<(), QueueError> {
+        let IgnoredAny = self.client.call(operation, &input).await.map_err(|error| failed(operation, error))?;
         Ok(())
     }
 }
@@ -232,12 +237,34 @@ fn batches(bodies: Vec<String>, beside: usize) -> Result<Vec<Vec<String>>, Queue
     Ok(batches)
 }
 
-fn text(value: &str) -> Result<MessageAttributeValue, BuildError> {
-    MessageAttributeValue::builder().data_type(TEXT).string_value(value).build()
+/// SQS's answer to a batch.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Sent {
+    #[serde(default)]
+    failed: Vec<Untaken>,
 }
 
-fn failed(operation: &'static str, error: aws_sdk_sqs::Error) -> QueueError {
-    QueueError::Sqs { operation, source: Box::new(error) }
+/// A message of a batch that SQS did not take.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Untaken {
+    code: String,
+    message: Option<String>,
+}
+
+impl Untaken {
+    fn reason(self) -> String {
+        self.message.unwrap_or(self.code)
+    }
+}
+
+fn attributes(found: impl Iterator<Item = (&'static str, String)>) -> Map<String, Value> {
+    found.map(|(name, value)| (name.to_owned(), json!({"DataType": TEXT, "StringValue": value}))).collect()
+}
+
+fn failed(operation: &'static str, error: CallError) -> QueueError {
+    QueueError::Sqs { operation: operation.trim_start_matches("AmazonSQS."), source: Box::new(error) }
 }
 
 /// SQS allows 128 printable ASCII characters in a group.

@@ -2,6 +2,7 @@
 
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
+use tidings::aws::Aws;
 use tidings::queue::Queue;
 use tidings_local_services::json_api;
 use tidings_local_services::secrets::Secrets;
@@ -26,6 +27,7 @@ pub fn client(endpoint: &str) -> aws_sdk_sqs::Client {
 #[derive(Debug)]
 pub struct Served {
     client: aws_sdk_sqs::Client,
+    endpoint: String,
     url: String,
 }
 
@@ -43,13 +45,13 @@ impl Served {
         let sqs = Sqs::new(Place { endpoint: endpoint.clone(), region, account }, [&queue]);
         let router = json_api::router(&sqs, &Secrets::default());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { client: client(&endpoint), url: format!("{endpoint}/123456789012/served") }
+        Self { client: client(&endpoint), url: format!("{endpoint}/123456789012/served"), endpoint }
     }
 
     /// The queue as the functions use it.
     #[must_use]
     pub fn queue(&self) -> Queue {
-        Queue::new(self.client.clone(), &self.url)
+        Aws::local(&self.endpoint).queue(&self.url)
     }
 
     /// Takes no message larger than this from now on, in bytes.
@@ -95,5 +97,5 @@ impl Served {
 /// A queue for what must not send anything: there is nothing at its address.
 #[must_use]
 pub fn nowhere() -> Queue {
-    Queue::new(client("http://127.0.0.1:9"), "http://127.0.0.1:9/123456789012/nowhere")
+    Aws::local("http://127.0.0.1:9").queue("http://127.0.0.1:9/123456789012/nowhere")
 }

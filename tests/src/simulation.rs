@@ -23,7 +23,6 @@ mod wire;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_sdk_sqs::config::{BehaviorVersion, Region, StalledStreamProtectionConfig, retry::RetryConfig};
 use serde_json::json;
 use tidings::delivery::{Delivery, Limits, POST_DEADLINE, Sockets};
 use tidings::fanout::{FanOut, Queues as FanOutQueues};
@@ -220,7 +219,7 @@ impl World {
         let (rows, queues) = (Rows::new(time), Queues::new(time));
         let account = Account::new(scenario.quota, scenario.others.clone(), scenario.spells.clone());
         let gateway = Gateway::new(account, scenario.slow, time);
-        let make = environment(scenario.rate, rows.clone(), sqs(&queues), gateway.clone(), time);
+        let make = environment(scenario.rate, rows.clone(), queues.clone(), gateway.clone(), time);
         let lambda = Lambda::new(make, queues.clone(), time, scenario.most_invocations);
         Self { time, rows, queues, gateway, lambda }
     }
@@ -257,37 +256,24 @@ impl World {
 }
 
 /// Makes environments, wired as `main` of the notifier wires one.
-fn environment(rate: u32, rows: Rows, sqs: aws_sdk_sqs::Client, gateway: Gateway, time: Time) -> impl Fn() -> Notifier {
+fn environment(rate: u32, rows: Rows, queues: Queues, gateway: Gateway, time: Time) -> impl Fn() -> Notifier {
     let registry = rows.registry();
     move || {
         let credentials = Credentials::new("local", "local", None, None, "tests");
         let endpoint = "http://gateway.test/dev";
         let sockets = Sockets::new(endpoint, "us-east-1", credentials, gateway.transport(), POST_DEADLINE).unwrap();
         let limits = Limits { pushes_per_second: f64::from(rate), workers: 2 * CONCURRENCY as u32 };
-        let queue = |name| Queue::new(sqs.clone(), Queues::url(name));
-        let queues = FanOutQueues {
+        let queue = |name| Queue::through(wire::transport(queues.clone()), Queues::url(name));
+        let fan_out = FanOutQueues {
             notifications: queue(NOTIFICATIONS),
             fan_out: queue(FAN_OUT),
             dead_letters: queue(queues::DEAD_LETTERS),
         };
         Function::new().core(Deps {
-            fan_out: FanOut::new(Delivery::new(sockets, registry.clone(), limits, time.clock), queues),
+            fan_out: FanOut::new(Delivery::new(sockets, registry.clone(), limits, time.clock), fan_out),
             rules: Rules::parse(RULES).unwrap(),
             metrics: Metrics::default(),
             clock: time.clock,
         })
     }
-}
-
-fn sqs(queues: &Queues) -> aws_sdk_sqs::Client {
-    let config = aws_sdk_sqs::Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
-        .endpoint_url("http://sqs.test")
-        .retry_config(RetryConfig::standard())
-        // It measures in the system's time.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .http_client(wire::client(queues.clone()));
-    aws_sdk_sqs::Client::from_conf(config.build())
 }

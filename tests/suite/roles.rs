@@ -1,7 +1,7 @@
 //! Least privilege: each function's role allows what the function can call, no more and no less.
 //!
-//! What a function can call is read from its program: every operation of the AWS SDK carries its name as a text, and
-//! the linker keeps the text only where the operation can be reached. `TIDINGS_FUNCTIONS` names a folder of programs
+//! What a function can call is read from its program: every operation of the AWS SDK carries its name as a text, and so
+//! does each call of ours; the linker keeps the text only where the operation can be reached. `TIDINGS_FUNCTIONS` names a folder of programs
 //! as `cargo lambda build` makes them, to look at these instead of the quick profile's.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! What the environment says, checked before the first event.
 
-use aws_sdk_secretsmanager::Client as SecretsManager;
+use http::Uri;
 use tidings::aws::{self, Aws};
 use tidings::config::{ConfigError, optional, parsed, required};
 use tidings::metrics::Metrics;
@@ -10,7 +10,7 @@ use tidings::{UserId, ids::InvalidId};
 use crate::claims::Rules;
 use crate::fetch;
 use crate::identity::Identity;
-use crate::keys::{Jwks, Keys, Refresh, Secret};
+use crate::keys::{Jwks, Keys, Refresh};
 pub use crate::origin::Origins;
 
 /// What the function needs.
@@ -89,8 +89,7 @@ impl Authentication {
             "anonymous" => return Ok(Self::Anonymous),
             "hs256" => {
                 let arn = required("TOKEN_SECRET_ARN", "it names the secret that tokens are signed with")?;
-                let config = Aws::from_env()?.sdk_config("AWS_ENDPOINT_URL_SECRETS_MANAGER");
-                Keys::new(Secret::new(SecretsManager::new(&config), arn), Refresh::default())
+                Keys::new(Aws::from_env()?.secret(arn), Refresh::default())
             }
             "jwks" => Keys::new(jwks()?, Refresh::default()),
             _ => return Err(ConfigError::Invalid { name: "AUTHENTICATION", value: name, expected }),
@@ -106,9 +105,12 @@ fn jwks() -> Result<Jwks, ConfigError> {
     let issuer = required("TOKEN_ISSUER", "AUTHENTICATION is jwks, and tokens must come from this issuer")?;
     required("TOKEN_AUDIENCE", "AUTHENTICATION is jwks, and tokens must be for this audience")?;
     let expected = "use an https URL (http only for this machine)";
-    match read("JWKS_URL", expected, fetch::url)? {
-        Some(url) => Ok(Jwks::at(aws::connector(), url)),
-        None => Jwks::of_issuer(aws::connector(), &issuer).ok_or(ConfigError::Invalid {
+    let url = read("JWKS_URL", expected, fetch::url)?;
+    let endpoint = url.as_ref().map_or_else(|| issuer.clone(), Uri::to_string);
+    let client = aws::http_client_to(&endpoint).map_err(|error| ConfigError::Certificates(error.to_string()))?;
+    match url {
+        Some(url) => Ok(Jwks::at(client, url)),
+        None => Jwks::of_issuer(client, &issuer).ok_or(ConfigError::Invalid {
             name: "TOKEN_ISSUER",
             value: issuer,
             expected: "use an https URL, or name the keys with JWKS_URL",

@@ -3,13 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use aws_smithy_http_client::Connector;
-use aws_smithy_runtime_api::client::http::HttpConnector as _;
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::{BodyExt as _, Limited};
+use tidings::aws::HttpClient;
 
 /// For the whole of it. A key set is some kilobytes, and a client waits.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -62,22 +60,21 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-pub(crate) async fn get(connector: &Connector, uri: &Uri) -> Result<Bytes, FetchError> {
-    match tokio::time::timeout(DEADLINE, whole(connector, uri)).await {
+pub(crate) async fn get(client: &HttpClient, uri: &Uri) -> Result<Bytes, FetchError> {
+    match tokio::time::timeout(DEADLINE, whole(client, uri)).await {
         Ok(document) => document,
         Err(_) => Err(FetchError::Timeout(uri.to_string())),
     }
 }
 
-async fn whole(connector: &Connector, uri: &Uri) -> Result<Bytes, FetchError> {
+async fn whole(client: &HttpClient, uri: &Uri) -> Result<Bytes, FetchError> {
     let failed = |source| FetchError::Http { uri: uri.to_string(), source };
     let request = http::Request::get(uri.clone())
         .header("accept", "application/json")
         .header("user-agent", concat!("tidings/", env!("CARGO_PKG_VERSION")))
         .body(SdkBody::empty())
         .map_err(|error| failed(error.into()))?;
-    let request = HttpRequest::try_from(request).map_err(|error| failed(error.into()))?;
-    let response = connector.call(request).await.map_err(|error| failed(error.into()))?;
+    let response = client.request(request).await.map_err(|error| failed(error.into()))?;
     let status = response.status().as_u16();
     if status != 200 {
         return Err(FetchError::Status { uri: uri.to_string(), status });

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey};
-use tidings::function::BoxError;
 use tidings::metrics::{Metric, Recorder};
+use tidings::secret::{Secret, SecretError};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -18,7 +18,6 @@ use crate::crypto;
 use crate::fetch::FetchError;
 
 pub use jwks::Jwks;
-pub use secret::Secret;
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +25,7 @@ pub use secret::Secret;
 pub enum KeysError {
     /// Secrets Manager did not give the secret.
     #[error("the secret could not be read")]
-    Secret(#[source] BoxError),
+    Secret(#[from] SecretError),
     /// Anybody could guess it.
     #[error("the secret has {0} bytes; HS256 needs at least 32 random ones")]
     ShortSecret(usize),
@@ -78,6 +77,7 @@ pub struct Keys {
 
 /// Where keys come from.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in the whole process")]
 pub enum Source {
     /// Secrets Manager.
     Secret(Secret),
@@ -211,7 +211,7 @@ impl Keys {
     async fn read(&self, state: &mut State, recorder: &Recorder) -> Result<Arc<KeySet>, KeysError> {
         let keys = match &self.source {
             // Boxed: the SDK's futures are so deep that the compiler would give up on their layout.
-            Source::Secret(secret) => Box::pin(secret.read()).await,
+            Source::Secret(secret) => Box::pin(secret::read(secret)).await,
             Source::Jwks(jwks) => Box::pin(jwks.read()).await,
         };
         recorder.add(if keys.is_ok() { Metric::KeyRefreshes } else { Metric::KeyRefreshFailures }, 1);

@@ -38,7 +38,7 @@ fn deps(authentication: Authentication) -> Deps {
 
 /// For tokens of an issuer whose keys are found through its configuration.
 pub(crate) async fn for_issuer(issuer: &Issuer, refresh: Refresh) -> Authorizer {
-    let keys = Keys::new(Jwks::of_issuer(aws::connector(), &issuer.url).unwrap(), refresh);
+    let keys = Keys::new(Jwks::of_issuer(aws::http_client_to(&issuer.url).unwrap(), &issuer.url).unwrap(), refresh);
     authorizer(Authentication::Tokens { keys, rules: rules(&issuer.url), allow_anonymous: false }).await
 }
 

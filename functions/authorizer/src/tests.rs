@@ -292,7 +292,10 @@ async fn where_keys_cannot_be_read_the_function_fails_and_denies_nobody() {
         assert!(!error.to_string().contains(&token), "{error}");
     }
     assert!(started.elapsed() < Duration::from_secs(30), "each is given up soon: {:?}", started.elapsed());
-    let nowhere = Keys::new(Jwks::at(aws::connector(), "http://127.0.0.1:9/keys".parse().unwrap()), NEVER);
+    let nowhere = Keys::new(
+        Jwks::at(aws::http_client_to("http://127.0.0.1:9").unwrap(), "http://127.0.0.1:9/keys".parse().unwrap()),
+        NEVER,
+    );
     let authorizer =
         authorizer(Authentication::Tokens { keys: nowhere, rules: rules(&issuer.url), allow_anonymous: false }).await;
     assert!(connect(&authorizer, &token).await.is_err());

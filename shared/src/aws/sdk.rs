@@ -9,14 +9,15 @@ use aws_types::SdkConfig;
 use aws_types::sdk_config::SharedCredentialsProvider;
 
 use super::http_client::http_client;
+use super::json::{JsonClient, SQS};
 use super::{Aws, FIRST_BACKOFF, behavior_version, retries};
 use crate::config::optional;
 use crate::delivery::{InvalidEndpoint, Management, Sockets};
 use crate::queue::Queue;
 use crate::registry::Registry;
 
-pub use super::http_client::{HttpClient, connector, connector_to, http_client_to};
-pub use crate::delivery::endpoint::{Exchange, Transport, TransportError};
+pub use super::http_client::{HttpClient, connector_to, http_client_to};
+pub use super::transport::{Exchange, Transport, TransportError};
 pub use aws_sdk_dynamodb as dynamodb;
 
 /// How the registry has calls of DynamoDB repeated.
@@ -58,10 +59,14 @@ impl Registry {
 }
 
 impl Queue {
-    /// The queue at `url`. Needs the feature `sdk`.
+    /// The queue at `url`, reached through `transport`: for a simulation. Needs the feature `sdk`.
     #[must_use]
-    pub fn new(client: aws_sdk_sqs::Client, url: impl Into<String>) -> Self {
-        Self::with_client(move || client, url)
+    pub fn through(transport: impl Transport + 'static, url: impl Into<String>) -> Self {
+        let credentials = Credentials::new("local", "local", None, None, "local");
+        let transport = Box::new(transport);
+        let client =
+            move || JsonClient::new(SQS, "http://sqs.local".to_owned(), "us-east-1".to_owned(), credentials, transport);
+        Self::with_client(client, url)
     }
 }
 

@@ -4,27 +4,24 @@
 //! authentication scheme, asks each interceptor, and turns request and answer into its own types and back: several times
 //! what the post itself costs, and the same for every member of an audience. `docs/performance.md` has the profile.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Body;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::time::timeout;
 
 use super::sign::{self, CONTENT_TYPE, Hex, Signer};
-use crate::aws::http_client::HttpClient;
+use crate::aws::AGENT;
+use crate::aws::transport::{Transport, TransportError};
 use crate::ids::Socket;
 
 /// Everything but what RFC 3986 calls unreserved, as signatures want it.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const PATH: &AsciiSet = &ENCODED.remove(b'/');
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidings/", env!("CARGO_PKG_VERSION")));
 
 /// The API Gateway Management API at one endpoint. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -44,34 +41,6 @@ struct Inner {
     /// The headers that every post has.
     headers: HeaderMap,
     deadline: Duration,
-}
-
-/// Carries one signed request to API Gateway, and its answer back. Apart from an HTTP client only a simulation is one: it
-/// can have no sockets, because time stands still in it.
-pub trait Transport: std::fmt::Debug + Send + Sync {
-    /// Sends a request, and reads the answer to its end.
-    fn send(&self, request: Request<Full<Bytes>>) -> Exchange<'_>;
-}
-
-/// A request on its way.
-pub type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, TransportError>> + Send + 'a>>;
-
-/// Why a request has no answer.
-pub type TransportError = Box<dyn std::error::Error + Send + Sync>;
-
-impl Transport for HttpClient {
-    fn send(&self, request: Request<Full<Bytes>>) -> Exchange<'_> {
-        let answer = self.request(request);
-        Box::pin(async move {
-            let (head, body) = answer.await?.into_parts();
-            // To its end, or its connection could not be used again.
-            let body = match body.is_end_stream() {
-                true => Bytes::new(),
-                false => body.collect().await?.to_bytes(),
-            };
-            Ok(Response::from_parts(head, body))
-        })
-    }
 }
 
 /// An endpoint that is none.
@@ -180,7 +149,7 @@ impl Sockets {
         self.send(DELETE, request).await
     }
 
-    async fn send(&self, operation: &'static str, request: Request<Full<Bytes>>) -> Result<Answer, PostError> {
+    async fn send(&self, operation: &'static str, request: Request<Bytes>) -> Result<Answer, PostError> {
         match timeout(self.0.deadline, self.0.transport.send(request)).await {
             Ok(Ok(answer)) => Ok(Answer { status: answer.status().as_u16(), body: answer.into_body() }),
             Ok(Err(error)) => Err(PostError::Transport(operation, error)),
@@ -196,13 +165,13 @@ impl Inner {
         socket: &Socket,
         message: &Message,
         now: SystemTime,
-    ) -> Result<Request<Full<Bytes>>, http::Error> {
+    ) -> Result<Request<Bytes>, http::Error> {
         let id = percent_encode(socket.as_str().as_bytes(), ENCODED).to_string();
         let signed_path = format!("{}{}", self.signed_path, percent_encode(id.as_bytes(), ENCODED));
         let signature = self.signer.sign(method.as_str(), &signed_path, &message.hash, now)?;
         let path = PathAndQuery::from_maybe_shared(Bytes::from([self.path.as_str(), &id].concat()))?;
         let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
-        let mut request = Request::new(Full::new(message.bytes.clone()));
+        let mut request = Request::new(message.bytes.clone());
         *request.method_mut() = method;
         *request.uri_mut() = uri.build()?;
         let headers = request.headers_mut();

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::{BodyExt, Full};
 use tidings::aws::{Exchange, Transport};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -75,7 +74,7 @@ struct Port {
 }
 
 impl Transport for Port {
-    fn send(&self, request: Request<Full<Bytes>>) -> Exchange<'_> {
+    fn send(&self, request: Request<Bytes>) -> Exchange<'_> {
         Box::pin(async move { Ok(self.gateway.answer(&self.processor, request).await) })
     }
 }
@@ -111,15 +110,13 @@ impl Gateway {
         Port { gateway: self.clone(), processor: Processor::default() }
     }
 
-    async fn answer(&self, processor: &Processor, request: Request<Full<Bytes>>) -> Response<Bytes> {
+    async fn answer(&self, processor: &Processor, request: Request<Bytes>) -> Response<Bytes> {
         if let Some(turn) = processor.turn() {
             sleep_until(turn).await;
         }
         let (parts, body) = request.into_parts();
         let socket = parts.uri.path().rsplit('/').next().unwrap_or_default();
         let socket = percent_encoding::percent_decode_str(socket).decode_utf8().unwrap().into_owned();
-        // Never fails: it is in memory.
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let status = match parts.method {
             Method::POST => self.seen().post(self.time.seconds(), socket, &body),
             Method::DELETE => self.seen().close(self.time.seconds(), socket),

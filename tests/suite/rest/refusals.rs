@@ -1,10 +1,10 @@
 //! What is not done, and how it is told.
 
 use serde_json::{Value, json};
+use tests::engine;
 use tests::stack::Stack;
 use tests::wire::{self, Url};
-use tests::{engine, queues};
-use tidings::queue::Queue;
+use tidings::aws::Aws;
 use tidings::registry::Registry;
 use tidings_api::Deps;
 
@@ -83,7 +83,7 @@ async fn our_own_failure_is_told_without_its_cause() {
     let nowhere = "http://127.0.0.1:1";
     let deps = Deps {
         registry: Registry::new(engine::client(nowhere, engine::http()), "ConnectionsTable"),
-        notifications: Queue::new(queues::client(nowhere), format!("{nowhere}/123456789012/q")),
+        notifications: Aws::local(nowhere).queue(format!("{nowhere}/123456789012/q")),
         sockets: tidings::delivery::Management::new(tests::standin::management(
             nowhere,
             std::time::Duration::from_secs(1),

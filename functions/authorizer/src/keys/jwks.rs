@@ -1,12 +1,12 @@
 //! An issuer's public keys (RFC 7517), found by their URL or through the issuer's OpenID configuration.
 
-use aws_smithy_http_client::Connector;
 use http::Uri;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tidings::aws::HttpClient;
 
 use super::{Key, KeySet, KeysError};
 use crate::fetch;
@@ -17,7 +17,7 @@ const MOST_KEYS: usize = 100;
 /// Where the keys are.
 #[derive(Debug)]
 pub struct Jwks {
-    connector: Connector,
+    client: HttpClient,
     location: Location,
 }
 
@@ -40,14 +40,14 @@ struct Set {
 
 impl Jwks {
     /// The key set at this URL.
-    pub(crate) fn at(connector: Connector, uri: Uri) -> Self {
-        Self { connector, location: Location::Keys(uri) }
+    pub(crate) fn at(client: HttpClient, uri: Uri) -> Self {
+        Self { client, location: Location::Keys(uri) }
     }
 
     /// The key set that this issuer's OpenID configuration names; `None` when the issuer is no URL that may be asked.
-    pub(crate) fn of_issuer(connector: Connector, issuer: &str) -> Option<Self> {
+    pub(crate) fn of_issuer(client: HttpClient, issuer: &str) -> Option<Self> {
         let uri = fetch::url(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))?;
-        Some(Self { connector, location: Location::Configuration { uri, issuer: issuer.to_owned() } })
+        Some(Self { client, location: Location::Configuration { uri, issuer: issuer.to_owned() } })
     }
 
     pub(super) async fn read(&self) -> Result<KeySet, KeysError> {
@@ -74,7 +74,7 @@ impl Jwks {
     }
 
     async fn document<T: DeserializeOwned>(&self, uri: &Uri) -> Result<T, KeysError> {
-        let document = fetch::get(&self.connector, uri).await?;
+        let document = fetch::get(&self.client, uri).await?;
         serde_json::from_slice(&document).map_err(|error| wrong(uri, &error.to_string()))
     }
 }
