@@ -15,7 +15,6 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, retry::RetryConfig};
-use http::HeaderValue;
 
 use crate::config::{ConfigError, optional};
 use crate::delivery::{InvalidEndpoint, Management, Sockets};
@@ -24,14 +23,11 @@ use crate::registry::Registry;
 use crate::secret::Secret;
 use http_client::http_client;
 use json::JsonClient;
+use transport::FIRST_BACKOFF;
 
 #[cfg(feature = "sdk")]
 pub use sdk::*;
 
-/// Who we are, in requests that no SDK makes.
-pub(crate) const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidings/", env!("CARGO_PKG_VERSION")));
-/// DynamoDB and SQS answer within milliseconds, so the SDK's first pause of a second would be most of a client's wait.
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// All attempts of one call to DynamoDB together: a function of ten seconds can still say what went wrong.
 const DYNAMODB_DEADLINE: Duration = Duration::from_secs(5);
 

@@ -13,7 +13,9 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Body;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -56,6 +58,21 @@ pub(super) struct Way(Result<HttpClient, String>);
 impl Way {
     fn to(endpoint: &str) -> Self {
         Self(http_client_to(endpoint).map_err(|error| crate::describe(&error)))
+    }
+}
+
+impl Transport for HttpClient {
+    fn send(&self, request: Request<Bytes>) -> Exchange<'_> {
+        let answer = self.request(request.map(SdkBody::from));
+        Box::pin(async move {
+            let (head, body) = answer.await?.into_parts();
+            // To its end, or its connection could not be used again.
+            let body = match body.is_end_stream() {
+                true => Bytes::new(),
+                false => body.collect().await?.to_bytes(),
+            };
+            Ok(Response::from_parts(head, body))
+        })
     }
 }
 

@@ -14,8 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use super::FIRST_BACKOFF;
-use super::transport::{Transport, TransportError};
+use super::transport::{AGENT, FIRST_BACKOFF, Transport, TransportError};
 use crate::function::BoxError;
 
 /// As the SDK does by default.
@@ -137,7 +136,7 @@ impl Inner {
     fn request(&self, operation: &str, body: Bytes, now: SystemTime) -> Result<Request<Bytes>, BoxError> {
         let request = Request::post(&self.endpoint).header("x-amz-target", operation);
         let request = request.header(header::CONTENT_TYPE, self.service.content_type);
-        let mut request = request.header(header::USER_AGENT, super::AGENT).body(body)?;
+        let mut request = request.header(header::USER_AGENT, AGENT).body(body)?;
         self.sign(&mut request, now)?;
         if let Some(trace) = trace() {
             request.headers_mut().insert("x-amzn-trace-id", trace);

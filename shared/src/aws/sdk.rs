@@ -10,7 +10,8 @@ use aws_types::sdk_config::SharedCredentialsProvider;
 
 use super::http_client::http_client;
 use super::json::{JsonClient, SQS};
-use super::{Aws, FIRST_BACKOFF, behavior_version, retries};
+use super::transport::FIRST_BACKOFF;
+use super::{Aws, behavior_version, retries};
 use crate::config::optional;
 use crate::delivery::{InvalidEndpoint, Management, Sockets};
 use crate::queue::Queue;

@@ -1,14 +1,15 @@
 //! Requests that we sign ourselves, and how they travel.
 
 use std::pin::Pin;
+use std::time::Duration;
 
-use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::BodyExt;
-use hyper::body::Body;
+use http::{HeaderValue, Request, Response};
 
-use super::http_client::HttpClient;
+/// Who we are, in requests that no SDK makes.
+pub(crate) const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidings/", env!("CARGO_PKG_VERSION")));
+/// DynamoDB and SQS answer within milliseconds, so the SDK's first pause of a second would be most of a client's wait.
+pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Carries one signed request to AWS, and its answer back. Apart from an HTTP client only a simulation is one: it can have
 /// no sockets, because time stands still in it.
@@ -22,18 +23,3 @@ pub type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Tran
 
 /// Why a request has no answer.
 pub type TransportError = Box<dyn std::error::Error + Send + Sync>;
-
-impl Transport for HttpClient {
-    fn send(&self, request: Request<Bytes>) -> Exchange<'_> {
-        let answer = self.request(request.map(SdkBody::from));
-        Box::pin(async move {
-            let (head, body) = answer.await?.into_parts();
-            // To its end, or its connection could not be used again.
-            let body = match body.is_end_stream() {
-                true => Bytes::new(),
-                false => body.collect().await?.to_bytes(),
-            };
-            Ok(Response::from_parts(head, body))
-        })
-    }
-}

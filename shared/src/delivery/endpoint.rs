@@ -15,8 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::time::timeout;
 
 use super::sign::{self, CONTENT_TYPE, Hex, Signer};
-use crate::aws::AGENT;
-use crate::aws::transport::{Transport, TransportError};
+use crate::aws::transport::{AGENT, Transport, TransportError};
 use crate::ids::Socket;
 
 /// Everything but what RFC 3986 calls unreserved, as signatures want it.
