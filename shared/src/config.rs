@@ -30,6 +30,9 @@ pub enum ConfigError {
     /// TLS has nobody to trust.
     #[error("the system's certificates cannot be read ({0}); SSL_CERT_FILE can name a file with them")]
     Certificates(String),
+    /// The rules of what is kept cannot be used.
+    #[error("the environment variable HISTORY is not valid: {0}")]
+    History(String),
     /// The application's own configuration is not what it should be.
     #[error(
         "the environment variable {APPLICATION} is {problem}; give JSON in the template's parameter `Application`, such as {{\"table\":\"items\"}}"

@@ -31,7 +31,7 @@ use run::Run;
 
 pub use endpoint::{InvalidEndpoint, Sockets};
 pub use management::{Management, SocketError};
-pub use post::check_size;
+pub use post::{check_size, most_bytes};
 
 /// Longest message that API Gateway takes, in bytes (Developer Guide, quotas of WebSocket APIs: 128 KB).
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1_024;
@@ -201,10 +201,12 @@ impl Progress {
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
     /// The message is larger than API Gateway takes.
-    #[error("the message would be {bytes} bytes, and API Gateway takes {MAX_MESSAGE_BYTES}; make `data` smaller")]
+    #[error("the message would be {bytes} bytes, and {most} are allowed; make `data` smaller")]
     PayloadTooLarge {
         /// Its size in the largest protocol.
         bytes: usize,
+        /// How large it may be.
+        most: usize,
     },
     /// API Gateway forbids the post: a matter of configuration, the same for everyone.
     #[error("API Gateway forbids pushing ({reason}); check the endpoint, its stage, and execute-api:ManageConnections")]
@@ -343,6 +345,26 @@ impl Report {
             (Metric::Segments, segments),
         ] {
             recorder.add(metric, *count);
+        }
+    }
+
+    /// Adds what came of another part of the same notification.
+    pub fn add(&mut self, other: &Self) {
+        let Self { id: _, audience, delivered, delayed, gone, pending, slow, failed, throttled, expired, segments } =
+            other;
+        for (sum, count) in [
+            (&mut self.audience, audience),
+            (&mut self.delivered, delivered),
+            (&mut self.delayed, delayed),
+            (&mut self.gone, gone),
+            (&mut self.pending, pending),
+            (&mut self.slow, slow),
+            (&mut self.failed, failed),
+            (&mut self.throttled, throttled),
+            (&mut self.expired, expired),
+            (&mut self.segments, segments),
+        ] {
+            *sum += count;
         }
     }
 

@@ -6,6 +6,7 @@
 //! up do no harm.
 
 mod handover;
+mod logged;
 mod segment;
 mod worker;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::delivery::{Delivery, DeliveryError};
+use crate::history::History;
 use crate::ids::NotificationId;
 use crate::metrics::Recorder;
 use crate::queue::{Queue, QueueError};
@@ -37,6 +39,7 @@ pub struct Queues {
 pub struct FanOut {
     delivery: Delivery,
     queues: Queues,
+    history: History,
 }
 
 /// When and by whom a segment is worked on.
@@ -115,7 +118,13 @@ impl FanOut {
     /// Delivers through `delivery`, and hands on through `queues`.
     #[must_use]
     pub fn new(delivery: Delivery, queues: Queues) -> Self {
-        Self { delivery, queues }
+        Self { delivery, queues, history: History::default() }
+    }
+
+    /// With logs for the audiences that these rules name; without them there are none.
+    #[must_use]
+    pub fn with_history(self, history: History) -> Self {
+        Self { history, ..self }
     }
 
     /// What pushes.

@@ -127,6 +127,10 @@ metrics! {
     Subscriptions: Count of "default",
     /// Topics that connections unsubscribed from with a command.
     Unsubscriptions: Count of "default",
+    /// Logs that clients which came back read what they missed from, all of it.
+    Recovered: Count of "default",
+    /// Logs that had no longer all of what a client missed.
+    MissedBeyondLog: Count of "default",
     /// Commands that were answered with an error.
     CommandsRefused: Count of "default",
     /// Notifications that clients published and that are on the queue.
@@ -179,6 +183,10 @@ metrics! {
     Segments: Count of "notifier",
     /// Notifications that came again and were recognised: nobody was pushed to.
     Duplicates: Count of "notifier",
+    /// Messages that were appended to logs.
+    Appended: Count of "notifier",
+    /// Places in a log that others took first, so that the next one was tried.
+    AppendsContended: Count of "notifier",
     /// Letters that the notifier put into the dead-letter queue.
     DeadLetters: Count of "notifier",
     /// From a notification's `at` until the notifier takes it up.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
+use crate::log::Place;
 use crate::trigger::Trigger;
 
 pub(crate) use parse::Fields;
@@ -57,6 +58,9 @@ pub struct Notification {
     pub at: i64,
     /// Seconds from `at` after which it is not worth delivering any more.
     pub ttl: u32,
+    /// Where it stands, once it is in a log. What it is then pushed with; producers cannot say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<Place>,
     /// Who caused it, where a client did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Origin>,

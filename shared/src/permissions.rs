@@ -4,14 +4,13 @@
 //! them into its context, and `connect` and `default` read them from there with every event; nothing else knows how they
 //! are written.
 //!
-//! In a pattern `*` stands for one segment of a topic, and `**` at the end for one segment or more. All else stands for
-//! itself, except that `%` and two hexadecimal digits write a byte that has a meaning here: a space (`%20`, because spaces
-//! separate permissions), `%2A`, `%25`. A segment with an encoded slash (`%2F`) matches nothing, as no topic's segment has
-//! one. [`for_user`] relies on that: no user can name itself into somebody else's topics.
+//! See [`Pattern`] for what a pattern can say. A user's id in it stays within its own segment ([`for_user`]), so no user can
+//! name itself into somebody else's topics.
 
 use std::fmt;
 
 use crate::ids::{Topic, UserId};
+use crate::pattern::{InvalidPattern, Pattern, escaped};
 
 /// Under which name the authorizer's context has the user.
 pub const USER: &str = "user";
@@ -24,9 +23,6 @@ pub const PERMISSIONS: &str = "permissions";
 
 /// Stands for the user's id wherever permissions come from.
 const PLACEHOLDER: &str = "{user}";
-
-/// Longest pattern in bytes, as long as the longest topic.
-const LONGEST_PATTERN: usize = 1_024;
 
 /// What can be permitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,7 +37,7 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permission {
     action: Action,
-    pattern: Vec<Segment>,
+    pattern: Pattern,
 }
 
 /// All that a connection may do. Without any it may do nothing.
@@ -54,31 +50,9 @@ pub enum InvalidPermission {
     /// It begins with something else, as most OAuth scopes do.
     #[error("a permission must begin with subscribe: or publish:")]
     Action,
-    /// It names no topics.
-    #[error("the pattern of a permission is empty; write ** for every topic")]
-    Empty,
-    /// It is longer than a topic can be.
-    #[error("the pattern of a permission is longer than 1024 bytes")]
-    TooLong,
-    /// A `*` is only a part of a segment.
-    #[error("`*` must be a whole segment between slashes; write %2A where the character is meant")]
-    Star,
-    /// Something comes after `**`.
-    #[error("`**` must be the last segment")]
-    Rest,
-    /// A `%` without two hexadecimal digits, or bytes that are no UTF-8.
-    #[error("`%` must be followed by two hexadecimal digits that make UTF-8; write %25 where the character is meant")]
-    Escape,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Segment {
-    /// This text.
-    Literal(String),
-    /// `*`
-    Any,
-    /// `**`
-    Rest,
+    /// It does not say which topics.
+    #[error(transparent)]
+    Pattern(#[from] InvalidPattern),
 }
 
 impl Action {
@@ -103,51 +77,19 @@ impl Permission {
             Some(("publish", pattern)) => (Action::Publish, pattern),
             _ => return Err(InvalidPermission::Action),
         };
-        if pattern.is_empty() {
-            return Err(InvalidPermission::Empty);
-        }
-        if pattern.len() > LONGEST_PATTERN {
-            return Err(InvalidPermission::TooLong);
-        }
-        let pattern = pattern.split('/').map(Segment::parse).collect::<Result<Vec<_>, _>>()?;
-        match pattern.iter().position(|segment| *segment == Segment::Rest) {
-            Some(place) if place + 1 < pattern.len() => Err(InvalidPermission::Rest),
-            _ => Ok(Self { action, pattern }),
-        }
+        Ok(Self { action, pattern: Pattern::parse(pattern)? })
     }
 
     /// Whether it allows this.
     #[must_use]
     pub fn allows(&self, action: Action, topic: &Topic) -> bool {
-        if self.action != action {
-            return false;
-        }
-        let mut names = topic.as_str().split('/');
-        for segment in &self.pattern {
-            let Some(name) = names.next() else { return false };
-            match segment {
-                Segment::Literal(text) if text == name => {}
-                Segment::Literal(_) => return false,
-                Segment::Any => {}
-                Segment::Rest => return true,
-            }
-        }
-        names.next().is_none()
+        self.action == action && self.pattern.matches(topic)
     }
 }
 
 impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.action.name())?;
-        for (number, segment) in self.pattern.iter().enumerate() {
-            f.write_str(if number == 0 { "" } else { "/" })?;
-            match segment {
-                Segment::Literal(text) => f.write_str(&escaped(text))?,
-                Segment::Any => f.write_str("*")?,
-                Segment::Rest => f.write_str("**")?,
-            }
-        }
-        Ok(())
+        write!(f, "{}:{}", self.action.name(), self.pattern)
     }
 }
 
@@ -206,45 +148,6 @@ pub fn for_user(text: &str, user: Option<&UserId>) -> Option<String> {
     Some(text.replace(PLACEHOLDER, &escaped(user?.as_str())))
 }
 
-impl Segment {
-    fn parse(text: &str) -> Result<Self, InvalidPermission> {
-        match text {
-            "*" => Ok(Self::Any),
-            "**" => Ok(Self::Rest),
-            text if text.contains('*') => Err(InvalidPermission::Star),
-            text => unescaped(text).map(Self::Literal).ok_or(InvalidPermission::Escape),
-        }
-    }
-}
-
-/// The text with `%XX` for every character that separates or means something.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            ' ' | '\t' | '\n' | '\x0c' | '\r' | '%' | '/' | '*' | '{' | '}' => {
-                escaped.push_str(&format!("%{:02X}", u32::from(character)));
-            }
-            character => escaped.push(character),
-        }
-    }
-    escaped
-}
-
-fn unescaped(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let [high, low] = [rest.next()?, rest.next()?].map(|digit| char::from(digit).to_digit(16));
-            bytes.push(u8::try_from(high? * 16 + low?).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,16 +187,16 @@ mod tests {
             ("", InvalidPermission::Action),
             ("Subscribe:a", InvalidPermission::Action),
             ("write:orders", InvalidPermission::Action),
-            ("subscribe:", InvalidPermission::Empty),
-            (long.as_str(), InvalidPermission::TooLong),
-            ("subscribe:order-*", InvalidPermission::Star),
-            ("subscribe:a/***", InvalidPermission::Star),
-            ("subscribe:**/a", InvalidPermission::Rest),
-            ("subscribe:**/**", InvalidPermission::Rest),
-            ("subscribe:a%2", InvalidPermission::Escape),
-            ("subscribe:a%zz", InvalidPermission::Escape),
-            ("subscribe:a%+1", InvalidPermission::Escape),
-            ("subscribe:%FF", InvalidPermission::Escape),
+            ("subscribe:", InvalidPattern::Empty.into()),
+            (long.as_str(), InvalidPattern::TooLong.into()),
+            ("subscribe:order-*", InvalidPattern::Star.into()),
+            ("subscribe:a/***", InvalidPattern::Star.into()),
+            ("subscribe:**/a", InvalidPattern::Rest.into()),
+            ("subscribe:**/**", InvalidPattern::Rest.into()),
+            ("subscribe:a%2", InvalidPattern::Escape.into()),
+            ("subscribe:a%zz", InvalidPattern::Escape.into()),
+            ("subscribe:a%+1", InvalidPattern::Escape.into()),
+            ("subscribe:%FF", InvalidPattern::Escape.into()),
         ] {
             assert_eq!(Permission::parse(text), Err(error), "{text}");
         }

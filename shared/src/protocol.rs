@@ -11,10 +11,15 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ids::{ConnectionId, Topic, UserId};
+use crate::log::Place;
 use crate::notification::{Defaults, Fields, InvalidNotification, Notification, Origin, Target};
+use crate::recovery::{Since, Told};
 
 /// Most topics that one `subscribe` or `unsubscribe` may name: with the connection itself they are one transaction.
 pub const MAX_TOPICS_PER_COMMAND: usize = 50;
+
+/// Most messages that one `history` may ask for.
+pub const MAX_MESSAGES_PER_COMMAND: usize = 1_000;
 
 /// The protocols a client can choose from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -48,14 +53,16 @@ pub enum RequestId {
 /// What a client can ask for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// Be told of these topics from now on; 1 to [`MAX_TOPICS_PER_COMMAND`], none twice.
-    Subscribe(Vec<Topic>),
+    /// Be told of topics from now on, and of what was missed.
+    Subscribe(Subscribe),
     /// Not be told of these topics any more; 1 to [`MAX_TOPICS_PER_COMMAND`], none twice.
     Unsubscribe(Vec<Topic>),
     /// Show that both ends are alive.
     Ping,
     /// Say who this connection is and what it is subscribed to.
     Whoami,
+    /// Say what was said before.
+    History(History),
     /// Notify others.
     Publish(Publish),
     /// An action that the application registered; the protocol does not know its fields.
@@ -65,6 +72,28 @@ pub enum Command {
         /// The whole frame's fields but `action` and `id`.
         body: Map<String, Value>,
     },
+}
+
+/// What a client wants to be told of from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subscribe {
+    /// Topics, each with where the client is, if it says so; 1 to [`MAX_TOPICS_PER_COMMAND`], none twice.
+    Topics(Vec<(Topic, Option<Since>)>),
+    /// The connection's own user. A connection is always told of its user's messages; this says what was missed.
+    User(Option<Since>),
+}
+
+/// What a client wants to be told again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Of a topic; `None` for the connection's own user.
+    pub topic: Option<Topic>,
+    /// From behind this place on, or before it in reverse.
+    pub since: Option<Since>,
+    /// No more messages than this, 1 to [`MAX_MESSAGES_PER_COMMAND`].
+    pub limit: usize,
+    /// The newest first.
+    pub reverse: bool,
 }
 
 /// A notification from a client, before it is known who the client is.
@@ -99,7 +128,7 @@ impl PartialEq for Publish {
 }
 
 /// The answer to one request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Reply {
     /// The id of the request, where it had one.
     pub id: Option<RequestId>,
@@ -108,10 +137,21 @@ pub struct Reply {
 }
 
 /// What is answered.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum ReplyBody {
     /// It is done.
     Ack,
+    /// It is subscribed, and this is what its logs have; a topic without a log has nothing.
+    Subscribed(Vec<(Topic, Option<Told>)>),
+    /// The same of the connection's own user.
+    SubscribedUser(Option<Told>),
+    /// What a log has.
+    History {
+        /// Of which topic; `None` for the connection's own user.
+        topic: Option<Topic>,
+        /// What it has.
+        told: Told,
+    },
     /// It is done, and this is what an application's action had to say.
     AckWith(Value),
     /// The answer to a ping.
@@ -240,6 +280,16 @@ impl Protocol {
     pub fn encode_reply(self, reply: &Reply) -> String {
         match self {
             Self::TidingsV1Json | Self::Raw => tidings_v1::encode_reply(reply),
+        }
+    }
+
+    /// The text frame that stands for a message which is not for the connection, so that its client knows of no gap; `None`
+    /// where the protocol has none.
+    #[must_use]
+    pub fn encode_skip(self, place: &Place) -> Option<Bytes> {
+        match self {
+            Self::TidingsV1Json => Some(tidings_v1::encode_skip(place)),
+            Self::Raw => None,
         }
     }
 

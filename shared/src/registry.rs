@@ -11,6 +11,7 @@ mod durable;
 mod items;
 mod keys;
 mod listing;
+mod log;
 mod lookup;
 mod members;
 mod rate;
@@ -34,11 +35,12 @@ pub use capacity::Consumed;
 pub use items::Connection;
 pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER, connection_of};
 pub use listing::{Audience, Page};
+pub use log::{Append, Appended, Entries, Entry, Head};
 pub use members::{Member, Members};
 pub(crate) use topics::Change;
 
 pub use rate::{Granted, LearntRate, RateLimit, Wanted};
-pub use work::{Claim, Lease, Position, SegmentKey};
+pub use work::{Attempt, Claim, Lease, Position, SegmentKey};
 
 /// Most topics that one connection may subscribe to. Durable topics of its user count, but are never refused for it: a
 /// connection that asked for as many as it may gets them on top.

@@ -15,12 +15,17 @@ use tidings::delivery::{Delivery, Limits};
 use tidings::fanout::{FanOut, FanOutError, Invocation, Queues, Segment};
 use tidings::metrics::Metrics;
 use tidings::notification::{Defaults, Notification, scope};
-use tidings::registry::{Claim, Position};
+use tidings::registry::{Attempt, Claim, Position};
 use tidings::trigger::Trigger;
 
 use crate::registry::{connection, made_at, registry};
 
 const PATIENCE: Duration = Duration::from_secs(150);
+
+/// An attempt to take a segment for so many milliseconds.
+fn attempt<'a>(hash: &'a str, owner: &'a str, lease_ms: i64) -> Attempt<'a> {
+    Attempt { hash, owner, now: now(), until: now() + lease_ms, log_end: None }
+}
 
 fn to_crowd() -> String {
     json!({"to": {"topic": TOPIC}, "data": "now"}).to_string()
@@ -170,7 +175,7 @@ async fn a_worker_that_dies_between_its_plan_and_its_parts_is_followed_by_one_th
     let error = fan_out.work(&segment("n"), &invocation("dies", Duration::from_millis(100))).await.unwrap_err();
     assert!(matches!(error, FanOutError::Queue(_)), "{error:?}");
     let (segment, registry) = (segment("n"), fan_out.delivery().registry());
-    let claim = registry.claim(&segment.key(), &segment.hash(), "next", now(), now() + 1_000).await.unwrap();
+    let claim = registry.claim(&segment.key(), &attempt(&segment.hash, "next", 1_000)).await.unwrap();
     let Claim::Ours { lease, plan, .. } = claim else { panic!("the lease should be free") };
     assert!(plan.len() > 1 && plan.windows(2).all(|pair| pair[0].to == pair[1].after), "{plan:?}");
     lease.release().await.unwrap();
@@ -190,7 +195,7 @@ async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
         let defaults = Defaults { id: NotificationId::parse(id).unwrap(), at: now() };
         let text = json!({"to": {"topic": "t"}, "data": data}).to_string();
         let taken = Segment::whole(Notification::parse(&text, &defaults).unwrap(), scope(Trigger::Sqs, &[arn]));
-        let claim = stack.registry().claim(&taken.key(), &taken.hash(), "another", now(), now() + 60_000).await;
+        let claim = stack.registry().claim(&taken.key(), &attempt(&taken.hash, "another", 60_000)).await;
         assert!(matches!(claim, Ok(Claim::Ours { .. })), "{claim:?}");
     }
     let record = |number: u32| {
@@ -256,10 +261,10 @@ async fn the_longest_message_reaches_an_audience_that_is_split_twice_and_again_w
 async fn saving_a_cursor_costs_one_write_unit_whatever_the_payload_and_one_more_for_each_kb_of_names() {
     let table = Engine::Embedded.table().await.unwrap();
     let (registry, segment) = (registry(&table), segment("n"));
-    let (key, hash) = (segment.key(), segment.hash());
-    let stored = registry.store((&key.scope, &key.notification), &hash, &"x".repeat(128 * 1_024), now()).await;
+    let (key, hash) = (segment.key(), segment.hash.clone());
+    let stored = registry.store(&key, &hash, &"x".repeat(128 * 1_024), now()).await;
     assert!(stored.unwrap());
-    let claim = registry.claim(&key, &hash, "worker", now(), now() + 60_000).await.unwrap();
+    let claim = registry.claim(&key, &attempt(&hash, "worker", 60_000)).await.unwrap();
     let Claim::Ours { lease, .. } = claim else { panic!("{claim:?}") };
     let cost = async |names: usize| {
         let before = registry.consumed();

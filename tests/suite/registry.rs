@@ -6,6 +6,7 @@ mod durable;
 mod interleavings;
 mod lifecycle;
 mod listing;
+mod log;
 mod rate;
 mod reading;
 

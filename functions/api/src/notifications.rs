@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tidings::NotificationId;
-use tidings::delivery::{DeliveryError, MAX_MESSAGE_BYTES, check_size};
+use tidings::delivery::{DeliveryError, check_size};
 use tidings::notification::{Defaults, Notification};
 
 use crate::Deps;
@@ -102,9 +102,9 @@ fn notification(text: &str, id: &NotificationId, event: &Event, place: &str) -> 
         },
     })?;
     match check_size(&notification) {
-        Err(DeliveryError::PayloadTooLarge { bytes }) => {
+        Err(DeliveryError::PayloadTooLarge { bytes, most }) => {
             let (field, fix) = (format!("{place}data"), "make `data` smaller, or send a reference to it");
-            Err(Problem::TooLarge { field, bytes, most: MAX_MESSAGE_BYTES, fix })
+            Err(Problem::TooLarge { field, bytes, most, fix })
         }
         _ => Ok(notification),
     }

@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use tidings::context::Call;
 use tidings::function::BoxError;
 use tidings::metrics::{Metric, Recorder};
-use tidings::permissions::Action;
 use tidings::protocol::{BadFrame, ClientError, Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami};
 use tidings::registry::RegistryError;
 use tidings::{Context, Topic};
@@ -15,8 +14,12 @@ use tidings::{Context, Topic};
 use crate::actions::Actions;
 use crate::frame::Frame;
 use crate::guard::Verdict;
-use crate::publish;
 use crate::services::{Error, Services};
+use crate::{history, publish, subscribe};
+
+/// Longest text that goes back as the route's response, in bytes: one frame (Developer Guide, quotas of WebSocket APIs).
+/// Longer ones are posted, for posts may have several frames.
+const LONGEST_RESPONSE: usize = 32 * 1_024;
 
 /// What carries out commands, and an application's own actions.
 pub struct Commands<S = ()> {
@@ -51,6 +54,10 @@ impl<S: 'static> Commands<S> {
         };
         let reply = Reply { id: id_of_frame, body };
         let text = protocol.encode_reply(&reply);
+        if text.len() > LONGEST_RESPONSE {
+            services.sockets.send(&id.first_socket(), text).await.map_err(Error::Reply)?;
+            return Ok(None);
+        }
         if let ReplyBody::Error(error) = &reply.body {
             recorder.add(Metric::CommandsRefused, 1);
             tracing::info!(connection.id = %id, code = error.code.name(), "refused a command");
@@ -70,13 +77,8 @@ impl<S: 'static> Commands<S> {
             Command::Whoami => return self.whoami(frame).await,
             Command::Publish(publish) => return publish::run(&self.services, frame, recorder, publish).await,
             Command::Application { action, body } => return self.act(frame, action, body).await,
-            Command::Subscribe(topics) => {
-                if let Some(refused) = frame.refused(Action::Subscribe, &topics) {
-                    return Ok(ReplyBody::Error(refused));
-                }
-                let done = registry.subscribe(id, &topics).await;
-                done.map(|()| note(frame, recorder, &topics, Metric::Subscriptions, "subscribed"))
-            }
+            Command::Subscribe(subscribe) => return subscribe::run(&self.services, frame, recorder, subscribe).await,
+            Command::History(asked) => return history::run(&self.services, frame, asked).await,
             Command::Unsubscribe(topics) => {
                 let done = registry.unsubscribe(id, &topics).await;
                 done.map(|()| note(frame, recorder, &topics, Metric::Unsubscriptions, "unsubscribed"))
@@ -138,14 +140,14 @@ fn answered(answer: Result<crate::Reply, tidings::Error>) -> Result<ReplyBody, B
     }
 }
 
-fn note(frame: &Frame, recorder: &Recorder, topics: &[Topic], metric: Metric, done: &str) {
+pub(crate) fn note(frame: &Frame, recorder: &Recorder, topics: &[Topic], metric: Metric, done: &str) {
     recorder.add(metric, topics.len() as u64);
     let names: Vec<_> = topics.iter().map(Topic::as_str).collect();
     tracing::info!(connection.id = %frame.caller.connection, topic = names.join(" "), "{done}");
 }
 
 /// What the client is told where the registry refuses.
-fn refused(error: RegistryError) -> Result<ReplyBody, Error> {
+pub(crate) fn refused(error: RegistryError) -> Result<ReplyBody, Error> {
     error.into_client_error().map(ReplyBody::Error).map_err(Error::Registry)
 }
 

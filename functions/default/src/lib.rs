@@ -39,8 +39,10 @@ mod commands;
 mod frame;
 mod function;
 mod guard;
+mod history;
 mod publish;
 mod services;
+mod subscribe;
 
 pub use actions::Reply;
 pub use commands::Commands;

@@ -2,8 +2,9 @@
 
 use tidings::aws::Aws;
 use tidings::config::{ConfigError, required};
-use tidings::delivery::{Management, POST_DEADLINE};
+use tidings::delivery::{Management, POST_DEADLINE, SocketError};
 use tidings::function::{BoxError, Failure};
+use tidings::history::History;
 use tidings::ids::InvalidId;
 use tidings::metrics::Metrics;
 use tidings::queue::{Queue, QueueError};
@@ -26,17 +27,19 @@ pub struct Services {
     pub metrics: Metrics,
     /// What one connection may send.
     pub guard: Guard,
+    /// Which audiences have a log.
+    pub history: History,
 }
 
 impl Services {
-    /// With these, the default limits and no metrics.
+    /// With these, the default limits, no metrics and no logs.
     #[must_use]
     pub fn new(registry: Registry, sockets: Management, notifications: Queue) -> Self {
         let (metrics, guard) = (Metrics::default(), Guard::new(Limits::default()));
-        Self { registry, sockets, notifications, metrics, guard }
+        Self { registry, sockets, notifications, metrics, guard, history: History::default() }
     }
 
-    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL` and what
+    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, `HISTORY` and what
     /// [`Limits::from_env`] reads.
     ///
     /// # Errors
@@ -52,6 +55,7 @@ impl Services {
             notifications: aws.queue(queue).marked(Trigger::Client),
             metrics: Metrics::from_env(),
             guard: Guard::new(Limits::from_env()?),
+            history: History::from_env()?,
         })
     }
 }
@@ -66,6 +70,9 @@ pub enum Error {
     /// What a client published could not be put on the queue.
     #[error("the notification could not be queued")]
     Queue(#[source] QueueError),
+    /// An answer that is too long for a response could not be posted.
+    #[error("the answer could not be posted")]
+    Reply(#[source] SocketError),
     /// The event does not say which connection it comes from.
     #[error("the event's connectionId is not valid")]
     Event(#[source] InvalidId),
@@ -87,6 +94,7 @@ impl Failure for Error {
         match self {
             Self::Registry(_) => "RegistryError",
             Self::Queue(_) => "QueueError",
+            Self::Reply(_) => "SocketError",
             Self::Event(_) => "InvalidEvent",
             Self::Action { .. } | Self::Otherwise(_) => "ActionError",
         }

@@ -9,6 +9,7 @@ use tidings::config::{ConfigError, optional, required};
 use tidings::delivery::{Delivery, Limits, POST_DEADLINE};
 use tidings::fanout::{FanOut, Queues};
 use tidings::function::BoxError;
+use tidings::history::History;
 use tidings::lambda;
 use tidings::metrics::Metrics;
 
@@ -74,7 +75,7 @@ impl Function {
     }
 
     /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, the URLs of the queues,
-    /// `RULES` and what [`Limits::from_env`] does.
+    /// `RULES`, `HISTORY` and what [`Limits::from_env`] does.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let start = async { Ok(self.core(deps()?)) };
@@ -94,5 +95,6 @@ fn deps() -> Result<Deps, BoxError> {
         dead_letters: queue("DEAD_LETTER_QUEUE_URL")?,
     };
     let rules = Rules::parse(optional("RULES").as_deref().unwrap_or("[]"))?;
-    Ok(Deps { fan_out: FanOut::new(delivery, queues), rules, metrics: Metrics::from_env(), clock: Clock::System })
+    let fan_out = FanOut::new(delivery, queues).with_history(History::from_env()?);
+    Ok(Deps { fan_out, rules, metrics: Metrics::from_env(), clock: Clock::System })
 }

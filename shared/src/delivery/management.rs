@@ -49,6 +49,15 @@ impl Management {
         }
     }
 
+    /// Posts a message to a socket.
+    ///
+    /// # Errors
+    /// When API Gateway does not take it.
+    pub async fn send(&self, socket: &Socket, message: String) -> Result<(), SocketError> {
+        let request = self.0.post_to_connection().connection_id(socket.as_str()).data(Blob::new(message));
+        request.send().await.map(drop).map_err(|error| failed("PostToConnection", &error))
+    }
+
     /// Tells a client why, and closes its socket so that it comes back. API Gateway lets nobody choose the close code.
     ///
     /// Best effort: a client that cannot be told or closed is gone by itself, or will be by its longest life.

@@ -84,21 +84,40 @@ impl<'a> Messages<'a> {
         };
         self.encoded.entry((target, protocol)).or_insert_with(encode).clone()
     }
+
+    /// What a member gets that the notification leaves out; `None` for nothing.
+    pub(super) fn skip(&self, protocol: Protocol) -> Option<Message> {
+        Some(Message::new(protocol.encode_skip(self.notification.log.as_ref()?)?))
+    }
+}
+
+/// What a message to a topic or a user leaves free in a frame: for its place in a log, and for what a reply puts around it.
+const ROOM: usize = 2 * 1_024;
+
+/// How long a message of the notification may be, in bytes: [`MAX_MESSAGE_BYTES`], or two kilobytes less where it may come
+/// in a log.
+#[must_use]
+pub fn most_bytes(notification: &Notification) -> usize {
+    let may_be_logged = |target: &Target| matches!(target, Target::Topic(_) | Target::User(_));
+    if notification.to.iter().any(may_be_logged) { MAX_MESSAGE_BYTES - ROOM } else { MAX_MESSAGE_BYTES }
 }
 
 /// Checks the longest message that the notification can become, before anybody has received it.
 ///
 /// # Errors
-/// [`DeliveryError::PayloadTooLarge`] when it has more than [`MAX_MESSAGE_BYTES`].
+/// [`DeliveryError::PayloadTooLarge`] when it has more than [`most_bytes`].
 pub fn check_size(notification: &Notification) -> Result<(), DeliveryError> {
+    let most = most_bytes(notification);
     let length = |target: &&Target| match target {
         Target::Topic(topic) => topic.as_str().len(),
         _ => 0,
     };
+    // Once it stands in a log, it was checked.
+    let most = if notification.log.is_some() { MAX_MESSAGE_BYTES } else { most };
     let Some(longest) = notification.to.iter().max_by_key(length) else { return Ok(()) };
     let bytes = Protocol::ALL.map(|protocol| protocol.encode_message(notification, longest).len()).into_iter().max();
     match bytes {
-        Some(bytes) if bytes > MAX_MESSAGE_BYTES => Err(DeliveryError::PayloadTooLarge { bytes }),
+        Some(bytes) if bytes > most => Err(DeliveryError::PayloadTooLarge { bytes, most }),
         _ => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
+use super::endpoint::Message;
 use super::limiter::Share;
 use super::post::{Messages, Outcome, post};
 use super::track::{MAX_OPEN, Track};
@@ -43,6 +44,8 @@ struct Attempt {
     is_new: bool,
     /// Whether an earlier run has begun with it.
     is_straggler: bool,
+    /// Whether the message is not for it, and it is only told that: nobody counts it.
+    is_left_out: bool,
     failures: u32,
     throttles: u32,
     refusals: u32,
@@ -301,9 +304,10 @@ impl<'a> Run<'a> {
 
     fn queue(&mut self, page: Vec<Member>) {
         for member in page {
-            let is_meant = !self.notification.except.contains(&member.connection);
-            if is_meant && self.position.is_open(&member.sort_key) {
-                let is_new = !self.position.is_counted(&member.sort_key);
+            let is_left_out = self.notification.except.contains(&member.connection);
+            let is_told = !is_left_out || self.messages.skip(member.protocol).is_some();
+            if is_told && self.position.is_open(&member.sort_key) {
+                let is_new = !is_left_out && !self.position.is_counted(&member.sort_key);
                 self.unsettled += 1;
                 self.report.audience += u64::from(is_new);
                 let is_straggler = self.position.stragglers.contains(&member.sort_key);
@@ -313,6 +317,7 @@ impl<'a> Run<'a> {
                     number,
                     is_new,
                     is_straggler,
+                    is_left_out,
                     failures: 0,
                     throttles: 0,
                     refusals: 0,
@@ -351,7 +356,7 @@ impl<'a> Run<'a> {
             };
             let attempt = self.ready.pop_front()?;
             self.track.begin(attempt.number);
-            let message = self.messages.get(attempt.member.target, attempt.member.protocol);
+            let message = self.message(&attempt);
             let answer = post(self.delivery.sockets.clone(), attempt.member.socket.clone(), message);
             self.posts.push(Box::pin(async move {
                 let outcome = answer.await;
@@ -359,6 +364,12 @@ impl<'a> Run<'a> {
             }));
         }
         None
+    }
+
+    fn message(&mut self, attempt: &Attempt) -> Message {
+        let member = &attempt.member;
+        let skip = attempt.is_left_out.then(|| self.messages.skip(member.protocol)).flatten();
+        skip.unwrap_or_else(|| self.messages.get(member.target, member.protocol))
     }
 
     /// Reserves what is needed; says when to call again where it is too early.

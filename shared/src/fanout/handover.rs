@@ -81,10 +81,9 @@ impl Handover {
         if !self.is_stored.load(Ordering::Relaxed) {
             // A notification that was parsed can be written.
             let body = serde_json::to_string(notification).unwrap_or_default();
-            let (id, hash) = (&notification.id, self.segment.hash());
-            let key = (self.segment.scope.as_str(), id);
-            if !self.registry.store(key, &hash, &body, self.clock.milliseconds()).await? {
-                return Err(FanOutError::Reused { id: id.clone() });
+            let (key, hash) = (self.segment.key(), &self.segment.hash);
+            if !self.registry.store(&key, hash, &body, self.clock.milliseconds()).await? {
+                return Err(FanOutError::Reused { id: notification.id.clone() });
             }
             self.is_stored.store(true, Ordering::Relaxed);
         }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::delivery::Retry;
 use crate::ids::{InvalidId, NotificationId};
-use crate::notification::{Defaults, InvalidNotification, MAX_TTL_SECONDS, Notification};
+use crate::notification::{Defaults, InvalidNotification, MAX_TTL_SECONDS, Notification, Target};
 use crate::registry::{Interval, Position, SegmentKey};
 
 /// Most parts that a segment is split into: few enough for one request to SQS.
@@ -54,6 +54,8 @@ pub struct Segment {
     pub is_overloaded: bool,
     /// Whether the notification is stored.
     pub is_stored: bool,
+    /// What the whole notification says to whom, whenever it is said: another one must not have its id.
+    pub hash: String,
 }
 
 /// A message of the fan-out queue, before its notification was read.
@@ -85,6 +87,8 @@ struct Place {
     retry: Retry,
     #[serde(default, skip_serializing_if = "is_default")]
     overloaded: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
     /// When the notification happened, for whoever reads a dead letter.
     #[serde(default)]
     at: i64,
@@ -102,10 +106,13 @@ impl<'a> Message<'a> {
         Ok(serde_json::from_str(message)?)
     }
 
-    /// The id of the notification, where the message only refers to it.
-    pub(super) fn reference(&self) -> Result<Option<NotificationId>, InvalidSegment> {
+    /// The key of the segment whose notification is stored, where the message only refers to it.
+    pub(super) fn reference(&self) -> Result<Option<SegmentKey>, InvalidSegment> {
         match serde_json::from_str::<String>(self.notification.get()) {
-            Ok(id) => Ok(Some(NotificationId::parse(id)?)),
+            Ok(id) => {
+                let notification = NotificationId::parse(id)?;
+                Ok(Some(SegmentKey { scope: self.scope.clone(), notification, segment: self.segment.id.clone() }))
+            }
             Err(_) => Ok(None),
         }
     }
@@ -115,10 +122,11 @@ impl<'a> Message<'a> {
         // What we wrote ourselves has an id and a time of its own.
         let defaults = Defaults { id: NotificationId::parse("segment")?, at: 0 };
         let text = stored.unwrap_or(self.notification.get());
-        let mut notification = Notification::parse(text, &defaults)?;
-        let Place { id, after, to, only, counted, hops, waits, retry, overloaded, at: _, ttl } = self.segment;
+        let mut notification = Notification::parse_own(text, &defaults)?;
+        let Place { id, after, to, only, counted, hops, waits, retry, overloaded, hash, at: _, ttl } = self.segment;
         notification.ttl = notification.ttl.max(ttl.unwrap_or_default().min(MAX_TTL_SECONDS));
         Ok(Segment {
+            hash: hash.unwrap_or_else(|| hash_of(&notification)),
             notification,
             scope: self.scope,
             id,
@@ -139,6 +147,7 @@ impl Segment {
     #[must_use]
     pub fn whole(notification: Notification, scope: impl Into<String>) -> Self {
         Self {
+            hash: hash_of(&notification),
             notification,
             scope: scope.into(),
             id: "0".to_owned(),
@@ -156,7 +165,18 @@ impl Segment {
     /// Whether it is a whole audience, that nobody has looked at yet.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.id == "0" && self.hops == 0
+        !self.id.contains(['.', BY_NAME]) && self.hops == 0
+    }
+
+    /// The part of it for one of the notification's targets, by its index.
+    pub(super) fn for_target(&self, index: usize) -> Self {
+        let to = self.notification.to.get(index).cloned().into_iter().collect();
+        Self { id: format!("t{index}"), ..self.for_targets(to) }
+    }
+
+    /// The part of it for these targets.
+    pub(super) fn for_targets(&self, to: Vec<Target>) -> Self {
+        Self { notification: Notification { to, ..self.notification.clone() }, ..self.clone() }
     }
 
     /// The message of the fan-out queue, which refers to the notification.
@@ -187,6 +207,7 @@ impl Segment {
             waits: self.waits,
             retry: self.retry,
             overloaded: self.is_overloaded,
+            hash: Some(self.hash.clone()),
             at: self.notification.at,
             ttl: Some(self.notification.ttl),
         };
@@ -198,16 +219,6 @@ impl Segment {
     pub fn key(&self) -> SegmentKey {
         let notification = self.notification.id.clone();
         SegmentKey { scope: self.scope.clone(), notification, segment: self.id.clone() }
-    }
-
-    /// What the notification says to whom, whenever it is said: another one must not have its id.
-    #[must_use]
-    pub fn hash(&self) -> String {
-        let Notification { to, except, event, payload, .. } = &self.notification;
-        // A notification that was parsed can be written.
-        let text = |value: serde_json::Result<String>| value.unwrap_or_default();
-        let (to, except) = (text(serde_json::to_string(to)), text(serde_json::to_string(except)));
-        crate::hash(&[&to, &except, event.as_deref().unwrap_or_default(), &text(serde_json::to_string(payload))])
     }
 
     /// Where to begin, before anything was done.
@@ -238,6 +249,15 @@ impl Segment {
         let id = format!("{base}{BY_NAME}{waits}.{}", crate::hash(&names));
         Self { id, only: only.to_vec(), retry, waits, is_overloaded: false, ..self.clone() }
     }
+}
+
+/// What a notification says to whom.
+fn hash_of(notification: &Notification) -> String {
+    let Notification { to, except, event, payload, .. } = notification;
+    // A notification that was parsed can be written.
+    let text = |value: serde_json::Result<String>| value.unwrap_or_default();
+    let (to, except) = (text(serde_json::to_string(to)), text(serde_json::to_string(except)));
+    crate::hash(&[&to, &except, event.as_deref().unwrap_or_default(), &text(serde_json::to_string(payload))])
 }
 
 /// The parts that an audience is to be split into, where it is more than `budget` members; `read` of them were read, and
@@ -342,7 +362,7 @@ mod tests {
         let segment = segment();
         let text = segment.to_message().unwrap();
         let message = Message::parse(&text).unwrap();
-        assert_eq!(message.reference().unwrap().unwrap().as_str(), "n");
+        assert_eq!(message.reference().unwrap().unwrap(), segment.key());
         let stored = serde_json::to_string(&segment.notification).unwrap();
         let read = message.into_segment(Some(&stored)).unwrap();
         assert!(read.is_stored);
@@ -372,10 +392,10 @@ mod tests {
 
     #[test]
     fn the_hash_is_of_what_is_said_to_whom_and_not_of_when() {
-        let (one, mut other) = (segment(), segment());
-        other.notification.at += 1;
-        assert_eq!(one.hash(), other.hash());
-        other.notification.except.clear();
-        assert_ne!(one.hash(), other.hash());
+        let (one, mut other) = (segment().notification, segment().notification);
+        other.at += 1;
+        assert_eq!(hash_of(&one), hash_of(&other));
+        other.except.clear();
+        assert_ne!(hash_of(&one), hash_of(&other));
     }
 }

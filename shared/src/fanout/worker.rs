@@ -7,12 +7,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::handover::{Handover, delay, follow};
+use super::logged::{Log, Part};
 use super::segment::{Message, divide, plan};
 use super::{FanOut, FanOutError, Invocation, Segment};
 use crate::delivery::{Finish, Job, Progress, Report, Rest, Retry, SaveError, Why, check_size};
+use crate::log::LogPosition;
 use crate::metrics::Metric;
 use crate::notification::Notification;
-use crate::registry::{Claim, Interval, Lease, Member, Members, Position};
+use crate::registry::{Attempt, Claim, Interval, Lease, Member, Members, Position};
 use crate::trigger::Trigger;
 
 /// How often a fan-out may be handed on: a tree of a million members has two levels, and a slow one is handed on.
@@ -30,7 +32,23 @@ struct FirstPage {
     first: Vec<Member>,
 }
 
+/// A segment that is ours for a while.
+struct Claimed {
+    lease: Box<Lease>,
+    /// How far it is.
+    position: Position,
+    /// The parts that it was split into, if it was.
+    plan: Vec<Interval>,
+    /// Where the log of its audience ended when an earlier attempt began.
+    from: Option<LogPosition>,
+}
+
 impl FirstPage {
+    /// Whether the audience is above `most`.
+    fn is_above(&self, most: usize) -> bool {
+        self.first.len() > most || !self.members.is_at_end()
+    }
+
     /// The parts to split the audience into, where it is too large for one invocation.
     fn plan(&self, interval: &Interval, budget: usize) -> Option<Vec<Interval>> {
         let (read, last) = (self.first.len(), self.first.last()?);
@@ -48,33 +66,64 @@ impl FanOut {
     /// When it is none, its notification is not stored any more, or DynamoDB fails.
     pub async fn read(&self, message: &str) -> Result<Segment, FanOutError> {
         let message = Message::parse(message)?;
-        let Some(id) = message.reference()? else { return Ok(message.into_segment(None)?) };
-        match self.delivery.registry().stored(&message.scope, &id).await? {
+        let Some(key) = message.reference()? else { return Ok(message.into_segment(None)?) };
+        match self.delivery.registry().stored(&key).await? {
             Some(stored) => Ok(message.into_segment(Some(&stored))?),
-            None => Err(FanOutError::NotStored { id }),
+            None => Err(FanOutError::NotStored { id: key.notification }),
         }
     }
 
     /// Delivers a notification that somebody waits for. A small audience is served at once, without a row; a large one is
-    /// handed to the fan-out queue as a whole, and whoever cannot be reached soon goes on through it.
+    /// handed to the fan-out queue as a whole, and whoever cannot be reached soon goes on through it. Where an audience has
+    /// a log, and the id is the producer's own, it is remembered, so that nothing is appended twice.
     ///
     /// # Errors
     /// When it can neither be delivered nor handed on.
     pub async fn direct(&self, notification: Notification, invocation: &Invocation) -> Result<Report, FanOutError> {
         let segment = Segment::whole(notification, DIRECT);
-        if segment.notification.is_expired(invocation.now) {
-            return Ok(invocation.counted(Report { expired: 1, ..Report::new(&segment.notification.id) }));
+        let notification = &segment.notification;
+        if notification.is_expired(invocation.now) {
+            return Ok(invocation.counted(Report { expired: 1, ..Report::new(&notification.id) }));
         }
-        check_size(&segment.notification)?;
-        let first_page = self.first_page(&segment, &Position::default(), None).await?;
+        check_size(notification)?;
+        let has_own_id = !notification.id.as_str().starts_with(&invocation.owner);
+        let mut report = Report::new(&notification.id);
+        for Part { mut segment, log } in self.parts(&segment) {
+            report.add(&match &log {
+                None => {
+                    let first_page = self.first_page(&segment, &Position::default(), None).await?;
+                    self.direct_to(&segment, first_page, invocation).await?
+                }
+                Some(log) if has_own_id => {
+                    let pass_on = async |segment: &Segment| self.hand_on_whole(segment, invocation).await;
+                    self.up_to_logged(None, segment, log, invocation, &pass_on).await?
+                }
+                Some(log) => {
+                    let head = self.head_of(log, invocation).await?;
+                    let read = async |segment: &Segment| self.first_page(segment, &Position::default(), None).await;
+                    let first_page = self.append(&mut segment, log, head, None, invocation, read).await?;
+                    self.direct_to(&segment, first_page, invocation).await?
+                }
+            });
+        }
+        Ok(report)
+    }
+
+    /// Delivers to an audience that nobody else has looked at, and of which nothing is written down.
+    async fn direct_to(
+        &self,
+        segment: &Segment,
+        first_page: FirstPage,
+        invocation: &Invocation,
+    ) -> Result<Report, FanOutError> {
         if first_page.plan(&segment.interval, self.budget(invocation)).is_some() {
-            return self.hand_on_whole(&segment, invocation).await;
+            return self.hand_on_whole(segment, invocation).await;
         }
-        let handover = Arc::new(self.handover(&segment, invocation));
+        let handover = Arc::new(self.handover(segment, invocation));
         let Finish { mut report, rest } =
             self.push(&handover, first_page, Position::default(), None, invocation).await?;
         if let Some(rest) = rest {
-            let parts = rest_of(&segment, &rest);
+            let parts = rest_of(segment, &rest);
             report.segments = parts.len() as u64;
             invocation.recorder.add(Metric::Segments, report.segments);
             handover.send(parts, delay(rest.why, self.delivery.clock().milliseconds())).await?;
@@ -88,10 +137,8 @@ impl FanOut {
     /// # Errors
     /// When it is to come again, or can never be done.
     pub async fn take_up(&self, segment: &Segment, invocation: &Invocation) -> Result<Report, FanOutError> {
-        self.up_to(self.delivery.small_audience(), segment, invocation, async |segment| {
-            self.hand_on_whole(segment, invocation).await
-        })
-        .await
+        let pass_on = async |segment: &Segment| self.hand_on_whole(segment, invocation).await;
+        self.up_to(self.delivery.small_audience(), segment, invocation, &pass_on).await
     }
 
     /// Takes up a notification of an event that a service invoked the function with. Many may come at once, so that only
@@ -105,41 +152,109 @@ impl FanOut {
         trigger: Trigger,
         invocation: &Invocation,
     ) -> Result<Report, FanOutError> {
-        self.up_to(self.delivery.allowance(), segment, invocation, async |segment| {
+        let pass_on = async |segment: &Segment| {
             let queue = self.queues.notifications.clone().marked(trigger).scoped(segment.scope.clone());
-            let notification = &segment.notification;
+            // Where it stands is found again by whoever takes it up.
+            let notification = Notification { log: None, ..segment.notification.clone() };
             // A notification that was parsed can be written.
-            let body = serde_json::to_string(notification).unwrap_or_default();
+            let body = serde_json::to_string(&notification).unwrap_or_default();
             queue.send(vec![body], notification.id.as_str(), Duration::ZERO).await?;
             Ok(invocation.counted(Report { segments: 1, ..Report::new(&notification.id) }))
-        })
-        .await
+        };
+        // What goes several ways is taken apart once, in the queue.
+        if self.parts(segment).len() > 1 {
+            return pass_on(segment).await;
+        }
+        self.up_to(self.delivery.allowance(), segment, invocation, &pass_on).await
     }
 
-    /// Serves an audience of at most `most` members; what is larger goes where `pass_on` says.
+    /// Serves audiences of at most `most` members; what is larger goes where `pass_on` says.
     async fn up_to(
         &self,
         most: usize,
         segment: &Segment,
         invocation: &Invocation,
-        pass_on: impl AsyncFnOnce(&Segment) -> Result<Report, FanOutError>,
+        pass_on: &impl AsyncFn(&Segment) -> Result<Report, FanOutError>,
     ) -> Result<Report, FanOutError> {
         let notification = &segment.notification;
         if notification.is_expired(invocation.now) {
             return Ok(invocation.counted(Report { expired: 1, ..Report::new(&notification.id) }));
         }
         check_size(notification)?;
-        if self.delivery.is_overloaded()
-            && let Some(since) = self.old_overload(1).await
-        {
-            self.handover(segment, invocation).again(Why::Overload { since }).await?;
-            return Ok(invocation.counted(Report { segments: 1, ..Report::new(&notification.id) }));
+        let mut report = Report::new(&notification.id);
+        for Part { segment, log } in self.parts(segment) {
+            report.add(&match &log {
+                None => self.up_to_unlogged(most, &segment, invocation, pass_on).await?,
+                Some(log) => self.up_to_logged(Some(most), segment, log, invocation, pass_on).await?,
+            });
+        }
+        Ok(report)
+    }
+
+    async fn up_to_unlogged(
+        &self,
+        most: usize,
+        segment: &Segment,
+        invocation: &Invocation,
+        pass_on: &impl AsyncFn(&Segment) -> Result<Report, FanOutError>,
+    ) -> Result<Report, FanOutError> {
+        if let Some(report) = self.wait_for_overload(segment, invocation).await? {
+            return Ok(report);
         }
         let first_page = self.first_page(segment, &Position::default(), Some(most)).await?;
-        if first_page.first.len() > most || !first_page.members.is_at_end() {
+        if first_page.is_above(most) {
             return pass_on(segment).await;
         }
         self.claim_and_work(segment, Some(first_page), invocation).await
+    }
+
+    /// The same for an audience with a log: the message is in it before anything else is done, and before it is put there
+    /// the segment is claimed, so that one that comes again is found.
+    async fn up_to_logged(
+        &self,
+        most: Option<usize>,
+        mut segment: Segment,
+        log: &Log,
+        invocation: &Invocation,
+        pass_on: &impl AsyncFn(&Segment) -> Result<Report, FanOutError>,
+    ) -> Result<Report, FanOutError> {
+        let head = self.head_of(log, invocation).await?;
+        let claimed = self.claim(&segment, Some(&head.position()), invocation).await?;
+        let Some(Claimed { lease, position, plan, from }) = claimed else {
+            return Ok(Report::new(&segment.notification.id));
+        };
+        let read = async |segment: &Segment| self.first_page(segment, &Position::default(), most).await;
+        let worked = async {
+            let first_page = self.append(&mut segment, log, head, from.as_ref(), invocation, read).await?;
+            if let Some(report) = self.wait_for_overload(&segment, invocation).await? {
+                lease.release().await?;
+                return Ok(report);
+            }
+            if most.is_some_and(|most| first_page.is_above(most)) {
+                lease.release().await?;
+                return pass_on(&segment).await;
+            }
+            let is_new = position == Position::default() && plan.is_empty();
+            let first_page = is_new.then_some(first_page);
+            self.work_on(&segment, &lease, position, plan, first_page, invocation).await
+        };
+        let worked = worked.await;
+        release_after(&worked, &lease).await;
+        worked
+    }
+
+    /// Hands a segment on that would wait in an overload for longer than in place.
+    async fn wait_for_overload(
+        &self,
+        segment: &Segment,
+        invocation: &Invocation,
+    ) -> Result<Option<Report>, FanOutError> {
+        if !self.delivery.is_overloaded() {
+            return Ok(None);
+        }
+        let Some(since) = self.old_overload(1).await else { return Ok(None) };
+        self.handover(segment, invocation).again(Why::Overload { since }).await?;
+        Ok(Some(invocation.counted(Report { segments: 1, ..Report::new(&segment.notification.id) })))
     }
 
     /// Works on a segment of the fan-out queue. What is done is written down, so that nothing is done twice.
@@ -177,27 +292,27 @@ impl FanOut {
         invocation: &Invocation,
     ) -> Result<Report, FanOutError> {
         let id = &segment.notification.id;
-        let Some((lease, position, plan)) = self.claim(segment, invocation).await? else { return Ok(Report::new(id)) };
+        let Some(Claimed { lease, position, plan, .. }) = self.claim(segment, None, invocation).await? else {
+            return Ok(Report::new(id));
+        };
         // What was read before the claim is good only if nobody was at work before.
         let first_page = first_page.filter(|_| position == Position::default() && plan.is_empty());
         let worked = self.work_on(segment, &lease, position, plan, first_page, invocation).await;
-        if worked.is_err()
-            && let Err(error) = lease.release().await
-        {
-            tracing::warn!(notification.id = %id, %error, "the lease is not released; it ends by itself");
-        }
+        release_after(&worked, &lease).await;
         worked
     }
 
-    /// Takes the segment: how far it is, and the parts that it was split into; nothing where it is done.
+    /// Takes the segment; nothing where it is done. `log_end` is where the log of its audience ends, if it is about to be
+    /// appended to.
     async fn claim(
         &self,
         segment: &Segment,
+        log_end: Option<&LogPosition>,
         invocation: &Invocation,
-    ) -> Result<Option<(Box<Lease>, Position, Vec<Interval>)>, FanOutError> {
-        let (key, hash) = (segment.key(), segment.hash());
-        let registry = self.delivery.registry();
-        match registry.claim(&key, &hash, &invocation.owner, invocation.now, invocation.lease_until).await? {
+    ) -> Result<Option<Claimed>, FanOutError> {
+        let Invocation { owner, now, lease_until, .. } = invocation;
+        let attempt = Attempt { hash: &segment.hash, owner, now: *now, until: *lease_until, log_end };
+        match self.delivery.registry().claim(&segment.key(), &attempt).await? {
             Claim::Done => {
                 invocation.recorder.add(Metric::Duplicates, u64::from(segment.is_whole()));
                 Ok(None)
@@ -207,14 +322,16 @@ impl FanOut {
                 let milliseconds = u64::try_from(until - invocation.now).unwrap_or_default();
                 Err(FanOutError::Held { for_another: Duration::from_millis(milliseconds) })
             }
-            Claim::Ours { lease, position, plan } => Ok(Some((lease, position, plan))),
+            Claim::Ours { lease, position, plan, from } => Ok(Some(Claimed { lease, position, plan, from })),
         }
     }
 
     /// Ends a segment whose time to live is over. Whoever was begun and not reached is kept by name.
     async fn expire(&self, segment: &Segment, invocation: &Invocation) -> Result<Report, FanOutError> {
         let id = &segment.notification.id;
-        let Some((lease, position, _)) = self.claim(segment, invocation).await? else { return Ok(Report::new(id)) };
+        let Some(Claimed { lease, position, .. }) = self.claim(segment, None, invocation).await? else {
+            return Ok(Report::new(id));
+        };
         let position = if position.cursor.is_some() { position } else { segment.beginning() };
         self.handover(segment, invocation).expire_by_name(&position.stragglers).await?;
         lease.finish().await?;
@@ -357,6 +474,15 @@ impl Invocation {
     fn counted(&self, report: Report) -> Report {
         report.record(&self.recorder);
         report
+    }
+}
+
+/// Gives a segment back whose work has failed, so that whoever comes next can go on at once.
+async fn release_after<T>(worked: &Result<T, FanOutError>, lease: &Lease) {
+    if worked.is_err()
+        && let Err(error) = lease.release().await
+    {
+        tracing::warn!(%error, "the lease is not released; it ends by itself");
     }
 }
 

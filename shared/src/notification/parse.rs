@@ -45,9 +45,18 @@ impl Notification {
     /// # Errors
     /// When it is not a JSON object of the documented shape; the error names the field and the fix.
     pub fn parse(text: &str, defaults: &Defaults) -> Result<Self, InvalidNotification> {
-        let fields = serde_json::from_str(text)
-            .map_err(|error| invalid("notification", format!("is not a JSON object ({error})"), FIELDS))?;
-        Self::from_fields(fields, defaults)
+        Self::from_fields(fields(text)?, defaults)
+    }
+
+    /// The same for what we wrote ourselves, which may stand in a log.
+    ///
+    /// # Errors
+    /// When it is not what we write.
+    pub fn parse_own(text: &str, defaults: &Defaults) -> Result<Self, InvalidNotification> {
+        let mut fields = fields(text)?;
+        let place = take(&mut fields, "log").map(serde_json::from_value).transpose();
+        let log = place.map_err(|error| invalid("log", format!("is not a place ({error})"), "leave it out"))?;
+        Ok(Self { log, ..Self::from_fields(fields, defaults)? })
     }
 
     /// Checks a notification that was taken apart already.
@@ -63,11 +72,17 @@ impl Notification {
             event: event(&mut fields)?,
             at: at(&mut fields)?.unwrap_or(defaults.at),
             ttl: ttl(&mut fields)?,
+            log: None,
             from: origin(&mut fields)?,
         };
         refuse_the_rest(&fields)?;
         Ok(notification)
     }
+}
+
+fn fields(text: &str) -> Result<Fields, InvalidNotification> {
+    serde_json::from_str(text)
+        .map_err(|error| invalid("notification", format!("is not a JSON object ({error})"), FIELDS))
 }
 
 /// Serializes a single target bare and several as a list, as producers write them.
@@ -82,6 +97,9 @@ fn refuse_the_rest(fields: &Fields) -> Result<(), InvalidNotification> {
     match fields.keys().next() {
         None => Ok(()),
         Some(reserved) if reserved == "order" => Err(invalid("order", "is reserved", "leave it out")),
+        Some(log) if ["log", "offset", "epoch"].contains(&log.as_str()) => {
+            Err(invalid(log, "is given by the log", "leave it out; `History` says what has one"))
+        }
         Some(unknown) => Err(invalid(unknown, "is not a field of a notification", FIELDS)),
     }
 }

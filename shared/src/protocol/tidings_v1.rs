@@ -1,12 +1,17 @@
 //! `tidings.v1.json`: one JSON object a frame.
 
+mod log;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{BadFrame, ClientError, Command, MAX_TOPICS_PER_COMMAND, Publish, Reply, ReplyBody, Request, RequestId};
+use super::{
+    BadFrame, ClientError, Command, MAX_TOPICS_PER_COMMAND, Publish, Reply, ReplyBody, Request, RequestId, Subscribe,
+};
 use crate::ids::{InvalidId, Topic, UserId};
+use crate::log::Place;
 use crate::notification::{Fields, Notification, Origin, Payload, Target};
 
 const EXAMPLE: &str = "send an object such as {\"action\":\"subscribe\",\"topic\":\"orders/42\",\"id\":1}";
@@ -50,8 +55,9 @@ fn command(mut fields: Map<String, Value>, frame: &str) -> Result<Command, Clien
         None => return Err(ClientError::bad_request(format!("`action` is missing; {EXAMPLE}"))),
     };
     match action.as_str() {
-        "subscribe" => Ok(Command::Subscribe(topics(fields)?)),
-        "unsubscribe" => Ok(Command::Unsubscribe(topics(fields)?)),
+        "subscribe" => Ok(Command::Subscribe(subscribe(fields)?)),
+        "unsubscribe" => Ok(Command::Unsubscribe(topics(fields)?.0)),
+        "history" => Ok(Command::History(log::history(fields)?)),
         "publish" => Ok(Command::Publish(publish(frame)?)),
         "ping" => Ok(Command::Ping),
         "whoami" => Ok(Command::Whoami),
@@ -59,7 +65,17 @@ fn command(mut fields: Map<String, Value>, frame: &str) -> Result<Command, Clien
     }
 }
 
-fn topics(mut fields: Map<String, Value>) -> Result<Vec<Topic>, ClientError> {
+fn subscribe(mut fields: Map<String, Value>) -> Result<Subscribe, ClientError> {
+    if let Some(user) = log::user(&mut fields)? {
+        return Ok(user);
+    }
+    let since = fields.remove("since");
+    let (topics, is_list) = topics(fields)?;
+    Ok(Subscribe::Topics(log::with_since(topics, is_list, since)?))
+}
+
+/// The topics that a command names, and whether it does so in a list.
+fn topics(mut fields: Map<String, Value>) -> Result<(Vec<Topic>, bool), ClientError> {
     let (field, names) = match (fields.remove("topic"), fields.remove("topics")) {
         (Some(one), None) => ("topic", vec![one]),
         (None, Some(Value::Array(list))) => ("topics", list),
@@ -69,10 +85,7 @@ fn topics(mut fields: Map<String, Value>) -> Result<Vec<Topic>, ClientError> {
             return Err(ClientError::bad_request("`topic` is missing; give a string, or a list in `topics`"));
         }
     };
-    if let Some(unknown) = fields.keys().next() {
-        let why = if unknown == "since" { "is reserved" } else { "is not known" };
-        return Err(ClientError::bad_request(format!("`{unknown}` {why} here; leave it out")));
-    }
+    log::refuse_the_rest(&fields)?;
     if names.is_empty() || names.len() > MAX_TOPICS_PER_COMMAND {
         let message = format!("`topics` has {} entries; give 1 to {MAX_TOPICS_PER_COMMAND} at a time", names.len());
         return Err(ClientError::bad_request(message));
@@ -88,7 +101,7 @@ fn topics(mut fields: Map<String, Value>) -> Result<Vec<Topic>, ClientError> {
             topics.push(topic);
         }
     }
-    Ok(topics)
+    Ok((topics, field == "topics"))
 }
 
 /// Reads the frame once more, because data is passed on letter by letter.
@@ -126,6 +139,14 @@ pub(super) fn encode_reply(reply: &Reply) -> String {
     match &reply.body {
         ReplyBody::Ack => frame("ack", id, Nothing {}),
         ReplyBody::AckWith(data) => frame("ack", id, Answer { data }),
+        ReplyBody::Subscribed(topics) => frame("ack", id, Subscribed { topics: log::Topics(topics) }),
+        ReplyBody::SubscribedUser(told) => {
+            frame("ack", id, SubscribedUser { user: log::LogReply::subscribed(told.as_ref()) })
+        }
+        ReplyBody::History { topic, told } => {
+            let (topic, user) = (topic.as_ref().map(Topic::as_str), topic.is_none());
+            frame("history", id, History { topic, user, log: log::LogReply::of(told) })
+        }
         ReplyBody::Pong => frame("pong", id, Nothing {}),
         ReplyBody::Whoami(who) => frame("whoami", id, who),
         ReplyBody::Error(error) => frame("error", id, error),
@@ -150,6 +171,26 @@ struct Answer<'a> {
     data: &'a Value,
 }
 
+#[derive(Serialize)]
+struct Subscribed<'a> {
+    topics: log::Topics<'a>,
+}
+
+#[derive(Serialize)]
+struct SubscribedUser<'a> {
+    user: log::LogReply<'a>,
+}
+
+#[derive(Serialize)]
+struct History<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    user: bool,
+    #[serde(flatten)]
+    log: log::LogReply<'a>,
+}
+
 fn frame<T: Serialize>(kind: &'static str, id: Option<&RequestId>, rest: T) -> String {
     // Strings, numbers and JSON values: there is nothing here that cannot be written.
     serde_json::to_string(&Frame { r#type: kind, id, rest }).unwrap_or_default()
@@ -160,8 +201,8 @@ fn frame<T: Serialize>(kind: &'static str, id: Option<&RequestId>, rest: T) -> S
 struct Envelope<'a> {
     r#type: &'static str,
     id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<&'a str>,
+    #[serde(flatten)]
+    place: InLog<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'a str>,
     at: i64,
@@ -171,6 +212,31 @@ struct Envelope<'a> {
     #[serde(rename = "dataType", skip_serializing_if = "Option::is_none")]
     data_type: Option<&'static str>,
     data: Data<'a>,
+}
+
+/// Where a message stands; of one that is in no log its topic, if it has one.
+#[derive(Serialize, Default)]
+struct InLog<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<&'a str>,
+    /// Of the connection's own user.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    user: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<&'a str>,
+}
+
+impl<'a> From<&'a Place> for InLog<'a> {
+    fn from(place: &'a Place) -> Self {
+        let (offset, epoch) = (Some(place.position.offset), Some(place.position.epoch.as_str()));
+        Self { topic: place.log.topic().map(Topic::as_str), user: place.log.topic().is_none(), offset, epoch }
+    }
+}
+
+pub(super) fn encode_skip(place: &Place) -> Bytes {
+    Bytes::from(frame("skip", None, InLog::from(place)))
 }
 
 #[derive(Serialize)]
@@ -189,9 +255,10 @@ pub(super) fn encode_message(notification: &Notification, target: &Target) -> By
     let envelope = Envelope {
         r#type: "message",
         id: notification.id.as_str(),
-        topic: match target {
-            Target::Topic(topic) => Some(topic.as_str()),
-            Target::Connection(_) | Target::User(_) | Target::Everyone => None,
+        place: match (&notification.log, target) {
+            (Some(place), _) => InLog::from(place),
+            (None, Target::Topic(topic)) => InLog { topic: Some(topic.as_str()), ..InLog::default() },
+            (None, Target::Connection(_) | Target::User(_) | Target::Everyone) => InLog::default(),
         },
         event: notification.event.as_deref(),
         at: notification.at,
@@ -224,10 +291,13 @@ mod tests {
     #[test]
     fn commands_are_read_with_the_id_of_their_request() {
         for (frame, command) in [
-            (r#"{"action":"subscribe","topic":"a","id":1}"#, Command::Subscribe(vec![topic("a")])),
+            (
+                r#"{"action":"subscribe","topic":"a","id":1}"#,
+                Command::Subscribe(Subscribe::Topics(vec![(topic("a"), None)])),
+            ),
             (
                 r#"{"id":1,"action":"subscribe","topics":["a","b","a"]}"#,
-                Command::Subscribe(vec![topic("a"), topic("b")]),
+                Command::Subscribe(Subscribe::Topics(vec![(topic("a"), None), (topic("b"), None)])),
             ),
             (r#"{"action":"unsubscribe","topic":"a","id":1}"#, Command::Unsubscribe(vec![topic("a")])),
             (r#"{"action":"ping","id":1}"#, Command::Ping),
@@ -260,7 +330,6 @@ mod tests {
             (r#"{"action":"subscribe","topic":7}"#, "`topic` is not a string; name"),
             (r#"{"action":"subscribe","topics":"a"}"#, "`topics` is not a list; give"),
             (r#"{"action":"subscribe","topic":"a","topics":["b"]}"#, "`topic` and `topics` are both there; use one"),
-            (r#"{"action":"subscribe","topic":"a","since":1}"#, "`since` is reserved here; leave it out"),
             (r#"{"action":"subscribe","topic":"a\u0000"}"#, "`topic` is not valid; a topic has control characters"),
             (r#"{"action":"ping","id":{}}"#, "`id` is not valid; use"),
             (r#"{"action":"publish","data":1}"#, "name either a `topic` or a `user`"),

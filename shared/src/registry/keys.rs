@@ -9,6 +9,8 @@
 //! | its notification | `work#<scope>#<notification id>` | `payload` |
 //! | durable topics of a user | `utop#<user id>` | `topics` |
 //! | the rate limit of posts | `rate` | `rate` |
+//! | head of a log | `head#<audience>` | `head` |
+//! | entry of a log | `log#<audience>#<epoch>` | the offset, in 20 digits |
 //! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<hash prefix>#<connection id>` |
 //!
 //! The hash prefix is one byte of a hash of the connection id, as two hex digits. Every audience is so sorted by the same,
@@ -21,6 +23,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::hex;
 use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
+use crate::log::{Epoch, LogName};
 
 /// Partition key.
 pub const PK: &str = "pk";
@@ -63,7 +66,7 @@ pub(super) const HASH: &str = "hash";
 pub(super) const NOTIFICATION: &str = "notification";
 /// Up to when posts are reserved, in microseconds since the epoch.
 pub(super) const RESERVED_UNTIL: &str = "reserved_until";
-/// Counts what was learnt of the quota.
+/// Counts what was learnt of the quota; which life of a log it is.
 pub(super) const EPOCH: &str = "epoch";
 /// Posts a second just after the last change of the rate.
 pub(super) const BASE_RATE: &str = "base_rate";
@@ -77,6 +80,16 @@ pub(super) const BLOCKED_SINCE: &str = "blocked_since";
 pub(super) const PROBE_AT: &str = "probe_at";
 /// When a post was last taken, in microseconds since the epoch.
 pub(super) const OK_AT: &str = "ok_at";
+
+/// Where a log ends, as far as its head knows.
+pub(super) const OFFSET: &str = "offset";
+/// Up to which offset a log's entries are out of reach.
+pub(super) const FLOOR: &str = "floor";
+/// What names an entry of a log.
+pub(super) const ID: &str = "id";
+/// Where a log ended when a notification for it was first taken up: offset and epoch.
+pub(super) const FROM: &str = "from";
+pub(super) const FROM_EPOCH: &str = "from_epoch";
 
 /// Above every sort key of a member.
 pub(super) const ABOVE_ALL: &str = "g";
@@ -119,6 +132,10 @@ impl Key {
         Self { pk: format!("utop#{user}"), sk: TOPICS.to_owned() }
     }
 
+    pub(super) fn head(log: &LogName) -> Self {
+        Self { pk: format!("head#{}", audience(log)), sk: "head".to_owned() }
+    }
+
     pub(super) fn rate() -> Self {
         Self { pk: "rate".to_owned(), sk: "rate".to_owned() }
     }
@@ -153,6 +170,24 @@ pub(super) fn user_partition(user: &UserId) -> String {
 
 pub(super) fn work_partition(scope: &str, notification: &NotificationId) -> String {
     format!("work#{scope}#{notification}")
+}
+
+/// The entries of a log.
+pub(super) fn log_partition(log: &LogName, epoch: &Epoch) -> String {
+    format!("log#{}#{epoch}", audience(log))
+}
+
+/// The sort key of an entry: as text in the order of offsets.
+pub(super) fn entry(offset: u64) -> String {
+    format!("{offset:020}")
+}
+
+/// The audience of a log, as its memberships name it.
+fn audience(log: &LogName) -> String {
+    match log {
+        LogName::Topic(topic) => topic_partition(topic),
+        LogName::User(user) => user_partition(user),
+    }
 }
 
 pub(super) fn topic_partition(topic: &Topic) -> String {

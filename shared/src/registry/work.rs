@@ -15,13 +15,15 @@ use super::items::{self, Item};
 use super::keys::{self, EXPIRES_AT, Interval, Key};
 use super::{Registry, RegistryError, retry};
 use crate::ids::NotificationId;
+use crate::log::{Epoch, LogPosition};
 
 /// As long as a queue retains a message: four days, and one more for what was sent on its last one.
 const RETAINED_SECONDS: i64 = 5 * 24 * 3_600;
 /// As long as a queue retains a message and then the dead-letter queue: 4 days, 14, and one more.
 const PAYLOAD_SECONDS: i64 = 19 * 24 * 3_600;
-/// The sort key of a notification among its segments.
+/// The sort key of a notification among its segments; a part that goes its own way has its root behind it.
 const PAYLOAD: &str = "payload";
+const CLAIM: &str = "SET #lease = :until, #owner = :owner, #hash = :hash, #expires_at = :expires_at";
 
 /// How far the work on a segment has come: everything up to `cursor` is settled, but for the stragglers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,6 +47,21 @@ pub struct SegmentKey {
     pub segment: String,
 }
 
+/// An attempt to take a segment.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// Says what the segment's notification is.
+    pub hash: &'a str,
+    /// Unique to this attempt.
+    pub owner: &'a str,
+    /// In milliseconds since the epoch.
+    pub now: i64,
+    /// When the lease ends, in milliseconds since the epoch.
+    pub until: i64,
+    /// Where the log of its audience ends, if it is about to be appended to: the first attempt's is kept.
+    pub log_end: Option<&'a LogPosition>,
+}
+
 /// What an attempt to take a segment came to.
 #[derive(Debug)]
 pub enum Claim {
@@ -56,6 +73,8 @@ pub enum Claim {
         position: Position,
         /// The parts that it was split into, if it was.
         plan: Vec<Interval>,
+        /// Where the log of its audience ended at the first attempt, if there was one before.
+        from: Option<LogPosition>,
     },
     /// Somebody finished it.
     Done,
@@ -79,6 +98,20 @@ pub struct Lease {
 impl SegmentKey {
     fn attributes(&self) -> Item {
         Key { pk: keys::work_partition(&self.scope, &self.notification), sk: self.segment.clone() }.attributes()
+    }
+
+    /// What the segment comes of: the whole notification, `0`, or the part for one of its audiences.
+    fn root(&self) -> &str {
+        self.segment.split(['.', '!']).next().unwrap_or_default()
+    }
+
+    /// The key of the notification, as its root has it.
+    fn payload(&self) -> Item {
+        let sk = match self.root() {
+            "0" => PAYLOAD.to_owned(),
+            root => format!("{PAYLOAD}.{root}"),
+        };
+        Key { pk: keys::work_partition(&self.scope, &self.notification), sk }.attributes()
     }
 }
 
@@ -116,23 +149,25 @@ impl Position {
 }
 
 impl Registry {
-    /// Takes a segment, unless it is done or somebody else works on it. `hash` says what its notification is; `owner` is
-    /// unique to this attempt; `now` and `until`, when the lease ends, are in milliseconds since the epoch.
+    /// Takes a segment, unless it is done or somebody else works on it.
     ///
     /// # Errors
     /// When DynamoDB fails.
-    pub async fn claim(
-        &self,
-        key: &SegmentKey,
-        hash: &str,
-        owner: &str,
-        now: i64,
-        until: i64,
-    ) -> Result<Claim, RegistryError> {
+    pub async fn claim(&self, key: &SegmentKey, attempt: &Attempt<'_>) -> Result<Claim, RegistryError> {
+        let Attempt { hash, owner, now, until, log_end } = *attempt;
         let outcome = retry::retrying("UpdateItem", || async {
-            let request = self.client.update_item().table_name(&self.table).set_key(Some(key.attributes()));
+            let mut request = self.client.update_item().table_name(&self.table).set_key(Some(key.attributes()));
+            let mut update = CLAIM.to_owned();
+            if let Some(end) = log_end {
+                update += ", #from = if_not_exists(#from, :from), #from_epoch = if_not_exists(#from_epoch, :from_epoch)";
+                request = request
+                    .expression_attribute_names("#from", keys::FROM)
+                    .expression_attribute_names("#from_epoch", keys::FROM_EPOCH)
+                    .expression_attribute_values(":from", AttributeValue::N(end.offset.to_string()))
+                    .expression_attribute_values(":from_epoch", AttributeValue::S(end.epoch.to_string()));
+            }
             let request = request
-                .update_expression("SET #lease = :until, #owner = :owner, #hash = :hash, #expires_at = :expires_at")
+                .update_expression(update)
                 .condition_expression(
                     "attribute_not_exists(#done) AND (attribute_not_exists(#lease) OR #lease < :now OR #owner = :owner) \
                      AND (attribute_not_exists(#hash) OR #hash = :hash)",
@@ -149,7 +184,8 @@ impl Registry {
                 .expression_attribute_values(":expires_at", AttributeValue::N((now / 1_000 + RETAINED_SECONDS).to_string()))
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            match request.return_values(ReturnValue::AllNew).send().await.map_err(Error::from) {
+            // What was there before: a place in a log counts only if an earlier attempt wrote it.
+            match request.return_values(ReturnValue::AllOld).send().await.map_err(Error::from) {
                 Ok(answer) => Ok(Ok(answer)),
                 Err(Error::ConditionalCheckFailedException(refused)) => Ok(Err(refused)),
                 Err(error) => Err(error),
@@ -161,7 +197,8 @@ impl Registry {
                 self.counter.add_write(answer.consumed_capacity.as_ref());
                 let item = answer.attributes.unwrap_or_default();
                 let lease = Lease { registry: self.clone(), key: key.clone(), owner: owner.to_owned() };
-                Ok(Claim::Ours { lease: Box::new(lease), position: position(&item), plan: plan(&item)? })
+                let from = log_end_of(&item)?;
+                Ok(Claim::Ours { lease: Box::new(lease), position: position(&item), plan: plan(&item)?, from })
             }
             Err(refused) => {
                 let item = refused.item.unwrap_or_default();
@@ -174,19 +211,13 @@ impl Registry {
         }
     }
 
-    /// Stores a notification for all of its segments. `false` where its id was used for another one before. `hash` says
-    /// what it is, `body` is its JSON; `now` is in milliseconds since the epoch.
+    /// Stores the notification of a segment for all that come of it. `false` where its id was used for another one before.
+    /// `hash` says what it is, `body` is its JSON; `now` is in milliseconds since the epoch.
     ///
     /// # Errors
     /// When DynamoDB fails.
-    pub async fn store(
-        &self,
-        (scope, id): (&str, &NotificationId),
-        hash: &str,
-        body: &str,
-        now: i64,
-    ) -> Result<bool, RegistryError> {
-        let mut item = payload_key(scope, id);
+    pub async fn store(&self, key: &SegmentKey, hash: &str, body: &str, now: i64) -> Result<bool, RegistryError> {
+        let mut item = key.payload();
         item.insert(keys::HASH.to_owned(), AttributeValue::S(hash.to_owned()));
         item.insert(keys::NOTIFICATION.to_owned(), AttributeValue::S(body.to_owned()));
         item.insert(EXPIRES_AT.to_owned(), AttributeValue::N((now / 1_000 + PAYLOAD_SECONDS).to_string()));
@@ -213,11 +244,11 @@ impl Registry {
     ///
     /// # Errors
     /// When DynamoDB fails.
-    pub async fn stored(&self, scope: &str, id: &NotificationId) -> Result<Option<String>, RegistryError> {
+    pub async fn stored(&self, key: &SegmentKey) -> Result<Option<String>, RegistryError> {
         let answer = retry::retrying("GetItem", || async {
             let request = self.client.get_item().table_name(&self.table).consistent_read(true);
             let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
-            Ok(request.set_key(Some(payload_key(scope, id))).send().await?)
+            Ok(request.set_key(Some(key.payload())).send().await?)
         })
         .await?;
         self.counter.add_read(answer.consumed_capacity.as_ref());
@@ -334,8 +365,12 @@ fn position(item: &Item) -> Position {
     }
 }
 
-fn payload_key(scope: &str, id: &NotificationId) -> Item {
-    Key { pk: keys::work_partition(scope, id), sk: PAYLOAD.to_owned() }.attributes()
+fn log_end_of(item: &Item) -> Result<Option<LogPosition>, RegistryError> {
+    let Some(epoch) = items::text(item, keys::FROM_EPOCH).and_then(|text| Epoch::parse(text).ok()) else {
+        return Ok(None);
+    };
+    let offset = u64::try_from(items::number(item, keys::FROM)?).unwrap_or_default();
+    Ok(Some(LogPosition { offset, epoch }))
 }
 
 fn plan(item: &Item) -> Result<Vec<Interval>, RegistryError> {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::{Answer, Attempt, Refusal, Run};
 use crate::delivery::limiter::Answered;
 use crate::delivery::post::Outcome;
-use crate::delivery::{DeliveryError, Failed, Retry};
+use crate::delivery::{DeliveryError, Failed, MAX_MESSAGE_BYTES, Retry};
 use crate::handshake::LONGEST_HANDSHAKE_MS;
 use crate::registry::Member;
 
@@ -24,6 +24,13 @@ const MAX_REMOVALS: usize = 16;
 /// Members that failed, and none that succeeded, after which nobody will: the endpoint is broken.
 const HOPELESS: u64 = 100;
 
+impl Attempt {
+    /// What it counts for in the report.
+    fn counts(&self) -> u64 {
+        u64::from(!self.is_left_out)
+    }
+}
+
 impl Run<'_> {
     pub(super) fn settle(&mut self, answer: Answer) -> Result<(), DeliveryError> {
         let Answer { attempt, epoch, outcome } = answer;
@@ -38,7 +45,7 @@ impl Run<'_> {
             Outcome::Delivered => {
                 self.refusal = None;
                 self.last_ok = Some(Instant::now());
-                self.report.delivered += 1;
+                self.report.delivered += attempt.counts();
                 self.settled(&attempt);
             }
             Outcome::Gone => self.settle_gone(attempt),
@@ -49,7 +56,7 @@ impl Run<'_> {
             Outcome::Forbidden(reason) => self.settle_forbidden(attempt, reason),
             Outcome::TooLarge => {
                 let bytes = self.messages.get(attempt.member.target, attempt.member.protocol).bytes.len();
-                return Err(DeliveryError::PayloadTooLarge { bytes });
+                return Err(DeliveryError::PayloadTooLarge { bytes, most: MAX_MESSAGE_BYTES });
             }
         }
         Ok(())
@@ -111,7 +118,7 @@ impl Run<'_> {
         if !closed {
             return self.delay(attempt);
         }
-        self.report.slow += 1;
+        self.report.slow += attempt.counts();
         let reason = "the client did not read for a minute while others were reached; it was closed".to_owned();
         self.give_up(&attempt, reason);
     }
@@ -158,7 +165,7 @@ impl Run<'_> {
         self.log(&attempt.member, "still in its handshake");
         match self.retry {
             Retry::Handshake => {
-                self.report.pending += 1;
+                self.report.pending += attempt.counts();
                 self.settled(&attempt);
             }
             _ => {
@@ -169,12 +176,12 @@ impl Run<'_> {
     }
 
     pub(super) fn settle_removed(&mut self, attempt: &Attempt) {
-        self.report.gone += 1;
+        self.report.gone += attempt.counts();
         self.settled(attempt);
     }
 
     fn fail(&mut self, attempt: &Attempt, reason: String) {
-        self.report.failed += 1;
+        self.report.failed += attempt.counts();
         self.give_up(attempt, reason);
     }
 
@@ -182,7 +189,9 @@ impl Run<'_> {
     fn give_up(&mut self, attempt: &Attempt, reason: String) {
         self.settled(attempt);
         self.log(&attempt.member, &reason);
-        self.progress.failed.push(Failed { connection: attempt.member.connection.clone(), reason });
+        if !attempt.is_left_out {
+            self.progress.failed.push(Failed { connection: attempt.member.connection.clone(), reason });
+        }
     }
 
     fn log(&self, member: &Member, reason: &str) {

@@ -1,0 +1,35 @@
+//! `history`: what was said before.
+
+use tidings::log::LogName;
+use tidings::permissions::Action;
+use tidings::protocol::{ClientError, History, ReplyBody};
+use tidings::recovery::{Asked, Reading};
+
+use crate::frame::Frame;
+use crate::services::{Error, Services};
+use crate::subscribe::{MOST_BYTES, anonymous, not_read};
+
+pub(crate) async fn run(services: &Services, frame: &Frame, asked: History) -> Result<ReplyBody, Error> {
+    let caller = &frame.caller;
+    let (log, retention) = match (&asked.topic, &caller.user) {
+        (Some(topic), _) => {
+            if let Some(refused) = frame.refused(Action::Subscribe, std::slice::from_ref(topic)) {
+                return Ok(ReplyBody::Error(refused));
+            }
+            (LogName::Topic(topic.clone()), services.history.of_topic(topic))
+        }
+        (None, Some(user)) => (LogName::User(user.clone()), services.history.of_user(user)),
+        (None, None) => return Ok(ReplyBody::Error(anonymous())),
+    };
+    let Some(retention) = retention else {
+        let message = "nothing is kept of it; the stack's parameter `History` says what is";
+        return Ok(ReplyBody::Error(ClientError::bad_request(message)));
+    };
+    let reading = Reading { log: &log, retention, connection: &caller.connection, now: frame.at };
+    let wanted = Asked { since: asked.since.as_ref(), limit: asked.limit, reverse: asked.reverse };
+    let mut room = MOST_BYTES;
+    match services.registry.history(&reading, wanted, &mut room).await {
+        Ok(told) => Ok(ReplyBody::History { topic: asked.topic, told }),
+        Err(error) => not_read(error),
+    }
+}
