@@ -22,6 +22,7 @@ mod metrics;
 mod operations;
 mod queues;
 mod recording;
+mod recovery;
 mod redrive;
 mod registry;
 mod rest;
