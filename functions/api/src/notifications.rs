@@ -114,6 +114,8 @@ fn notification(text: &str, id: &NotificationId, event: &Event, place: &str) -> 
 mod tests {
     use serde_json::Value;
 
+    use tidings::delivery::MAX_MESSAGE_BYTES;
+
     use super::*;
 
     fn ids(key: Option<&str>, body: &Value) -> Result<Vec<String>, String> {
