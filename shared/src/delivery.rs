@@ -84,8 +84,10 @@ pub struct Report {
 
 /// What is to be delivered to whom.
 pub struct Job<'a> {
-    /// The notification.
-    pub notification: &'a Notification,
+    /// The notification, or several of one log: each member gets them in their order, one after the other.
+    pub notifications: &'a [Notification],
+    /// What becomes of a member that does not take its messages while others do.
+    pub lagging: Lagging,
     /// Its audience, or a part of it.
     pub members: Members,
     /// What was read of it already.
@@ -103,6 +105,16 @@ pub struct Job<'a> {
     pub save: &'a Save,
     /// Counts what comes of it, also where it stops half way.
     pub recorder: &'a Recorder,
+}
+
+/// What becomes of a member that does not take its messages while others do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lagging {
+    /// It goes on by name through the queue, and others do not wait for it.
+    #[default]
+    GoesOnByName,
+    /// It is closed after five seconds: what it has not got is in the log, and later messages must not overtake it.
+    IsClosed,
 }
 
 /// Why the members of a job are tried again.
@@ -192,6 +204,13 @@ pub enum Why {
 }
 
 impl Progress {
+    /// What it says of members, for one of the messages that they were to get.
+    #[must_use]
+    pub fn for_each_message(&self) -> Self {
+        let Self { position: _, failed, pending, delayed } = self;
+        Self { position: None, failed: failed.clone(), pending: pending.clone(), delayed: delayed.clone() }
+    }
+
     fn is_empty(&self) -> bool {
         self.position.is_none() && self.failed.is_empty() && self.pending.is_empty() && self.delayed.is_empty()
     }
@@ -220,6 +239,9 @@ pub enum DeliveryError {
         /// What the last attempt came to.
         reason: String,
     },
+    /// There is nothing to deliver.
+    #[error("there is no notification to deliver")]
+    Empty,
     /// How far it is could not be written down.
     #[error("the progress could not be saved")]
     Save(#[source] SaveError),
@@ -298,13 +320,15 @@ impl Delivery {
     /// # Errors
     /// When it cannot be delivered as a whole. Connections that fail one by one are counted in the report instead.
     pub async fn deliver(&self, job: Job<'_>) -> Result<Finish, DeliveryError> {
-        post::check_size(job.notification)?;
-        let (notification, recorder) = (job.notification, job.recorder);
-        let mut run = Run::new(self, job);
+        job.notifications.iter().try_for_each(post::check_size)?;
+        let (notifications, recorder) = (job.notifications, job.recorder);
+        // A job without a notification has nothing to do.
+        let Some(last) = notifications.last() else { return Err(DeliveryError::Empty) };
+        let mut run = Run::new(self, job, last);
         let finish = run.finish().await;
         run.report().record(recorder);
         if run.report().delivered > 0 {
-            recorder.since(Metric::FanOutLag, notification.at);
+            notifications.iter().for_each(|notification| recorder.since(Metric::FanOutLag, notification.at));
         }
         finish
     }

@@ -6,6 +6,7 @@
 //! up do no harm.
 
 mod handover;
+mod lane;
 mod logged;
 mod segment;
 mod worker;
@@ -22,6 +23,7 @@ use crate::queue::{Queue, QueueError};
 use crate::registry::RegistryError;
 
 pub use segment::{InvalidSegment, Segment, estimate, plan, split};
+pub use worker::HandedOn;
 
 /// Where a fan-out's messages go.
 #[derive(Debug, Clone)]

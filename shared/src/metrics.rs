@@ -185,6 +185,8 @@ metrics! {
     Duplicates: Count of "notifier",
     /// Messages that were appended to logs.
     Appended: Count of "notifier",
+    /// Lanes that were left to another worker with something still to push.
+    LanesBehind: Count of "notifier",
     /// Places in a log that others took first, so that the next one was tried.
     AppendsContended: Count of "notifier",
     /// Letters that the notifier put into the dead-letter queue.

@@ -283,6 +283,12 @@ impl Protocol {
         }
     }
 
+    /// Whether its clients come back for what they missed.
+    #[must_use]
+    pub fn recovers(self) -> bool {
+        self == Self::TidingsV1Json
+    }
+
     /// The text frame that stands for a message which is not for the connection, so that its client knows of no gap; `None`
     /// where the protocol has none.
     #[must_use]

@@ -130,7 +130,8 @@ async fn deliver_to(
         Box::pin(std::future::ready(Ok(())))
     };
     let job = Job {
-        notification: text,
+        notifications: std::slice::from_ref(text),
+        lagging: tidings::delivery::Lagging::GoesOnByName,
         members,
         first: Vec::new(),
         position: Position::default(),

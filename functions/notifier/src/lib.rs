@@ -47,7 +47,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings::clock::Clock;
 use tidings::delivery::Report;
-use tidings::fanout::{FanOut, FanOutError, Invocation, Segment};
+use tidings::fanout::{FanOut, FanOutError, HandedOn, Invocation, Segment};
 use tidings::lambda::Request;
 use tidings::metrics::{Metric, Metrics};
 use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification as Checked, Target};
@@ -78,6 +78,18 @@ pub struct Deps {
 pub struct Notifier {
     deps: Deps,
     code: Vec<rules::CodeRule>,
+}
+
+/// What a record asks for.
+enum Asked {
+    /// Notifications, or parts of their audiences.
+    Segments(Vec<Segment>),
+    /// An ordered topic whose log has something to push.
+    Lane {
+        topic: Topic,
+        /// How often the message has come.
+        receives: u32,
+    },
 }
 
 /// Why a record is not delivered.
@@ -145,7 +157,14 @@ impl Notifier {
     /// Delivers all that a record asks for. Of several notifications the first that fails ends it; when the record comes
     /// again, what was delivered is known by its id.
     async fn deliver(&self, record: &Record, answer: Answer, invocation: &Invocation) -> Result<(), Undelivered> {
-        for segment in self.asked_for(record, invocation).await? {
+        let segments = match self.asked_for(record, invocation).await? {
+            Asked::Segments(segments) => segments,
+            Asked::Lane { topic, receives } => {
+                let woken = Box::pin(self.deps.fan_out.wake(&topic, receives, invocation)).await;
+                return woken.map_err(|error| Undelivered::Failed(error, None));
+            }
+        };
+        for segment in segments {
             match self.push(&segment, record, answer, invocation).await {
                 Ok(report) => log(&report, topic(&segment.notification).as_ref()),
                 Err(error) => return Err(Undelivered::Failed(error, Some(Box::new(segment)))),
@@ -154,14 +173,17 @@ impl Notifier {
         Ok(())
     }
 
-    async fn asked_for(&self, record: &Record, invocation: &Invocation) -> Result<Vec<Segment>, Undelivered> {
+    async fn asked_for(&self, record: &Record, invocation: &Invocation) -> Result<Asked, Undelivered> {
         if let Some(message) = self.handed_on(record) {
-            let segment = self.deps.fan_out.read(&message.body).await;
-            return segment.map(|segment| vec![segment]).map_err(|error| Undelivered::Failed(error, None));
+            let read = self.deps.fan_out.read(&message.body).await;
+            return match read.map_err(|error| Undelivered::Failed(error, None))? {
+                HandedOn::Segment(segment) => Ok(Asked::Segments(vec![*segment])),
+                HandedOn::Lane(topic) => Ok(Asked::Lane { topic, receives: message.receives }),
+            };
         }
         let notifications = self.notifications(record, invocation.now).map_err(Undelivered::Invalid)?;
         let lasting = notifications.into_iter().map(|notification| record.lasting(notification));
-        Ok(lasting.map(|notification| Segment::whole(notification, &record.scope)).collect())
+        Ok(Asked::Segments(lasting.map(|notification| Segment::whole(notification, &record.scope)).collect()))
     }
 
     /// The record's message, if another invocation of this function sent it.

@@ -14,7 +14,7 @@ use super::endpoint::Message;
 use super::limiter::Share;
 use super::post::{Messages, Outcome, post};
 use super::track::{MAX_OPEN, Track};
-use super::{Delivery, DeliveryError, Finish, Job, Progress, Report, Rest, Retry, SaveError, Why};
+use super::{Delivery, DeliveryError, Finish, Job, Lagging, Progress, Report, Rest, Retry, SaveError, Why};
 use crate::notification::Notification;
 use crate::registry::{Member, Members, Position, RegistryError};
 
@@ -51,6 +51,10 @@ struct Attempt {
     refusals: u32,
     first_gone: Option<Instant>,
     first_refused: Option<Instant>,
+    /// Since when its present message is not taken.
+    first_failed: Option<Instant>,
+    /// Which of the notifications is next, by its index.
+    next: usize,
 }
 
 struct Answer {
@@ -71,12 +75,15 @@ struct Refusal {
 
 pub(super) struct Run<'a> {
     delivery: &'a Delivery,
-    notification: &'a Notification,
+    notifications: &'a [Notification],
+    /// The last of them, which names the report.
+    last: &'a Notification,
+    lagging: Lagging,
     retry: Retry,
     is_small: bool,
     begin: Instant,
     deadline: Instant,
-    messages: Messages<'a>,
+    messages: Vec<Messages<'a>>,
     report: Report,
     /// Settled members that are counted in this report's audience.
     settled_new: u64,
@@ -107,21 +114,23 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(delivery: &'a Delivery, job: Job<'a>) -> Self {
-        let notification = job.notification;
+    /// `last` is the last of the job's notifications.
+    pub(super) fn new(delivery: &'a Delivery, job: Job<'a>, last: &'a Notification) -> Self {
         let refusal = match job.retry {
             Retry::Refused { since } => Some(Refusal { since, reason: None }),
             _ => None,
         };
         let mut run = Self {
             delivery,
-            notification,
+            notifications: job.notifications,
+            last,
+            lagging: job.lagging,
             retry: job.retry,
             is_small: job.members.is_at_end() && job.first.len() <= delivery.small_audience(),
             begin: Instant::now(),
             deadline: job.deadline,
-            messages: Messages::new(notification),
-            report: Report::new(&notification.id),
+            messages: job.notifications.iter().map(Messages::new).collect(),
+            report: Report::new(&last.id),
             settled_new: 0,
             unsettled: 0,
             reading: None,
@@ -304,9 +313,9 @@ impl<'a> Run<'a> {
 
     fn queue(&mut self, page: Vec<Member>) {
         for member in page {
-            let is_left_out = self.notification.except.contains(&member.connection);
-            let is_told = !is_left_out || self.messages.skip(member.protocol).is_some();
-            if is_told && self.position.is_open(&member.sort_key) {
+            let is_left_out = self.notifications.iter().all(|said| said.except.contains(&member.connection));
+            let next = self.next_for(&member, 0);
+            if let Some(next) = next.filter(|_| self.position.is_open(&member.sort_key)) {
                 let is_new = !is_left_out && !self.position.is_counted(&member.sort_key);
                 self.unsettled += 1;
                 self.report.audience += u64::from(is_new);
@@ -323,6 +332,8 @@ impl<'a> Run<'a> {
                     refusals: 0,
                     first_gone: None,
                     first_refused: None,
+                    first_failed: None,
+                    next,
                 });
             }
         }
@@ -366,10 +377,22 @@ impl<'a> Run<'a> {
         None
     }
 
+    /// The first notification from this index on that the member gets something of: its message, or that there is none.
+    fn next_for(&self, member: &Member, from: usize) -> Option<usize> {
+        let is_told = |index: &usize| {
+            let is_left_out = self.notifications[*index].except.contains(&member.connection);
+            !is_left_out || self.messages[*index].skip(member.protocol).is_some()
+        };
+        (from..self.notifications.len()).find(is_told)
+    }
+
+    /// The member's next message.
     fn message(&mut self, attempt: &Attempt) -> Message {
-        let member = &attempt.member;
-        let skip = attempt.is_left_out.then(|| self.messages.skip(member.protocol)).flatten();
-        skip.unwrap_or_else(|| self.messages.get(member.target, member.protocol))
+        let (member, next) = (&attempt.member, attempt.next);
+        let is_left_out = self.notifications[next].except.contains(&member.connection);
+        let messages = &mut self.messages[next];
+        let skip = is_left_out.then(|| messages.skip(member.protocol)).flatten();
+        skip.unwrap_or_else(|| messages.get(member.target, member.protocol))
     }
 
     /// Reserves what is needed; says when to call again where it is too early.

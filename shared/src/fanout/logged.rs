@@ -43,7 +43,7 @@ impl FanOut {
         logged.chain(rest).collect()
     }
 
-    fn log(&self, target: &Target) -> Option<Log> {
+    pub(super) fn log(&self, target: &Target) -> Option<Log> {
         let retention = self.history.of(target)?;
         Some(Log { name: LogName::of(target)?, retention })
     }

@@ -1,19 +1,22 @@
 //! What one invocation does with one segment.
 
 use std::pin::Pin;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::handover::{Handover, delay, follow};
+use super::lane::Wake;
 use super::logged::{Log, Part};
 use super::segment::{Message, divide, plan};
 use super::{FanOut, FanOutError, Invocation, Segment};
-use crate::delivery::{Finish, Job, Progress, Report, Rest, Retry, SaveError, Why, check_size};
+use crate::delivery::{Finish, Job, Lagging, Progress, Report, Rest, Retry, SaveError, Why, check_size};
+use crate::ids::Topic;
 use crate::log::LogPosition;
 use crate::metrics::Metric;
-use crate::notification::Notification;
+use crate::notification::{Notification, Target};
 use crate::registry::{Attempt, Claim, Interval, Lease, Member, Members, Position};
 use crate::trigger::Trigger;
 
@@ -26,10 +29,19 @@ const YOUNG_OVERLOAD_MS: i64 = 10_000;
 /// What the ids of direct invokes are unique in.
 const DIRECT: &str = "direct";
 
+/// What another invocation handed on.
+#[derive(Debug)]
+pub enum HandedOn {
+    /// A part of an audience.
+    Segment(Box<Segment>),
+    /// An ordered topic whose log has something to push.
+    Lane(Topic),
+}
+
 /// What there is of an audience at its beginning.
-struct FirstPage {
-    members: Members,
-    first: Vec<Member>,
+pub(super) struct FirstPage {
+    pub(super) members: Members,
+    pub(super) first: Vec<Member>,
 }
 
 /// A segment that is ours for a while.
@@ -64,13 +76,19 @@ impl FanOut {
     ///
     /// # Errors
     /// When it is none, its notification is not stored any more, or DynamoDB fails.
-    pub async fn read(&self, message: &str) -> Result<Segment, FanOutError> {
-        let message = Message::parse(message)?;
-        let Some(key) = message.reference()? else { return Ok(message.into_segment(None)?) };
-        match self.delivery.registry().stored(&key).await? {
-            Some(stored) => Ok(message.into_segment(Some(&stored))?),
-            None => Err(FanOutError::NotStored { id: key.notification }),
+    pub async fn read(&self, message: &str) -> Result<HandedOn, FanOutError> {
+        if let Some(topic) = Wake::parse(message) {
+            return Ok(HandedOn::Lane(topic));
         }
+        let message = Message::parse(message)?;
+        let segment = match message.reference()? {
+            None => message.into_segment(None)?,
+            Some(key) => match self.delivery.registry().stored(&key).await? {
+                Some(stored) => message.into_segment(Some(&stored))?,
+                None => return Err(FanOutError::NotStored { id: key.notification }),
+            },
+        };
+        Ok(HandedOn::Segment(Box::new(segment)))
     }
 
     /// Delivers a notification that somebody waits for. A small audience is served at once, without a row; a large one is
@@ -93,6 +111,11 @@ impl FanOut {
                 None => {
                     let first_page = self.first_page(&segment, &Position::default(), None).await?;
                     self.direct_to(&segment, first_page, invocation).await?
+                }
+                Some(log) if log.retention.ordered && !has_own_id => {
+                    let head = self.head_of(log, invocation).await?;
+                    self.append(&mut segment, log, head, None, invocation, async |_| Ok(())).await?;
+                    self.serve_ordered(&segment, log, invocation).await?
                 }
                 Some(log) if has_own_id => {
                     let pass_on = async |segment: &Segment| self.hand_on_whole(segment, invocation).await;
@@ -225,6 +248,13 @@ impl FanOut {
         };
         let read = async |segment: &Segment| self.first_page(segment, &Position::default(), most).await;
         let worked = async {
+            if log.retention.ordered {
+                self.append(&mut segment, log, head, from.as_ref(), invocation, async |_| Ok(())).await?;
+                let report = self.serve_ordered(&segment, log, invocation).await?;
+                // Only now: should this worker die before, the message comes again and wakes the lane.
+                lease.finish().await?;
+                return Ok(report);
+            }
             let first_page = self.append(&mut segment, log, head, from.as_ref(), invocation, read).await?;
             if let Some(report) = self.wait_for_overload(&segment, invocation).await? {
                 lease.release().await?;
@@ -241,6 +271,24 @@ impl FanOut {
         let worked = worked.await;
         release_after(&worked, &lease).await;
         worked
+    }
+
+    /// Sees to it that a message of an ordered topic is pushed, which stands in the log. Where another worker pushes it, the
+    /// report says that it was handed on.
+    async fn serve_ordered(
+        &self,
+        segment: &Segment,
+        log: &Log,
+        invocation: &Invocation,
+    ) -> Result<Report, FanOutError> {
+        let notification = &segment.notification;
+        let own = notification.log.as_ref().map(|place| place.position.offset);
+        let served = match log.name.topic() {
+            Some(topic) => self.serve_lane(log, topic, own, invocation).await?,
+            None => None,
+        };
+        let elsewhere = || invocation.counted(Report { segments: 1, ..Report::new(&notification.id) });
+        Ok(served.map_or_else(elsewhere, |report| Report { id: notification.id.clone(), ..report }))
     }
 
     /// Hands a segment on that would wait in an overload for longer than in place.
@@ -415,11 +463,31 @@ impl FanOut {
             None => segment.interval.clone(),
             Some(_) => position.rest_of(&segment.interval),
         };
+        self.first_page_in(&segment.notification.to, &interval, most).await
+    }
+
+    /// The same of an audience that others have begun with, as far as `position`.
+    pub(super) async fn first_page_of(
+        &self,
+        to: &[Target],
+        interval: &Interval,
+        position: &Position,
+    ) -> Result<FirstPage, FanOutError> {
+        let rest = position.cursor.is_some().then(|| position.rest_of(interval));
+        self.first_page_in(to, rest.as_ref().unwrap_or(interval), None).await
+    }
+
+    async fn first_page_in(
+        &self,
+        to: &[Target],
+        interval: &Interval,
+        most: Option<usize>,
+    ) -> Result<FirstPage, FanOutError> {
         let rows = most.and_then(|most| i32::try_from(most + 1).ok());
         let registry = self.delivery.registry().clone();
         let registry = rows.map_or(registry.clone(), |rows| registry.with_page_rows(rows));
         let now = self.delivery.clock().milliseconds();
-        let mut members = registry.members(&segment.notification.to, &interval, now);
+        let mut members = registry.members(to, interval, now);
         let mut first = members.next().await?;
         while let Some(most) = most
             && first.len() <= most
@@ -455,7 +523,8 @@ impl FanOut {
             Box::pin(async move { saver.save(progress, lease.as_ref()).await.map_err(Into::into) })
         };
         let job = Job {
-            notification: &handover.segment.notification,
+            notifications: slice::from_ref(&handover.segment.notification),
+            lagging: Lagging::GoesOnByName,
             members: first_page.members,
             first: first_page.first,
             position,

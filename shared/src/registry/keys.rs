@@ -10,6 +10,7 @@
 //! | durable topics of a user | `utop#<user id>` | `topics` |
 //! | the rate limit of posts | `rate` | `rate` |
 //! | head of a log | `head#<audience>` | `head` |
+//! | lane of an ordered topic | `lane#<audience>` | `lane` |
 //! | entry of a log | `log#<audience>#<epoch>` | the offset, in 20 digits |
 //! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<hash prefix>#<connection id>` |
 //!
@@ -85,6 +86,10 @@ pub(super) const OK_AT: &str = "ok_at";
 pub(super) const OFFSET: &str = "offset";
 /// Up to which offset a log's entries are out of reach.
 pub(super) const FLOOR: &str = "floor";
+/// Up to which offset a lane has pushed everything.
+pub(super) const NEXT: &str = "next";
+/// Up to which offset a lane is pushing messages now.
+pub(super) const BATCH_END: &str = "batch_end";
 /// What names an entry of a log.
 pub(super) const ID: &str = "id";
 /// Where a log ended when a notification for it was first taken up: offset and epoch.
@@ -134,6 +139,10 @@ impl Key {
 
     pub(super) fn head(log: &LogName) -> Self {
         Self { pk: format!("head#{}", audience(log)), sk: "head".to_owned() }
+    }
+
+    pub(super) fn lane(topic: &Topic) -> Self {
+        Self { pk: format!("lane#{}", topic_partition(topic)), sk: "lane".to_owned() }
     }
 
     pub(super) fn rate() -> Self {

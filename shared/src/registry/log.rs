@@ -93,6 +93,14 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// What its notification's id is unique in.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        self.id.split_once('#').map(|(scope, _)| scope).unwrap_or_default().to_owned()
+    }
+}
+
 /// What names an entry: an id counts only within its scope.
 fn entry_id(scope: &str, id: &NotificationId) -> String {
     format!("{scope}#{id}")

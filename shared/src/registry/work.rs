@@ -356,7 +356,7 @@ impl Lease {
     }
 }
 
-fn position(item: &Item) -> Position {
+pub(super) fn position(item: &Item) -> Position {
     let stragglers = item.get(keys::STRAGGLERS).and_then(|value| value.as_ss().ok());
     Position {
         cursor: items::text(item, keys::CURSOR).cloned(),

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::{Answer, Attempt, Refusal, Run};
 use crate::delivery::limiter::Answered;
 use crate::delivery::post::Outcome;
-use crate::delivery::{DeliveryError, Failed, MAX_MESSAGE_BYTES, Retry};
+use crate::delivery::{DeliveryError, Failed, Lagging, MAX_MESSAGE_BYTES, Retry};
 use crate::handshake::LONGEST_HANDSHAKE_MS;
 use crate::registry::Member;
 
@@ -19,6 +19,9 @@ const ATTEMPTS: u32 = 4;
 const SLOW_MS: i64 = 60_000;
 /// Others are reached where one was in so many milliseconds.
 const REACHED_MS: i64 = 30_000;
+/// So long others of an ordered topic wait for a member that does not take its message.
+const LAGGING: Duration = Duration::from_secs(5);
+const LAGGING_MS: i64 = 5_000;
 /// Removals of connections that are gone, side by side.
 const MAX_REMOVALS: usize = 16;
 /// Members that failed, and none that succeeded, after which nobody will: the endpoint is broken.
@@ -45,8 +48,7 @@ impl Run<'_> {
             Outcome::Delivered => {
                 self.refusal = None;
                 self.last_ok = Some(Instant::now());
-                self.report.delivered += attempt.counts();
-                self.settled(&attempt);
+                self.settle_delivered(attempt);
             }
             Outcome::Gone => self.settle_gone(attempt),
             Outcome::Invalid => self.gone.push_back(attempt),
@@ -55,11 +57,26 @@ impl Run<'_> {
             Outcome::Refused(reason) => self.fail(&attempt, reason),
             Outcome::Forbidden(reason) => self.settle_forbidden(attempt, reason),
             Outcome::TooLarge => {
-                let bytes = self.messages.get(attempt.member.target, attempt.member.protocol).bytes.len();
+                let bytes = self.message(&attempt).bytes.len();
                 return Err(DeliveryError::PayloadTooLarge { bytes, most: MAX_MESSAGE_BYTES });
             }
         }
         Ok(())
+    }
+
+    /// The member has its message; perhaps there is another one for it.
+    fn settle_delivered(&mut self, mut attempt: Attempt) {
+        match self.next_for(&attempt.member, attempt.next + 1) {
+            Some(next) => {
+                (attempt.next, attempt.failures, attempt.throttles, attempt.refusals) = (next, 0, 0, 0);
+                attempt.first_failed = None;
+                self.ready.push_front(attempt);
+            }
+            None => {
+                self.report.delivered += attempt.counts();
+                self.settled(&attempt);
+            }
+        }
     }
 
     /// Nothing more will be done for the member.
@@ -80,6 +97,9 @@ impl Run<'_> {
     fn settle_throttled(&mut self, mut attempt: Attempt) {
         self.report.throttled += 1;
         attempt.throttles += 1;
+        if self.lagging == Lagging::IsClosed {
+            return self.settle_lagging(attempt);
+        }
         let limiter = &self.delivery.limiter;
         if let Retry::Throttled { since } = self.retry {
             let age = self.delivery.clock.milliseconds() - since;
@@ -92,6 +112,18 @@ impl Run<'_> {
             return self.delay(attempt);
         }
         let pause = Duration::from_millis(50) * 2_u32.pow(attempt.throttles.min(5));
+        self.wait(attempt, pause);
+    }
+
+    /// A member of an ordered topic that does not take its message is tried in place, for a later message must not overtake
+    /// it. While nobody is reached it waits with the others; while others are, it holds them up, and is closed.
+    fn settle_lagging(&mut self, mut attempt: Attempt) {
+        let first = *attempt.first_failed.get_or_insert_with(Instant::now);
+        let is_alone = self.last_ok.is_some_and(|last| last > first) || self.delivery.limiter.was_ok_within(LAGGING_MS);
+        if first.elapsed() >= LAGGING && is_alone && !self.delivery.limiter.knows_of_overload() {
+            return self.close(attempt);
+        }
+        let pause = Duration::from_millis(50) * 2_u32.pow((attempt.throttles + attempt.failures).min(5));
         self.wait(attempt, pause);
     }
 
@@ -116,9 +148,16 @@ impl Run<'_> {
 
     pub(super) fn settle_closed(&mut self, attempt: Attempt, closed: bool) {
         if !closed {
-            return self.delay(attempt);
+            return match self.lagging {
+                Lagging::GoesOnByName => self.delay(attempt),
+                Lagging::IsClosed => self.settle_lagging(attempt),
+            };
         }
         self.report.slow += attempt.counts();
+        if self.lagging == Lagging::IsClosed && attempt.member.protocol.recovers() {
+            self.log(&attempt.member, "it held up an ordered topic; it was closed, and recovers");
+            return self.settled(&attempt);
+        }
         let reason = "the client did not read for a minute while others were reached; it was closed".to_owned();
         self.give_up(&attempt, reason);
     }
@@ -141,6 +180,10 @@ impl Run<'_> {
 
     fn settle_failure(&mut self, mut attempt: Attempt, reason: String) -> Result<(), DeliveryError> {
         attempt.failures += 1;
+        if self.lagging == Lagging::IsClosed && self.report.delivered > 0 {
+            self.settle_lagging(attempt);
+            return Ok(());
+        }
         if attempt.failures < ATTEMPTS {
             let pause = Duration::from_millis(100) * 2_u32.pow(attempt.failures);
             self.wait(attempt, pause);
@@ -197,7 +240,7 @@ impl Run<'_> {
     fn log(&self, member: &Member, reason: &str) {
         tracing::warn!(
             connection.id = %member.connection,
-            notification.id = %self.notification.id,
+            notification.id = %self.last.id,
             reason,
             "message not delivered"
         );

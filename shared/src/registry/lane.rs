@@ -1,0 +1,210 @@
+//! Lanes: who pushes the log of an ordered topic, and how far it is.
+//!
+//! One worker at a time holds a lane, by a lease of some seconds which it renews. Where it stands is a place in the log, and
+//! within the messages that it pushes now a position in the audience, as with a segment.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Error;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
+use tokio::sync::Mutex;
+
+use super::items::{self, Item};
+use super::keys::{BATCH_END, CURSOR, EPOCH, EXPIRES_AT, Key, LEASE, NEXT, OWNER, STRAGGLERS};
+use super::work::position;
+use super::{Position, Registry, RegistryError, retry};
+use crate::ids::Topic;
+use crate::log::Epoch;
+
+/// How long a lane is held without a word of its holder, in milliseconds.
+const LEASE_MS: i64 = 10_000;
+/// How often a holder renews its lease: twice before it must stop to post, five seconds before the lease ends.
+pub const RENEWED_EVERY: Duration = Duration::from_secs(2);
+/// As long as a log without appends, in seconds.
+const KEPT_SECONDS: i64 = 30 * 24 * 3_600;
+
+/// How far a lane is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LanePosition {
+    /// Everything up to this offset was pushed.
+    pub done: u64,
+    /// Of which life of the log; `None` for a lane that nobody has held yet.
+    pub epoch: Option<Epoch>,
+    /// Up to which offset messages are being pushed, where some members have them and some have not.
+    pub batch_end: Option<u64>,
+    /// Which members have them.
+    pub position: Position,
+}
+
+/// The right to push what a topic's log has.
+#[derive(Debug)]
+pub struct LaneLease {
+    registry: Registry,
+    topic: Topic,
+    owner: String,
+    /// When it ends, in milliseconds since the epoch. Held while it is changed, so that a renewal never overtakes a release.
+    until: Mutex<i64>,
+}
+
+impl LanePosition {
+    fn read(item: &Item) -> Result<Self, RegistryError> {
+        let offset = |name| match item.contains_key(name) {
+            true => Ok(u64::try_from(items::number(item, name)?).ok()),
+            false => Ok(None),
+        };
+        Ok(Self {
+            done: offset(NEXT)?.unwrap_or_default(),
+            epoch: items::text(item, EPOCH).and_then(|text| Epoch::parse(text).ok()),
+            batch_end: offset(BATCH_END)?,
+            position: position(item),
+        })
+    }
+}
+
+impl Registry {
+    /// Whether somebody holds the lane of a topic at `now` (milliseconds since the epoch). Read consistently.
+    ///
+    /// # Errors
+    /// When DynamoDB fails or the row is malformed.
+    pub async fn is_lane_held(&self, topic: &Topic, now: i64) -> Result<bool, RegistryError> {
+        let answer = retry::retrying("GetItem", || async {
+            let request = self.client.get_item().table_name(&self.table).consistent_read(true);
+            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+            Ok(request.set_key(Some(Key::lane(topic).attributes())).send().await?)
+        })
+        .await?;
+        self.counter.add_read(answer.consumed_capacity.as_ref());
+        let Some(item) = answer.item else { return Ok(false) };
+        Ok(items::number(&item, LEASE)? >= now)
+    }
+
+    /// Takes the lane of a topic, where nobody holds it; how far it is. `owner` is unique to the attempt, `now` is in
+    /// milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// When DynamoDB fails or the row is malformed.
+    pub async fn take_lane(
+        &self,
+        topic: &Topic,
+        owner: &str,
+        now: i64,
+    ) -> Result<Option<(LaneLease, LanePosition)>, RegistryError> {
+        let until = now + LEASE_MS;
+        let request = lane_row(self, topic)
+            .update_expression("SET #lease = :until, #owner = :owner, #expires_at = :expires_at")
+            .condition_expression("attribute_not_exists(#lease) OR #lease < :now")
+            .expression_attribute_names("#lease", LEASE)
+            .expression_attribute_names("#owner", OWNER)
+            .expression_attribute_names("#expires_at", EXPIRES_AT)
+            .expression_attribute_values(":until", number(until))
+            .expression_attribute_values(":now", number(now))
+            .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
+            .expression_attribute_values(":expires_at", number(now / 1_000 + KEPT_SECONDS))
+            .return_values(ReturnValue::AllOld);
+        let Some(before) = self.update_lane(request).await? else { return Ok(None) };
+        let (topic, owner) = (topic.clone(), owner.to_owned());
+        let lease = LaneLease { registry: self.clone(), topic, owner, until: Mutex::new(until) };
+        Ok(Some((lease, LanePosition::read(&before)?)))
+    }
+
+    /// The row before the change, or after it, as the request wants it; `None` where its condition does not hold.
+    async fn update_lane(&self, request: UpdateItemFluentBuilder) -> Result<Option<Item>, RegistryError> {
+        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = retry::retrying("UpdateItem", || async {
+            match request.send().await.map_err(Error::from) {
+                Ok(answer) => Ok(Some(answer)),
+                Err(Error::ConditionalCheckFailedException(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await?;
+        Ok(answer.map(|answer| {
+            self.counter.add_write(answer.consumed_capacity.as_ref());
+            answer.attributes.unwrap_or_default()
+        }))
+    }
+}
+
+impl LaneLease {
+    /// Holds the lane for longer. `now` is in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// [`RegistryError::LeaseLost`] when somebody else holds it by now; else when DynamoDB fails.
+    pub async fn renew(&self, now: i64) -> Result<(), RegistryError> {
+        let mut until = self.until.lock().await;
+        let request = self.own_row(*until).update_expression("SET #lease = :until");
+        self.change(request, &mut until, now + LEASE_MS).await
+    }
+
+    /// Writes down how far the lane is, and holds it for longer.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn save(&self, position: &LanePosition, now: i64) -> Result<(), RegistryError> {
+        let mut until = self.until.lock().await;
+        let request = self.with_position(*until, position);
+        self.change(request, &mut until, now + LEASE_MS).await
+    }
+
+    /// Writes down how far the lane is, and gives it back.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn release(&self, position: &LanePosition) -> Result<(), RegistryError> {
+        let mut until = self.until.lock().await;
+        let request = self.with_position(*until, position);
+        self.change(request, &mut until, 0).await
+    }
+
+    /// The row, as long as it is as this lease left it: a request that was overtaken by a later one does nothing.
+    fn own_row(&self, until: i64) -> UpdateItemFluentBuilder {
+        lane_row(&self.registry, &self.topic)
+            .condition_expression("#owner = :owner AND #lease = :known")
+            .expression_attribute_names("#lease", LEASE)
+            .expression_attribute_names("#owner", OWNER)
+            .expression_attribute_values(":known", number(until))
+            .expression_attribute_values(":owner", AttributeValue::S(self.owner.clone()))
+    }
+
+    fn with_position(&self, until: i64, position: &LanePosition) -> UpdateItemFluentBuilder {
+        let LanePosition { done, epoch, batch_end, position } = position;
+        let stragglers = (!position.stragglers.is_empty())
+            .then(|| AttributeValue::Ss(position.stragglers.iter().cloned().collect()));
+        let (mut set, mut remove) = ("SET #lease = :until".to_owned(), Vec::new());
+        let mut request = self.own_row(until);
+        for (name, value_name, attribute, value) in [
+            ("#next", ":next", NEXT, Some(number(*done))),
+            ("#epoch", ":epoch", EPOCH, epoch.as_ref().map(|epoch| AttributeValue::S(epoch.to_string()))),
+            ("#batch_end", ":batch_end", BATCH_END, batch_end.map(number)),
+            ("#cursor", ":cursor", CURSOR, position.cursor.clone().map(AttributeValue::S)),
+            ("#stragglers", ":stragglers", STRAGGLERS, stragglers),
+        ] {
+            request = request.expression_attribute_names(name, attribute);
+            match value {
+                Some(value) => {
+                    set += &format!(", {name} = {value_name}");
+                    request = request.expression_attribute_values(value_name, value);
+                }
+                None => remove.push(name),
+            }
+        }
+        let remove = if remove.is_empty() { String::new() } else { format!(" REMOVE {}", remove.join(", ")) };
+        request.update_expression(set + &remove)
+    }
+
+    async fn change(&self, request: UpdateItemFluentBuilder, until: &mut i64, next: i64) -> Result<(), RegistryError> {
+        let request = request.expression_attribute_values(":until", number(next));
+        self.registry.update_lane(request).await?.ok_or(RegistryError::LeaseLost)?;
+        *until = next;
+        Ok(())
+    }
+}
+
+fn lane_row(registry: &Registry, topic: &Topic) -> UpdateItemFluentBuilder {
+    registry.client.update_item().table_name(&registry.table).set_key(Some(Key::lane(topic).attributes()))
+}
+
+fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
