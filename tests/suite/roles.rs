@@ -152,7 +152,8 @@ fn a_role_that_allows_more_or_less_is_found() {
               - !Ref AWS::NoValue",
     );
     let allowed = allowed(functions(&template)["F"]);
-    let program = b"\0GetItemDynamoDB.GetItemrpcAmazonSQS.SendMessageBatchOutput ApiGatewayManagementApi.DeleteConnection";
+    let program =
+        b"\0GetItemDynamoDB.GetItemrpcAmazonSQS.SendMessageBatchOutput ApiGatewayManagementApi.DeleteConnection";
     let needed = needs(program).unwrap();
     assert_eq!(
         compare("F", &needed, &allowed),
