@@ -264,7 +264,7 @@ fn attributes(found: impl Iterator<Item = (&'static str, String)>) -> Map<String
 }
 
 fn failed(operation: &'static str, error: CallError) -> QueueError {
-    QueueError::Sqs { operation: operation.trim_start_matches("AmazonSQS."), source: Box::new(error) }
+    QueueError::Sqs { operation: operation.rsplit('.').next().unwrap_or(operation), source: Box::new(error) }
 }
 
 /// SQS allows 128 printable ASCII characters in a group.

@@ -52,12 +52,12 @@ const SERVICES: [Service; 5] = [
     Service { sdk: "aws-sdk-lambda", names: &["Lambda"], operations: &[("Invoke", &["lambda:InvokeFunction"])] },
     Service {
         sdk: "aws-sdk-secretsmanager",
-        names: &["Secrets Manager", "secretsmanager"],
+        names: &["secretsmanager"],
         operations: &[("GetSecretValue", &["secretsmanager:GetSecretValue"])],
     },
     Service {
         sdk: "aws-sdk-sqs",
-        names: &["SQS", "AmazonSQS"],
+        names: &["AmazonSQS"],
         operations: &[
             ("ChangeMessageVisibility", &["sqs:ChangeMessageVisibility"]),
             ("ChangeMessageVisibilityBatch", &["sqs:ChangeMessageVisibility"]),
@@ -152,7 +152,8 @@ fn a_role_that_allows_more_or_less_is_found() {
               - !Ref AWS::NoValue",
     );
     let allowed = allowed(functions(&template)["F"]);
-    let program = b"\0GetItemDynamoDB.GetItemrpcSQS.SendMessageBatchOutput ApiGatewayManagementApi.DeleteConnection";
+    let program =
+        b"\0GetItemDynamoDB.GetItemrpcAmazonSQS.SendMessageBatchOutput ApiGatewayManagementApi.DeleteConnection";
     let needed = needs(program).unwrap();
     assert_eq!(
         compare("F", &needed, &allowed),
@@ -176,7 +177,7 @@ fn operations_are_found_between_other_texts() {
         &["dynamodb:ConditionCheckItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
     );
     check("required when building Delete", &[]);
-    check("Secrets Manager.GetSecretValue", &["secretsmanager:GetSecretValue"]);
+    check("secretsmanager.GetSecretValue", &["secretsmanager:GetSecretValue"]);
     check("DynamoDB.llvm.7 DynamoDB", &[]);
 }
 
