@@ -114,13 +114,14 @@ impl Stack {
         engine::rows(&engine::client(&self.addresses().dynamodb, engine::http()), "ConnectionsTable").await
     }
 
-    /// The rows of connections: those of notifications and of the rate limit outlive them.
+    /// The rows of connections: those of notifications, logs and the rate limit outlive them.
     ///
     /// # Panics
     /// When a row has no key.
     pub async fn connection_rows(&self) -> Vec<engine::Row> {
         let mut rows = self.rows().await;
-        rows.retain(|row| !["work#", "rate"].iter().any(|kind| row["pk"].as_s().unwrap().starts_with(kind)));
+        let outlives = ["work#", "rate", "head#", "log#", "lane#"];
+        rows.retain(|row| !outlives.iter().any(|kind| row["pk"].as_s().unwrap().starts_with(kind)));
         rows
     }
 

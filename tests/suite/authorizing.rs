@@ -40,7 +40,7 @@ async fn a_token_lets_its_user_do_what_it_says_and_nothing_else() {
     let mut client = Client::connect(&with_token(&stack, &token, "&topic=orders/1&user=admin")).await;
     let who = client.ask(json!({"action": "whoami"})).await;
     assert_eq!((&who["user"], &who["topics"]), (&json!("u1"), &json!(["orders/1"])), "{who}");
-    assert_eq!(subscribe(&mut client, "orders/2").await, json!({"type": "ack", "id": 1}));
+    assert_eq!(subscribe(&mut client, "orders/2").await["type"], "ack");
     for topic in ["orders", "orders/2/items", "chat/1", "users/u2/inbox", "orders/*/x"] {
         let reply = subscribe(&mut client, topic).await;
         let message = format!("you may not subscribe to the topic {topic:?}");

@@ -84,8 +84,8 @@ async fn a_ping_without_an_id_is_answered_by_api_gateway_and_every_other_frame_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_topics_and_connections_named_together_get_it_once_each_in_their_own_protocol() {
-    let stack = Stack::start(&[]).await;
+async fn without_logs_users_topics_and_connections_named_together_get_it_once_each_in_their_own_protocol() {
+    let stack = Stack::start(&[("History", "[]")]).await;
     let url = |query: &str| format!("{}?{query}", stack.url());
     let mut alice = Client::offer(&url("user=alice&topic=a&topic=b"), &["tidings.v1.json"]).await.unwrap();
     let mut raw = Client::offer(&url("user=alice&topic=b"), &["graphql-ws", "raw"]).await.unwrap();

@@ -10,8 +10,8 @@ use tidings_local_template::to_json;
 
 /// What Lambda takes for all variables of a function (Lambda Developer Guide, quotas).
 const LIMIT: usize = 4_096;
-/// What stays free in every function for variables to come. With `APPLICATION` it is 1,300.
-const RESERVE: usize = 680;
+/// What stays free in every function for variables to come.
+const RESERVE: usize = 160;
 
 /// The longest of each that AWS has: `aws-us-gov`, `us-isof-south-1`, `amazonaws.com.cn`.
 const PARTITION: usize = 10;

@@ -233,7 +233,7 @@ async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
 async fn the_longest_message_reaches_an_audience_that_is_split_twice_and_again_when_it_is_redriven() {
     let parameters = [("PushesPerSecond", "400"), ("TimeoutSeconds", "6"), ("VisibilitySeconds", "7")];
     let crowd = Crowd::gather(3_000, Faults::default(), &parameters).await;
-    let note = |id: &str| json!({"id": id, "at": now(), "to": {"topic": TOPIC}, "data": "x".repeat(130_000)});
+    let note = |id: &str| json!({"id": id, "at": now(), "to": {"topic": TOPIC}, "data": "x".repeat(128_000)});
     crowd.stack.send("NotificationQueue", &note("first").to_string()).await;
     let outcome = crowd.settle(Instant::now(), PATIENCE).await;
     assert_eq!((outcome.reached, outcome.duplicates), (3_000, 0), "{outcome:?}");

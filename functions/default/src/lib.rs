@@ -40,6 +40,7 @@ mod frame;
 mod function;
 mod guard;
 mod history;
+mod outcome;
 mod publish;
 mod services;
 mod subscribe;

@@ -8,8 +8,8 @@ use tidings::permissions::Action;
 use tidings::protocol::{ClientError, ErrorCode, ReplyBody, Subscribe};
 use tidings::recovery::{Reading, RecoveryError, Since, Told};
 
-use crate::commands::{note, refused};
 use crate::frame::Frame;
+use crate::outcome::{note, refused};
 use crate::services::{Error, Services};
 
 /// Logs that are read side by side, where nothing was missed.

@@ -300,7 +300,7 @@ impl Client {
     /// When that is not acknowledged.
     pub async fn subscribe(&mut self, topic: &str) {
         let reply = self.ask(json!({"action": "subscribe", "topic": topic, "id": 1})).await;
-        assert_eq!(reply, json!({"type": "ack", "id": 1}));
+        assert_eq!((&reply["type"], &reply["id"]), (&json!("ack"), &json!(1)), "{reply}");
     }
 
     /// Waits until the stack is at rest, and shows that nothing has come.

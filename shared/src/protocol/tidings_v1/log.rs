@@ -262,14 +262,14 @@ mod tests {
 
     #[test]
     fn replies_have_messages_as_they_are_pushed() {
-        let text = r#"{"id":"n","to":{"topic":"a"},"data":1,"at":7,"log":{"topic":"a","offset":42,"epoch":"k3f9"}}"#;
+        let text = r#"{"id":"n","to":{"topic":"a"},"data":1,"at":1795520783000,"log":{"topic":"a","offset":42,"epoch":"k3f9"}}"#;
         let defaults = crate::notification::Defaults { id: crate::NotificationId::parse("x").unwrap(), at: 0 };
         let message = crate::notification::Notification::parse_own(text, &defaults).unwrap();
         let position = |offset| LogPosition { offset, epoch: Epoch::parse("k3f9").unwrap() };
         let told = Told { position: position(42), recovered: Some(true), messages: vec![message], more: false };
         let new = Told { position: position(7), recovered: None, messages: vec![], more: false };
         let body = ReplyBody::Subscribed(vec![(topic("a"), Some(told)), (topic("b"), Some(new)), (topic("c"), None)]);
-        let pushed = r#"{"type":"message","id":"n","topic":"a","offset":42,"epoch":"k3f9","at":7,"ttl":3600,"data":1}"#;
+        let pushed = r#"{"type":"message","id":"n","topic":"a","offset":42,"epoch":"k3f9","at":1795520783000,"ttl":3600,"data":1}"#;
         let expected = [
             r#"{"type":"ack","topics":{"a":{"offset":42,"epoch":"k3f9","recovered":true,"messages":["#,
             pushed,
