@@ -7,8 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Topic, UserId};
-use crate::notification::Target;
+use crate::ids::{ConnectionId, Topic, UserId};
 
 /// Highest offset: what every client's numbers can hold exactly.
 pub const MOST_OFFSET: u64 = (1 << 53) - 1;
@@ -47,6 +46,15 @@ pub struct LogPosition {
     pub epoch: Epoch,
 }
 
+/// Where a client is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Since {
+    /// The last message that it has.
+    pub position: LogPosition,
+    /// The connection that it had, so that what left that out is left out still.
+    pub connection: Option<ConnectionId>,
+}
+
 /// Where a message stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
@@ -59,16 +67,6 @@ pub struct Place {
 }
 
 impl LogName {
-    /// The log of an audience; `None` where it can have none.
-    #[must_use]
-    pub fn of(target: &Target) -> Option<Self> {
-        match target {
-            Target::Topic(topic) => Some(Self::Topic(topic.clone())),
-            Target::User(user) => Some(Self::User(user.clone())),
-            Target::Connection(_) | Target::Everyone => None,
-        }
-    }
-
     /// Its topic, if it is a topic's.
     #[must_use]
     pub fn topic(&self) -> Option<&Topic> {

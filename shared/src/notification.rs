@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
-use crate::log::Place;
+use crate::log::{LogName, Place};
 use crate::trigger::Trigger;
 
 pub(crate) use parse::Fields;
@@ -107,6 +107,18 @@ pub struct Origin {
     /// Its user, unless it is anonymous.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<UserId>,
+}
+
+impl Target {
+    /// The log that this audience can have; `None` where it can have none.
+    #[must_use]
+    pub fn log(&self) -> Option<LogName> {
+        match self {
+            Self::Topic(topic) => Some(LogName::Topic(topic.clone())),
+            Self::User(user) => Some(LogName::User(user.clone())),
+            Self::Connection(_) | Self::Everyone => None,
+        }
+    }
 }
 
 impl Notification {

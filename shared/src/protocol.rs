@@ -11,9 +11,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ids::{ConnectionId, Topic, UserId};
-use crate::log::Place;
+use crate::log::{LogPosition, Place, Since};
 use crate::notification::{Defaults, Fields, InvalidNotification, Notification, Origin, Target};
-use crate::recovery::{Since, Told};
 
 /// Most topics that one `subscribe` or `unsubscribe` may name: with the connection itself they are one transaction.
 pub const MAX_TOPICS_PER_COMMAND: usize = 50;
@@ -160,6 +159,46 @@ pub enum ReplyBody {
     Whoami(Whoami),
     /// It is not done.
     Error(ClientError),
+}
+
+/// What a message's frame has that the stored notification has not, in bytes, at most.
+pub(crate) const ENVELOPE_BYTES: usize = 128;
+
+/// What a client is told of a log.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Where the log ends.
+    pub position: LogPosition,
+    /// Whether the log has all that came since the client was here; `None` where it did not say.
+    pub recovered: Option<bool>,
+    /// What it asked for. What is missing up to the last of them is not for this client.
+    pub messages: Vec<Notification>,
+    /// Whether there is more of it behind the last message.
+    pub more: bool,
+}
+
+impl Told {
+    /// As much of it as there is room for, in bytes; what is left is told as `more`. The first message of a reply always
+    /// fits, so that whoever asks again gets on.
+    #[must_use]
+    pub fn within(mut self, bytes: &mut usize, mut is_first: bool) -> Self {
+        let fitting = self.messages.iter().take_while(|message| {
+            let size = size(message);
+            let fits = size <= *bytes || std::mem::take(&mut is_first);
+            *bytes = bytes.saturating_sub(size);
+            fits
+        });
+        let fitting = fitting.count();
+        self.more |= fitting < self.messages.len();
+        self.messages.truncate(fitting);
+        self
+    }
+}
+
+/// What a message takes in a reply, at most, in bytes.
+fn size(message: &Notification) -> usize {
+    // A notification that was parsed can be written.
+    serde_json::to_string(message).map_or(0, |text| text.len()) + ENVELOPE_BYTES
 }
 
 /// Who a connection is.

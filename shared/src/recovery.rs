@@ -6,24 +6,13 @@
 
 use crate::history::Retention;
 use crate::ids::{ConnectionId, NotificationId};
-use crate::log::{LogName, LogPosition, MOST_OFFSET, Place};
+use crate::log::{Epoch, LogName, LogPosition, MOST_OFFSET, Place, Since};
 use crate::notification::{DEFAULT_TTL_SECONDS, Defaults, Notification};
+use crate::protocol::{ENVELOPE_BYTES, Told};
 use crate::registry::{Entry, Head, Registry, RegistryError};
 
 /// Entries that are read at once.
 const PAGE: usize = 500;
-/// What a message's frame has that its entry has not, in bytes, at most.
-const ENVELOPE: usize = 128;
-
-/// Where a client is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Since {
-    /// The last message that it has.
-    pub position: LogPosition,
-    /// The connection that it had, so that what left that out is left out still.
-    pub connection: Option<ConnectionId>,
-}
-
 /// What is read, for whom.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading<'a> {
@@ -46,43 +35,6 @@ pub struct Asked<'a> {
     pub limit: usize,
     /// The newest first.
     pub reverse: bool,
-}
-
-/// What a client is told of a log.
-#[derive(Debug, Clone)]
-pub struct Told {
-    /// Where the log ends.
-    pub position: LogPosition,
-    /// Whether the log has all that came since the client was here; `None` where it did not say.
-    pub recovered: Option<bool>,
-    /// What it asked for. What is missing up to the last of them is not for this client.
-    pub messages: Vec<Notification>,
-    /// Whether there is more of it behind the last message.
-    pub more: bool,
-}
-
-impl Told {
-    /// As much of it as there is room for, in bytes; what is left is told as `more`. The first message of a reply always
-    /// fits, so that whoever asks again gets on.
-    #[must_use]
-    pub fn within(mut self, bytes: &mut usize, mut is_first: bool) -> Self {
-        let fitting = self.messages.iter().take_while(|message| {
-            let size = size(message);
-            let fits = size <= *bytes || std::mem::take(&mut is_first);
-            *bytes = bytes.saturating_sub(size);
-            fits
-        });
-        let fitting = fitting.count();
-        self.more |= fitting < self.messages.len();
-        self.messages.truncate(fitting);
-        self
-    }
-}
-
-/// What a message takes in a reply, at most, in bytes.
-fn size(message: &Notification) -> usize {
-    // A notification that was parsed can be written.
-    serde_json::to_string(message).map_or(0, |text| text.len()) + ENVELOPE
 }
 
 /// Why a log is not read.
@@ -247,11 +199,11 @@ impl<'a> Page<'a> {
     }
 
     /// Takes an entry; `false` where there is no room for it.
-    fn take(&mut self, entry: Entry, epoch: &crate::log::Epoch) -> bool {
+    fn take(&mut self, entry: Entry, epoch: &Epoch) -> bool {
         if entry.expires_at <= self.reading.now / 1_000 {
             return true;
         }
-        let size = entry.notification.len() + ENVELOPE;
+        let size = entry.notification.len() + ENVELOPE_BYTES;
         if self.messages.len() >= self.asked.limit || (size > *self.bytes && !self.messages.is_empty()) {
             self.is_full = true;
             return false;
@@ -268,7 +220,7 @@ impl<'a> Page<'a> {
 
     /// The message of an entry, if it is for this client: not one that leaves it out, nor one past the time to live that its
     /// producer gave. The default one bounds pushes, not the log.
-    fn message(&self, entry: &Entry, epoch: &crate::log::Epoch) -> Option<Notification> {
+    fn message(&self, entry: &Entry, epoch: &Epoch) -> Option<Notification> {
         let defaults = Defaults { id: NotificationId::parse("entry").ok()?, at: 0 };
         let mut message = match Notification::parse_own(&entry.notification, &defaults) {
             Ok(message) => message,

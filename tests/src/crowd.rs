@@ -78,7 +78,7 @@ impl Crowd {
         let pattern = self.pattern().await;
         let client = engine::client(self.stack.dynamodb(), engine::http());
         for number in 0..self.members {
-            self.standin.add(&id(number), behaviour(number as u64, faults));
+            self.standin.add(&member(number), behaviour(number as u64, faults));
         }
         let puts = (0..self.members).map(|number| put(row(&pattern, number)));
         let puts: Vec<_> = puts.collect();
@@ -138,6 +138,28 @@ impl Crowd {
         done && self.stack.waiting("FanOutQueue").await == 0 && self.stack.waiting("NotificationQueue").await == 0
     }
 
+    /// The offsets that each member got, in the order in which they came.
+    ///
+    /// # Panics
+    /// When a message has none.
+    #[must_use]
+    pub fn offsets(&self) -> Vec<Vec<u64>> {
+        (0..self.members).map(|number| self.offsets_of(number)).collect()
+    }
+
+    /// The offsets that one member got, in the order in which they came.
+    ///
+    /// # Panics
+    /// When a message has none.
+    #[must_use]
+    pub fn offsets_of(&self, number: usize) -> Vec<u64> {
+        let messages = self.standin.used(&member(number)).messages;
+        let offset = |bytes: &bytes::Bytes| {
+            serde_json::from_slice::<serde_json::Value>(bytes).unwrap()["offset"].as_u64().expect("an offset")
+        };
+        messages.iter().map(offset).collect()
+    }
+
     /// How many invocations ended by their timeout so far.
     #[must_use]
     pub fn timeouts(&self) -> usize {
@@ -155,7 +177,9 @@ impl Crowd {
     }
 }
 
-fn id(number: usize) -> String {
+/// The socket of a member.
+#[must_use]
+pub fn member(number: usize) -> String {
     // The id that hashes to this prefix is not known; the table takes any, and readers go by the sort key.
     format!("member{number:09}=")
 }
@@ -164,7 +188,7 @@ fn row(pattern: &Row, number: usize) -> Row {
     let mut row = pattern.clone();
     // Prefixes as a hash would give them: evenly, in no order.
     let prefix = (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56;
-    row.insert("sk".to_owned(), AttributeValue::S(format!("{prefix:02x}#{}", id(number))));
+    row.insert("sk".to_owned(), AttributeValue::S(format!("{prefix:02x}#{}", member(number))));
     row
 }
 

@@ -63,13 +63,13 @@ async fn the_limit_of_topics_is_told_and_keeps_what_there_was() {
     assert_eq!(who["topics"].as_array().unwrap().len(), 100);
     let mut client = Client::connect(stack.url()).await;
     let long = |range: std::ops::Range<u32>| range.map(|number| format!("{number:01000}")).collect::<Vec<_>>();
-    assert_eq!(client.ask(json!({"action": "subscribe", "topics": long(0..8)})).await, json!({"type": "ack"}));
+    assert_eq!(client.ask(json!({"action": "subscribe", "topics": long(0..8)})).await["type"], "ack");
     let error = client.ask(json!({"action": "subscribe", "topics": long(7..9)})).await;
     assert_eq!(error["code"], "TooManyTopics", "{error}");
     let message = "`topics`: the names of the connection's topics would have 9000 bytes together, and 8192 are allowed; \
                    unsubscribe from some, or use shorter names";
     assert_eq!(error["message"], message);
-    assert_eq!(client.ask(json!({"action": "subscribe", "topic": "short"})).await, json!({"type": "ack"}));
+    assert_eq!(client.ask(json!({"action": "subscribe", "topic": "short"})).await["type"], "ack");
     stack.stop().await;
 }
 

@@ -199,11 +199,11 @@ Resources:
 fn an_environment_that_could_grow_too_large_is_found() {
     // `{"A":"a…"}` has ten bytes beside the parameter's.
     let ascii = "Type: String, AllowedPattern: '[a-z]*'";
-    assert_eq!(finding(&format!("{ascii}, MaxLength: 3407")), [] as [&str; 0]);
-    assert_eq!(finding(&format!("{ascii}, MaxLength: 3408")), ["F has 3417 bytes, 3416 fit"]);
+    assert_eq!(finding(&format!("{ascii}, MaxLength: 3927")), [] as [&str; 0]);
+    assert_eq!(finding(&format!("{ascii}, MaxLength: 3928")), ["F has 3937 bytes, 3936 fit"]);
     let quotes = "Type: String, AllowedPattern: '[a-z\"]*'";
-    assert_eq!(finding(&format!("{quotes}, MaxLength: 1703")), [] as [&str; 0]);
-    assert_eq!(finding(&format!("{quotes}, MaxLength: 1704")), ["F has 3417 bytes, 3416 fit"]);
+    assert_eq!(finding(&format!("{quotes}, MaxLength: 1963")), [] as [&str; 0]);
+    assert_eq!(finding(&format!("{quotes}, MaxLength: 1964")), ["F has 3937 bytes, 3936 fit"]);
 }
 
 #[test]

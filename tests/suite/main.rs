@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
 
 mod anybody;
+mod appending;
 mod application;
 mod authorizing;
 mod bad_input;
@@ -20,6 +21,7 @@ mod garbage;
 mod http_api;
 mod metrics;
 mod operations;
+mod order;
 mod queues;
 mod recording;
 mod recovery;

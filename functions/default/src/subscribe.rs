@@ -2,11 +2,11 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidings::Topic;
-use tidings::log::LogName;
+use tidings::log::{LogName, LogPosition, Since};
 use tidings::metrics::{Metric, Recorder};
 use tidings::permissions::Action;
-use tidings::protocol::{ClientError, ErrorCode, ReplyBody, Subscribe};
-use tidings::recovery::{Reading, RecoveryError, Since, Told};
+use tidings::protocol::{ClientError, ErrorCode, ReplyBody, Subscribe, Told};
+use tidings::recovery::{Reading, RecoveryError};
 
 use crate::frame::Frame;
 use crate::outcome::{note, refused};
@@ -93,7 +93,7 @@ async fn read(services: &Services, reading: &Reading<'_>, since: Option<&Since>)
     }
 }
 
-fn nothing_missed(position: tidings::log::LogPosition) -> Told {
+fn nothing_missed(position: LogPosition) -> Told {
     Told { position, recovered: None, messages: Vec::new(), more: false }
 }
 

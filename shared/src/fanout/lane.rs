@@ -16,10 +16,10 @@ use super::logged::Log;
 use super::{FanOut, FanOutError, Invocation, Segment};
 use crate::delivery::{Finish, Job, Lagging, Progress, Report, Retry, SaveError, Why};
 use crate::ids::{NotificationId, Topic};
-use crate::log::{Epoch, LogName, LogPosition, MOST_OFFSET, Place};
+use crate::log::{Epoch, LogPosition, MOST_OFFSET, Place};
 use crate::metrics::Metric;
 use crate::notification::{Defaults, Notification, Target};
-use crate::registry::{Entry, LaneLease, LanePosition, Position, RENEWED_EVERY, RegistryError};
+use crate::registry::{Entry, Head, LaneLease, LanePosition, Position, RENEWED_EVERY, RegistryError};
 
 /// Messages that a member gets one after the other, before anything is written down.
 const MOST_AT_ONCE: usize = 50;
@@ -56,14 +56,15 @@ enum Left {
 struct Holder<'a> {
     fan_out: &'a FanOut,
     invocation: &'a Invocation,
-    log: &'a LogName,
+    log: &'a Log,
     topic: &'a Topic,
     epoch: Epoch,
+    /// What the log's head is at least.
+    head: u64,
     lease: Arc<LaneLease>,
     at: LanePosition,
     /// What is not older than this, in seconds since the epoch, is pushed; all else was before the lane began.
     since: i64,
-    seconds: i64,
     reports: Vec<(u64, Report)>,
 }
 
@@ -100,7 +101,11 @@ impl FanOut {
                 return Ok(report);
             }
             let Some((lease, at)) = registry.take_lane(topic, &invocation.owner, now).await? else { return Ok(report) };
-            let (done, reports) = self.hold(log, topic, lease, at, invocation).await?;
+            let (done, reports) = match self.hold(log, topic, lease, at, invocation).await {
+                // Somebody else holds it by now, and pushes what is there.
+                Err(FanOutError::Registry(RegistryError::LeaseLost)) => return Ok(report),
+                held => held?,
+            };
             report =
                 report.or_else(|| reports.into_iter().find(|(end, _)| Some(*end) >= own).map(|(_, report)| report));
             // The second look: who appended until now may have seen the lane held.
@@ -127,7 +132,7 @@ impl FanOut {
             lease.release(&at).await?;
             return Ok((None, Vec::new()));
         };
-        let mut holder = Holder::new(self, invocation, log, topic, head.epoch, Arc::clone(&lease), at);
+        let mut holder = Holder::new(self, invocation, log, topic, &head, Arc::clone(&lease), at);
         let left = tokio::select! {
             biased;
             left = holder.push_all() => left,
@@ -173,17 +178,17 @@ impl<'a> Holder<'a> {
         invocation: &'a Invocation,
         log: &'a Log,
         topic: &'a Topic,
-        epoch: Epoch,
+        head: &Head,
         lease: Arc<LaneLease>,
         at: LanePosition,
     ) -> Self {
-        let seconds = i64::from(log.retention.seconds);
+        let epoch = head.epoch.clone();
         let is_new = at.epoch.is_none();
         let since = if is_new { invocation.now / 1_000 - BEFORE_THE_LANE } else { 0 };
         // The log has begun anew since the lane was last held.
         let at = if at.epoch.as_ref() == Some(&epoch) { at } else { LanePosition::default() };
         let at = LanePosition { epoch: Some(epoch.clone()), ..at };
-        Self { fan_out, invocation, log: &log.name, topic, epoch, lease, at, since, seconds, reports: Vec::new() }
+        Self { fan_out, invocation, log, topic, epoch, head: head.offset, lease, at, since, reports: Vec::new() }
     }
 
     async fn push_all(&mut self) -> Result<Left, FanOutError> {
@@ -194,6 +199,7 @@ impl<'a> Holder<'a> {
             if !std::mem::take(&mut is_first) {
                 self.lease.save(&self.at, self.fan_out.delivery.clock().milliseconds()).await?;
             }
+            self.raise_head(end).await?;
             let notifications = self.notifications(&entries);
             if let Some(why) = self.push(&notifications, end).await? {
                 return Ok(Left::HandedOn(why));
@@ -205,11 +211,22 @@ impl<'a> Holder<'a> {
         }
     }
 
+    /// An appender may not have raised the head yet, and an offset that is told must not be given again.
+    async fn raise_head(&mut self, end: u64) -> Result<(), FanOutError> {
+        if end > self.head {
+            let position = LogPosition { offset: end, epoch: self.epoch.clone() };
+            let registry = self.fan_out.delivery.registry();
+            registry.raise_head(&self.log.name, &position, self.log.retention, self.invocation.now).await?;
+            self.head = end;
+        }
+        Ok(())
+    }
+
     /// The entries to push next: those that another worker has begun with, or a batch of new ones.
     async fn next_entries(&self) -> Result<Vec<Entry>, RegistryError> {
         let registry = self.fan_out.delivery.registry();
         let to = self.at.batch_end.unwrap_or(MOST_OFFSET);
-        let read = registry.entries(self.log, &self.epoch, (self.at.done, to), false, MOST_AT_ONCE).await?;
+        let read = registry.entries(&self.log.name, &self.epoch, (self.at.done, to), false, MOST_AT_ONCE).await?;
         let mut bytes = 0;
         let fitting = read.entries.into_iter().enumerate().take_while(|(index, entry)| {
             bytes += entry.notification.len();
@@ -222,11 +239,11 @@ impl<'a> Holder<'a> {
     fn notifications(&self, entries: &[Entry]) -> Vec<(String, Notification)> {
         let now = self.fan_out.delivery.clock().milliseconds();
         let parsed = entries.iter().filter_map(|entry| {
-            let appended_at = entry.expires_at - self.seconds;
+            let appended_at = entry.expires_at - i64::from(self.log.retention.seconds);
             let defaults = Defaults { id: NotificationId::parse("entry").ok()?, at: 0 };
             let mut notification = Notification::parse_own(&entry.notification, &defaults).ok()?;
             let position = LogPosition { offset: entry.offset, epoch: self.epoch.clone() };
-            notification.log = Some(Place { log: self.log.clone(), position });
+            notification.log = Some(Place { log: self.log.name.clone(), position });
             (appended_at >= self.since && !notification.is_expired(now)).then(|| (entry.scope(), notification))
         });
         parsed.collect()

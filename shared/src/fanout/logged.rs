@@ -45,7 +45,7 @@ impl FanOut {
 
     pub(super) fn log(&self, target: &Target) -> Option<Log> {
         let retention = self.history.of(target)?;
-        Some(Log { name: LogName::of(target)?, retention })
+        Some(Log { name: target.log()?, retention })
     }
 
     /// The head of a log, which is begun where it is not there.

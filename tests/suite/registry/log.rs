@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 use tests::engine::Table;
 use tidings::history::Retention;
-use tidings::log::{Epoch, LogName, LogPosition};
-use tidings::recovery::{Asked, Reading, RecoveryError, Since};
+use tidings::log::{Epoch, LogName, LogPosition, Since};
+use tidings::recovery::{Asked, Reading, RecoveryError};
 use tidings::registry::{Append, Appended, Head, Registry};
 use tidings::{ConnectionId, NotificationId};
 

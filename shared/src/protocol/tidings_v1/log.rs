@@ -6,10 +6,9 @@ use serde_json::{Map, Value};
 
 use super::encode_message;
 use crate::ids::{ConnectionId, Topic};
-use crate::log::{Epoch, LogPosition, MOST_OFFSET};
+use crate::log::{Epoch, LogPosition, MOST_OFFSET, Since};
 use crate::notification::Target;
-use crate::protocol::{ClientError, History, MAX_MESSAGES_PER_COMMAND, Subscribe};
-use crate::recovery::{Since, Told};
+use crate::protocol::{ClientError, History, MAX_MESSAGES_PER_COMMAND, Subscribe, Told};
 
 /// Messages of a `history` that does not say how many.
 const DEFAULT_LIMIT: usize = 100;
