@@ -19,7 +19,7 @@ use crate::ids::{NotificationId, Topic};
 use crate::log::{Epoch, LogPosition, MOST_OFFSET, Place};
 use crate::metrics::Metric;
 use crate::notification::{Defaults, Notification, Target};
-use crate::registry::{Entry, Head, LaneLease, LanePosition, Position, RENEWED_EVERY, RegistryError};
+use crate::registry::{Entry, Head, LaneHolder, LaneLease, LanePosition, Position, RENEWED_EVERY, RegistryError};
 
 /// Messages that a member gets one after the other, before anything is written down.
 const MOST_AT_ONCE: usize = 50;
@@ -27,6 +27,8 @@ const MOST_AT_ONCE: usize = 50;
 const MOST_BYTES: usize = 1024 * 1024;
 /// What is older, in seconds, when a lane begins was pushed before the topic was ordered: longer than any invocation.
 const BEFORE_THE_LANE: i64 = 60;
+/// A lease that stood a moment ago is over then.
+const AFTER_A_LEASE: Duration = Duration::from_secs(11);
 /// A lane's message that comes so often is sent afresh: it must never end as a dead letter.
 const MOST_RECEIVES: u32 = 4;
 
@@ -81,26 +83,36 @@ impl FanOut {
         if receives >= MOST_RECEIVES {
             return self.send_wake(topic, Duration::from_secs(1)).await;
         }
-        self.serve_lane(&log, topic, None, invocation).await.map(drop)
+        self.serve_lane(&log, topic, None, true, invocation).await.map(drop)
     }
 
     /// Sees to it that what was appended is pushed: by this worker, or by who holds the lane. The report of the message at
-    /// `own`, where this worker pushed it.
+    /// `own`, where this worker pushed it. `comes_again` says whether what made this worker comes again, should it die:
+    /// where the holder's does not, something has to wake the lane when its lease is over.
     pub(super) async fn serve_lane(
         &self,
         log: &Log,
         topic: &Topic,
         own: Option<u64>,
+        comes_again: bool,
         invocation: &Invocation,
     ) -> Result<Option<Report>, FanOutError> {
         let registry = self.delivery.registry();
         let mut report = None;
         loop {
             let now = self.delivery.clock().milliseconds();
-            if registry.is_lane_held(topic, now).await? {
-                return Ok(report);
+            match registry.lane_holder(topic, now).await? {
+                LaneHolder::Nobody => {}
+                LaneHolder::ComesAgain => return Ok(report),
+                LaneHolder::Direct => {
+                    self.send_wake(topic, AFTER_A_LEASE).await?;
+                    return Ok(report);
+                }
             }
-            let Some((lease, at)) = registry.take_lane(topic, &invocation.owner, now).await? else { return Ok(report) };
+            let Some((lease, at)) = registry.take_lane(topic, &invocation.owner, comes_again, now).await? else {
+                // Somebody was faster, between the two calls.
+                continue;
+            };
             let (done, reports) = match self.hold(log, topic, lease, at, invocation).await {
                 // Somebody else holds it by now, and pushes what is there.
                 Err(FanOutError::Registry(RegistryError::LeaseLost)) => return Ok(report),

@@ -115,7 +115,7 @@ impl FanOut {
                 Some(log) if log.retention.ordered && !has_own_id => {
                     let head = self.head_of(log, invocation).await?;
                     self.append(&mut segment, log, head, None, invocation, async |_| Ok(())).await?;
-                    self.serve_ordered(&segment, log, invocation).await?
+                    self.serve_ordered(&segment, log, false, invocation).await?
                 }
                 Some(log) if has_own_id => {
                     let pass_on = async |segment: &Segment| self.hand_on_whole(segment, invocation).await;
@@ -250,7 +250,8 @@ impl FanOut {
         let worked = async {
             if log.retention.ordered {
                 self.append(&mut segment, log, head, from.as_ref(), invocation, async |_| Ok(())).await?;
-                let report = self.serve_ordered(&segment, log, invocation).await?;
+                // Of a direct invoke nothing comes again.
+                let report = self.serve_ordered(&segment, log, most.is_some(), invocation).await?;
                 // Only now: should this worker die before, the message comes again and wakes the lane.
                 lease.finish().await?;
                 return Ok(report);
@@ -279,12 +280,13 @@ impl FanOut {
         &self,
         segment: &Segment,
         log: &Log,
+        comes_again: bool,
         invocation: &Invocation,
     ) -> Result<Report, FanOutError> {
         let notification = &segment.notification;
         let own = notification.log.as_ref().map(|place| place.position.offset);
         let served = match log.name.topic() {
-            Some(topic) => self.serve_lane(log, topic, own, invocation).await?,
+            Some(topic) => self.serve_lane(log, topic, own, comes_again, invocation).await?,
             None => None,
         };
         let elsewhere = || invocation.counted(Report { segments: 1, ..Report::new(&notification.id) });

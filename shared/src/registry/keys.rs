@@ -90,6 +90,8 @@ pub(super) const FLOOR: &str = "floor";
 pub(super) const NEXT: &str = "next";
 /// Up to which offset a lane is pushing messages now.
 pub(super) const BATCH_END: &str = "batch_end";
+/// Whether what made a lane's holder work comes again, should it die.
+pub(super) const COMES_AGAIN: &str = "comes_again";
 /// What names an entry of a log.
 pub(super) const ID: &str = "id";
 /// Where a log ended when a notification for it was first taken up: offset and epoch.

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValu
 use tokio::sync::Mutex;
 
 use super::items::{self, Item};
-use super::keys::{BATCH_END, CURSOR, EPOCH, EXPIRES_AT, Key, LEASE, NEXT, OWNER, STRAGGLERS};
+use super::keys::{BATCH_END, COMES_AGAIN, CURSOR, EPOCH, EXPIRES_AT, Key, LEASE, NEXT, OWNER, STRAGGLERS};
 use super::work::position;
 use super::{Position, Registry, RegistryError, retry};
 use crate::ids::Topic;
@@ -23,6 +23,17 @@ const LEASE_MS: i64 = 10_000;
 pub const RENEWED_EVERY: Duration = Duration::from_secs(2);
 /// As long as a log without appends, in seconds.
 const KEPT_SECONDS: i64 = 30 * 24 * 3_600;
+
+/// Who holds a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneHolder {
+    /// Nobody: it was given back, or its lease is over.
+    Nobody,
+    /// A worker whose message comes again, should it die.
+    ComesAgain,
+    /// A worker that somebody waits for: should it die, nothing comes again.
+    Direct,
+}
 
 /// How far a lane is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,11 +74,11 @@ impl LanePosition {
 }
 
 impl Registry {
-    /// Whether somebody holds the lane of a topic at `now` (milliseconds since the epoch). Read consistently.
+    /// Who holds the lane of a topic at `now` (milliseconds since the epoch). Read consistently.
     ///
     /// # Errors
     /// When DynamoDB fails or the row is malformed.
-    pub async fn is_lane_held(&self, topic: &Topic, now: i64) -> Result<bool, RegistryError> {
+    pub async fn lane_holder(&self, topic: &Topic, now: i64) -> Result<LaneHolder, RegistryError> {
         let answer = retry::retrying("GetItem", || async {
             let request = self.client.get_item().table_name(&self.table).consistent_read(true);
             let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
@@ -75,12 +86,17 @@ impl Registry {
         })
         .await?;
         self.counter.add_read(answer.consumed_capacity.as_ref());
-        let Some(item) = answer.item else { return Ok(false) };
-        Ok(items::number(&item, LEASE)? >= now)
+        let Some(item) = answer.item else { return Ok(LaneHolder::Nobody) };
+        let comes_again = item.get(COMES_AGAIN).and_then(|value| value.as_bool().ok()).copied().unwrap_or_default();
+        Ok(match items::number(&item, LEASE)? >= now {
+            false => LaneHolder::Nobody,
+            true if comes_again => LaneHolder::ComesAgain,
+            true => LaneHolder::Direct,
+        })
     }
 
-    /// Takes the lane of a topic, where nobody holds it; how far it is. `owner` is unique to the attempt, `now` is in
-    /// milliseconds since the epoch.
+    /// Takes the lane of a topic, where nobody holds it; how far it is. `owner` is unique to the attempt, `comes_again` says
+    /// whether what made it comes again should it die, `now` is in milliseconds since the epoch.
     ///
     /// # Errors
     /// When DynamoDB fails or the row is malformed.
@@ -88,15 +104,18 @@ impl Registry {
         &self,
         topic: &Topic,
         owner: &str,
+        comes_again: bool,
         now: i64,
     ) -> Result<Option<(LaneLease, LanePosition)>, RegistryError> {
         let until = now + LEASE_MS;
         let request = lane_row(self, topic)
-            .update_expression("SET #lease = :until, #owner = :owner, #expires_at = :expires_at")
+            .update_expression("SET #lease = :until, #owner = :owner, #again = :again, #expires_at = :expires_at")
             .condition_expression("attribute_not_exists(#lease) OR #lease < :now")
             .expression_attribute_names("#lease", LEASE)
             .expression_attribute_names("#owner", OWNER)
             .expression_attribute_names("#expires_at", EXPIRES_AT)
+            .expression_attribute_names("#again", COMES_AGAIN)
+            .expression_attribute_values(":again", AttributeValue::Bool(comes_again))
             .expression_attribute_values(":until", number(until))
             .expression_attribute_values(":now", number(now))
             .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
