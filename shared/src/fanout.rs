@@ -7,6 +7,7 @@
 
 mod handover;
 mod segment;
+mod undelivered;
 mod worker;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::delivery::{Delivery, DeliveryError};
+use crate::events::{EventBus, EventsError};
 use crate::ids::NotificationId;
 use crate::metrics::Recorder;
 use crate::queue::{Queue, QueueError};
@@ -37,6 +39,7 @@ pub struct Queues {
 pub struct FanOut {
     delivery: Delivery,
     queues: Queues,
+    bus: Option<EventBus>,
 }
 
 /// When and by whom a segment is worked on.
@@ -95,6 +98,9 @@ pub enum FanOutError {
     /// It could not be handed on.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// Nobody was told of the users who were not reached. Nobody was reached at all.
+    #[error("users were not reached, and nobody could be told")]
+    Events(#[from] EventsError),
 }
 
 impl FanOutError {
@@ -106,7 +112,7 @@ impl FanOutError {
             Self::Delivery(error) => {
                 matches!(error, DeliveryError::PayloadTooLarge { .. } | DeliveryError::Forbidden { .. })
             }
-            Self::Held { .. } | Self::Registry(_) | Self::Queue(_) => false,
+            Self::Held { .. } | Self::Registry(_) | Self::Queue(_) | Self::Events(_) => false,
         }
     }
 }
@@ -115,7 +121,13 @@ impl FanOut {
     /// Delivers through `delivery`, and hands on through `queues`.
     #[must_use]
     pub fn new(delivery: Delivery, queues: Queues) -> Self {
-        Self { delivery, queues }
+        Self { delivery, queues, bus: None }
+    }
+
+    /// The same, which tells a bus of users who are not reached.
+    #[must_use]
+    pub fn with_bus(self, bus: impl Into<Option<EventBus>>) -> Self {
+        Self { bus: bus.into(), ..self }
     }
 
     /// What pushes.

@@ -121,8 +121,12 @@ metrics! {
     ConnectionsOpened: Count of "connect",
     /// Handshakes that were refused: without a user, or malformed.
     ConnectionsRefused: Count of "connect",
+    /// Events `Connected` that could not be put on the bus.
+    ConnectedUntold: Count of "connect",
     /// Registered connections that ended.
     ConnectionsClosed: Count of "disconnect",
+    /// Events `Disconnected` that could not be put on the bus.
+    DisconnectedUntold: Count of "disconnect",
     /// Topics that connections subscribed to with a command.
     Subscriptions: Count of "default",
     /// Topics that connections unsubscribed from with a command.
@@ -179,6 +183,8 @@ metrics! {
     Segments: Count of "notifier",
     /// Notifications that came again and were recognised: nobody was pushed to.
     Duplicates: Count of "notifier",
+    /// Users whom a notification named and did not reach: nobody of theirs was there, nobody took it, or it was too late.
+    Undelivered: Count of "notifier",
     /// Letters that the notifier put into the dead-letter queue.
     DeadLetters: Count of "notifier",
     /// From a notification's `at` until the notifier takes it up.

@@ -74,7 +74,8 @@ impl Function {
     }
 
     /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, the URLs of the queues,
-    /// `RULES` and what [`Limits::from_env`] does.
+    /// `RULES`, `EVENT_BUS_NAME`, the bus that is told of users who are not reached, if one is, and what [`Limits::from_env`]
+    /// does.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let start = async { Ok(self.core(deps()?)) };
@@ -94,5 +95,7 @@ fn deps() -> Result<Deps, BoxError> {
         dead_letters: queue("DEAD_LETTER_QUEUE_URL")?,
     };
     let rules = Rules::parse(optional("RULES").as_deref().unwrap_or("[]"))?;
-    Ok(Deps { fan_out: FanOut::new(delivery, queues), rules, metrics: Metrics::from_env(), clock: Clock::System })
+    let bus = optional("EVENT_BUS_NAME").map(|name| aws.bus(name));
+    let fan_out = FanOut::new(delivery, queues).with_bus(bus);
+    Ok(Deps { fan_out, rules, metrics: Metrics::from_env(), clock: Clock::System })
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::limiter::Share;
 use super::post::{Messages, Outcome, post};
 use super::track::{MAX_OPEN, Track};
-use super::{Delivery, DeliveryError, Finish, Job, Progress, Report, Rest, Retry, SaveError, Why};
+use super::{Delivery, DeliveryError, Finish, Job, Progress, Reach, Report, Rest, Retry, SaveError, Why};
 use crate::notification::Notification;
 use crate::registry::{Member, Members, Position, RegistryError};
 
@@ -75,6 +75,8 @@ pub(super) struct Run<'a> {
     deadline: Instant,
     messages: Messages<'a>,
     report: Report,
+    /// By target.
+    reach: Vec<Reach>,
     /// Settled members that are counted in this report's audience.
     settled_new: u64,
     /// Members that were read and for whom more is to be done in this run.
@@ -119,6 +121,7 @@ impl<'a> Run<'a> {
             deadline: job.deadline,
             messages: Messages::new(notification),
             report: Report::new(&notification.id),
+            reach: vec![Reach::default(); notification.to.len()],
             settled_new: 0,
             unsettled: 0,
             reading: None,
@@ -152,7 +155,10 @@ impl<'a> Run<'a> {
         }
         // Whoever was counted and is not settled goes on through the queue.
         self.report.delayed = self.report.audience - self.settled_new;
-        Ok(Finish { rest: rest?, report: self.report.clone() })
+        let rest = rest?;
+        let is_read = rest.as_ref().is_none_or(|rest| !rest.goes_on);
+        let reach = if is_read { std::mem::take(&mut self.reach) } else { Vec::new() };
+        Ok(Finish { rest, report: self.report.clone(), reach })
     }
 
     pub(super) fn report(&self) -> &Report {
@@ -301,6 +307,7 @@ impl<'a> Run<'a> {
 
     fn queue(&mut self, page: Vec<Member>) {
         for member in page {
+            self.reach[member.target].seen += 1;
             let is_meant = !self.notification.except.contains(&member.connection);
             if is_meant && self.position.is_open(&member.sort_key) {
                 let is_new = !self.position.is_counted(&member.sort_key);

@@ -12,6 +12,8 @@ use crate::registry::{Interval, Position, SegmentKey};
 pub(super) const MAX_PARTS: usize = 10;
 /// Prefixes of the hash that spreads connections over their audiences.
 const SLOTS: usize = 256;
+/// The id of a whole audience.
+pub(super) const WHOLE: &str = "0";
 /// Ends the id of a segment in those of the members that it handed on by name.
 const BY_NAME: char = '!';
 
@@ -141,7 +143,7 @@ impl Segment {
         Self {
             notification,
             scope: scope.into(),
-            id: "0".to_owned(),
+            id: WHOLE.to_owned(),
             interval: Interval::whole(),
             only: Vec::new(),
             counted: None,
@@ -156,7 +158,7 @@ impl Segment {
     /// Whether it is a whole audience, that nobody has looked at yet.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.id == "0" && self.hops == 0
+        self.id == WHOLE && self.hops == 0
     }
 
     /// The message of the fan-out queue, which refers to the notification.

@@ -170,6 +170,7 @@ impl Run<'_> {
 
     pub(super) fn settle_removed(&mut self, attempt: &Attempt) {
         self.report.gone += 1;
+        self.reach[attempt.member.target].lost += 1;
         self.settled(attempt);
     }
 
@@ -180,6 +181,7 @@ impl Run<'_> {
 
     /// Settles a member whose message is kept as a dead letter, by name.
     fn give_up(&mut self, attempt: &Attempt, reason: String) {
+        self.reach[attempt.member.target].lost += 1;
         self.settled(attempt);
         self.log(&attempt.member, &reason);
         self.progress.failed.push(Failed { connection: attempt.member.connection.clone(), reason });
