@@ -328,7 +328,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         servers.push(serve(listener, router, &stop));
     }
     let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs).await;
-    let event_rules = EventRules::start(&stack, &events, matched, &asynchronous, &sqs, &logs);
+    let event_rules = EventRules::start(&stack, &events, matched, &asynchronous, &sqs, &observer, &logs);
     summary::up(&options, &stack, &addresses);
     Ok(Running {
         addresses,

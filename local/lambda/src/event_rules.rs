@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at};
 
 use crate::{Asynchronous, Logs, Names};
+use tidings_local_observe::{BusEvent, Event, Observer, Text};
 use tidings_local_services::events::{Events, Matched};
 use tidings_local_services::sqs::{Message, Sqs};
 use tidings_local_stack::{Destination, Rule, RuleTarget, Stack};
@@ -25,6 +26,7 @@ struct Delivery {
     names: Names,
     functions: Arc<Asynchronous>,
     sqs: Sqs,
+    observer: Observer,
     logs: Arc<Logs>,
 }
 
@@ -37,12 +39,14 @@ impl EventRules {
         matched: UnboundedReceiver<Matched>,
         functions: &Arc<Asynchronous>,
         sqs: &Sqs,
+        observer: &Observer,
         logs: &Arc<Logs>,
     ) -> Self {
         let delivery = Delivery {
             names: Names::new(stack),
             functions: Arc::clone(functions),
             sqs: sqs.clone(),
+            observer: observer.clone(),
             logs: Arc::clone(logs),
         };
         let mut tasks = JoinSet::new();
@@ -75,6 +79,7 @@ impl Delivery {
     async fn run(self, mut matched: UnboundedReceiver<Matched>) {
         while let Some(matched) = matched.recv().await {
             self.logs.say(&self.line(&matched));
+            self.observer.record(|| self.shown(&matched));
             for rule in &matched.rules {
                 for target in &rule.targets {
                     self.deliver(&matched, rule, target);
@@ -85,16 +90,31 @@ impl Delivery {
 
     /// What was put, and what becomes of it.
     fn line(&self, matched: &Matched) -> String {
-        let text = |name: &str| matched.event[name].as_str().unwrap_or_default();
-        let event = format!("the event {} of {} on the bus {}", text("detail-type"), text("source"), matched.bus);
+        let (detail_type, source) = (text(matched, "detail-type"), text(matched, "source"));
+        let event = format!("the event {detail_type} of {source} on the bus {}", matched.bus);
         if !matched.is_bus_known {
             return format!("{event} is dropped: there is no such bus in the template");
         }
         if matched.rules.is_empty() {
             return format!("{event} matches no rule");
         }
-        let rules = matched.rules.iter().map(|rule| format!("{} ({})", rule.name, self.targets(rule)));
-        format!("{event} matches {}", rules.collect::<Vec<_>>().join(", "))
+        format!("{event} matches {}", self.rules(matched).join(", "))
+    }
+
+    /// The same for the console.
+    fn shown(&self, matched: &Matched) -> Event {
+        Event::Bus(BusEvent {
+            bus: matched.bus.clone(),
+            source: text(matched, "source").to_owned(),
+            detail_type: text(matched, "detail-type").to_owned(),
+            rules: self.rules(matched),
+            body: Text::of(&matched.event.to_string()),
+        })
+    }
+
+    /// The rules that matched, with their targets.
+    fn rules(&self, matched: &Matched) -> Vec<String> {
+        matched.rules.iter().map(|rule| format!("{} ({})", rule.name, self.targets(rule))).collect()
     }
 
     fn targets(&self, rule: &Rule) -> String {
@@ -123,6 +143,11 @@ impl Delivery {
             }
         }
     }
+}
+
+/// A field of an event that is text.
+fn text<'a>(matched: &'a Matched, name: &str) -> &'a str {
+    matched.event[name].as_str().unwrap_or_default()
 }
 
 #[cfg(test)]
