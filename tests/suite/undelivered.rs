@@ -1,5 +1,7 @@
 //! The backend is told: the example of `docs/events.md`, with the functions' own binaries, buses and rules.
 
+mod telling;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
