@@ -18,7 +18,7 @@ pub fn passes(patterns: &[Value], record: &Value) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, record))
 }
 
-/// Whether a record matches a pattern that [`check`] takes.
+/// Whether a record matches a pattern that [`check()`] takes.
 pub fn matches(pattern: &Value, record: &Value) -> bool {
     fits(pattern, Some(record))
 }
