@@ -92,6 +92,7 @@ impl FanOut {
             let events =
                 missed.iter().map(|&(user, reason)| Event::Undelivered { user, reason, notification, scope, at });
             bus.put(&events.collect::<Vec<_>>()).await?;
+            tracing::info!(notification.id = %notification.id, users = missed.len(), "told who was not reached");
         }
         invocation.recorder.add(Metric::Undelivered, missed.len() as u64);
         Ok(())
