@@ -18,6 +18,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Region, retry::RetryConfig};
 
 use crate::config::{ConfigError, optional};
 use crate::delivery::{InvalidEndpoint, Management, Sockets};
+use crate::events::EventBus;
 use crate::queue::Queue;
 use crate::registry::Registry;
 use crate::secret::Secret;
@@ -50,12 +51,14 @@ pub struct Aws {
     management_endpoint: Option<String>,
     sqs_endpoint: Option<String>,
     secrets_endpoint: Option<String>,
+    events_endpoint: Option<String>,
 }
 
 impl Aws {
     /// Reads `AWS_REGION`, the credentials that Lambda sets, and the SDKs' own endpoint variables
     /// (`AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, `AWS_ENDPOINT_URL_SQS`,
-    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`). `AWS_ENDPOINT_URL` stands for those that are not set, but never for API Gateway's: it has no stage, and the stack's own address does.
+    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, `AWS_ENDPOINT_URL_EVENTBRIDGE`). `AWS_ENDPOINT_URL` stands for those that are not
+    /// set, but never for API Gateway's: it has no stage, and the stack's own address does.
     ///
     /// # Errors
     /// When region or credentials are missing; the error names the variable.
@@ -75,6 +78,7 @@ impl Aws {
             management_endpoint: endpoint(),
             sqs_endpoint: endpoint(),
             secrets_endpoint: endpoint(),
+            events_endpoint: endpoint(),
         }
     }
 
@@ -95,6 +99,7 @@ impl Aws {
             management_endpoint: variable("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"),
             sqs_endpoint: endpoint("AWS_ENDPOINT_URL_SQS"),
             secrets_endpoint: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            events_endpoint: endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE"),
         })
     }
 
@@ -116,6 +121,13 @@ impl Aws {
     #[must_use]
     pub fn secret(&self, id: impl Into<String>) -> Secret {
         Secret::new(self.json_client(json::SECRETS_MANAGER, self.secrets_endpoint.clone()), id.into())
+    }
+
+    /// The event bus of this name or ARN; `default` is the account's own. Nothing is made for it before an event is put.
+    #[must_use]
+    pub fn bus(&self, name: impl Into<String>) -> EventBus {
+        let aws = self.clone();
+        EventBus::with_client(move || aws.json_client(json::EVENTS, aws.events_endpoint.clone()), name)
     }
 
     fn json_client(&self, service: json::Service, endpoint: Option<String>) -> JsonClient {

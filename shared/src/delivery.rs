@@ -173,6 +173,17 @@ pub struct Finish {
     pub report: Report,
     /// What is left, where the audience is not through.
     pub rest: Option<Rest>,
+    /// How far each target was reached, in the notification's order; empty where the audience was not read to its end.
+    pub reach: Vec<Reach>,
+}
+
+/// How far a target was reached by one run, in connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Those that the target was the first to name, whom the notification leaves out included.
+    pub seen: u32,
+    /// Those of them that were gone or failed.
+    pub lost: u32,
 }
 
 /// What is left of an audience.

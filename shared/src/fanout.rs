@@ -9,6 +9,7 @@ mod handover;
 mod lane;
 mod logged;
 mod segment;
+mod undelivered;
 mod worker;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::delivery::{Delivery, DeliveryError};
+use crate::events::{EventBus, EventsError};
 use crate::history::History;
 use crate::ids::NotificationId;
 use crate::metrics::Recorder;
@@ -42,6 +44,7 @@ pub struct FanOut {
     delivery: Delivery,
     queues: Queues,
     history: History,
+    bus: Option<EventBus>,
 }
 
 /// When and by whom a segment is worked on.
@@ -100,6 +103,9 @@ pub enum FanOutError {
     /// It could not be handed on.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// Nobody was told of the users who were not reached. Nobody was reached at all.
+    #[error("users were not reached, and nobody could be told")]
+    Events(#[from] EventsError),
 }
 
 impl FanOutError {
@@ -111,7 +117,7 @@ impl FanOutError {
             Self::Delivery(error) => {
                 matches!(error, DeliveryError::PayloadTooLarge { .. } | DeliveryError::Forbidden { .. })
             }
-            Self::Held { .. } | Self::Registry(_) | Self::Queue(_) => false,
+            Self::Held { .. } | Self::Registry(_) | Self::Queue(_) | Self::Events(_) => false,
         }
     }
 }
@@ -120,13 +126,19 @@ impl FanOut {
     /// Delivers through `delivery`, and hands on through `queues`.
     #[must_use]
     pub fn new(delivery: Delivery, queues: Queues) -> Self {
-        Self { delivery, queues, history: History::default() }
+        Self { delivery, queues, history: History::default(), bus: None }
     }
 
     /// With logs for the audiences that these rules name; without them there are none.
     #[must_use]
     pub fn with_history(self, history: History) -> Self {
         Self { history, ..self }
+    }
+
+    /// The same, which tells a bus of users who are not reached.
+    #[must_use]
+    pub fn with_bus(self, bus: impl Into<Option<EventBus>>) -> Self {
+        Self { bus: bus.into(), ..self }
     }
 
     /// What pushes.

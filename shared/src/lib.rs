@@ -12,6 +12,7 @@ pub mod config;
 pub mod context;
 pub mod delivery;
 mod error;
+pub mod events;
 pub mod fanout;
 pub mod function;
 pub mod handshake;

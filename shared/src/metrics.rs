@@ -121,8 +121,12 @@ metrics! {
     ConnectionsOpened: Count of "connect",
     /// Handshakes that were refused: without a user, or malformed.
     ConnectionsRefused: Count of "connect",
+    /// Events `Connected` that could not be put on the bus.
+    ConnectedUntold: Count of "connect",
     /// Registered connections that ended.
     ConnectionsClosed: Count of "disconnect",
+    /// Events `Disconnected` that could not be put on the bus.
+    DisconnectedUntold: Count of "disconnect",
     /// Topics that connections subscribed to with a command.
     Subscriptions: Count of "default",
     /// Topics that connections unsubscribed from with a command.
@@ -189,6 +193,8 @@ metrics! {
     LanesBehind: Count of "notifier",
     /// Places in a log that others took first, so that the next one was tried.
     AppendsContended: Count of "notifier",
+    /// Users whom a notification named and did not reach: nobody of theirs was there, nobody took it, or it was too late.
+    Undelivered: Count of "notifier",
     /// Letters that the notifier put into the dead-letter queue.
     DeadLetters: Count of "notifier",
     /// From a notification's `at` until the notifier takes it up.

@@ -4,6 +4,7 @@ use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, retry::RetryConf
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
 use tidings::aws::Aws;
 use tidings::queue::Queue;
+use tidings_local_services::events::Events;
 use tidings_local_services::json_api;
 use tidings_local_services::secrets::Secrets;
 use tidings_local_services::sqs::{Place, Sqs};
@@ -43,7 +44,7 @@ impl Served {
         let (name, arn) = ("served".to_owned(), format!("arn:aws:sqs:{region}:{account}:served"));
         let queue = stack::Queue { name, arn, settings: stack::QueueSettings::default() };
         let sqs = Sqs::new(Place { endpoint: endpoint.clone(), region, account }, [&queue]);
-        let router = json_api::router(&sqs, &Secrets::default());
+        let router = json_api::router(&sqs, &Secrets::default(), &Events::default());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { client: client(&endpoint), url: format!("{endpoint}/123456789012/served"), endpoint }
     }

@@ -280,7 +280,7 @@ async fn a_refusal_of_ten_seconds_is_waited_for_in_the_queue() {
     setup.crowd(30, Behaviour::Answers(403, u32::MAX)).await;
     let since = tests::now() - 11_000;
     let (finish, _) = setup.again(Retry::Refused { since }).await;
-    let Finish { report, rest } = finish.unwrap();
+    let Finish { report, rest, .. } = finish.unwrap();
     assert_eq!((report.audience, report.delayed, report.delivered), (30, 30, 0), "{report:?}");
     assert_eq!(rest.unwrap().why, Why::Refused { since });
 }
@@ -391,7 +391,7 @@ async fn where_nothing_can_be_reserved_only_the_allowance_is_posted() {
     let sockets = setup.standin.sockets(Duration::from_millis(300));
     let delivery = Delivery::new(sockets, elsewhere, limits, Clock::System);
     let (finish, _) = deliver_to(members, &delivery, &notification(TOPIC), Retry::No, Duration::from_secs(1)).await;
-    let Finish { report, rest } = finish.unwrap();
+    let Finish { report, rest, .. } = finish.unwrap();
     // Three, and a quarter of one in a second.
     assert_eq!((report.audience, report.delivered, report.delayed), (30, 3, 27), "{report:?}");
     assert_eq!(rest.unwrap().why, Why::TimeUp);

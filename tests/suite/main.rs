@@ -36,3 +36,4 @@ mod structure;
 mod template;
 mod test_crate;
 mod triggers;
+mod undelivered;

@@ -21,7 +21,7 @@ struct Service {
     operations: &'static [(&'static str, &'static [&'static str])],
 }
 
-const SERVICES: [Service; 5] = [
+const SERVICES: [Service; 6] = [
     Service {
         sdk: "aws-sdk-apigatewaymanagement",
         names: &["ApiGatewayManagementApi"],
@@ -48,6 +48,11 @@ const SERVICES: [Service; 5] = [
             ("TransactWriteItems", &[]),
             ("UpdateItem", &["dynamodb:UpdateItem"]),
         ],
+    },
+    Service {
+        sdk: "aws-sdk-eventbridge",
+        names: &["EventBridge", "AWSEvents"],
+        operations: &[("PutEvents", &["events:PutEvents"])],
     },
     Service { sdk: "aws-sdk-lambda", names: &["Lambda"], operations: &[("Invoke", &["lambda:InvokeFunction"])] },
     Service {

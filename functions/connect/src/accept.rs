@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tidings::caller::UnknownCaller;
 use tidings::context::{Call, Notifications};
+use tidings::events::{Event, EventBus};
 use tidings::function::Failure;
 use tidings::metrics::{Metric, Metrics};
 use tidings::registry::{Connection, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError};
@@ -17,6 +18,7 @@ use crate::request::{Asked, invalid};
 pub struct Connect<S = ()> {
     pub(crate) registry: Registry,
     pub(crate) notifications: Notifications,
+    pub(crate) bus: Option<EventBus>,
     pub(crate) metrics: Metrics,
     pub(crate) state: Arc<S>,
     pub(crate) hook: Option<Hook<S>>,
@@ -51,6 +53,12 @@ impl Failure for Error {
 }
 
 impl<S> Connect<S> {
+    /// The same, which tells a bus of each connection that is registered.
+    #[must_use]
+    pub fn with_bus(self, bus: impl Into<Option<EventBus>>) -> Self {
+        Self { bus: bus.into(), ..self }
+    }
+
     /// Serves a handshake of who the authorizer says: 400 where it cannot be served, 401 where no authorizer let it in,
     /// 403 where it names a topic that the client may not subscribe to, and what the application's hook says.
     ///
@@ -104,7 +112,21 @@ impl<S> Connect<S> {
             durable_topics = durable.len(),
             "connected"
         );
+        self.tell(&connection).await;
         Ok(Ok(subprotocol))
+    }
+
+    /// Tells the bus. The client is let in even if that fails: who is connected is what the registry says, and a client
+    /// that was turned away would come again at once, to the same failure.
+    async fn tell(&self, connection: &Connection) {
+        let Some(bus) = &self.bus else { return };
+        let (id, user, protocol) = (&connection.id, connection.user.as_ref(), connection.protocol.name());
+        if let Err(error) =
+            bus.put(&[Event::Connected { connection: id, user, protocol, at: connection.connected_at }]).await
+        {
+            self.metrics.recorder().add(Metric::ConnectedUntold, 1);
+            tracing::error!(connection.id = %id, error = tidings::describe(&error), "nobody is told that it connected");
+        }
     }
 
     fn context(&self, handshake: &Handshake, caller: Caller) -> Context<S> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use aws_lambda_events::http::HeaderValue;
 use tidings::aws::Aws;
-use tidings::config::required;
+use tidings::config::{optional, required};
 use tidings::context::Notifications;
 use tidings::function::{BoxError, Load};
 use tidings::lambda::{self, response};
@@ -70,11 +70,11 @@ impl<S: Send + Sync + 'static> Function<S> {
         metrics: Metrics,
     ) -> Result<Connect<S>, BoxError> {
         let state = Arc::new(self.load.load().await?);
-        Ok(Connect { registry, notifications, metrics, state, hook: self.hook })
+        Ok(Connect { registry, notifications, bus: None, metrics, state, hook: self.hook })
     }
 
-    /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, and `NOTIFICATION_QUEUE_URL` for a
-    /// hook that notifies.
+    /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `NOTIFICATION_QUEUE_URL` for a hook that notifies,
+    /// and `EVENT_BUS_NAME`, the bus that is told of connections, if one is.
     #[must_use]
     pub fn run(self) -> ExitCode {
         lambda::run(self.start(), async |connect, event, _| serve(connect, event).await)
@@ -83,7 +83,8 @@ impl<S: Send + Sync + 'static> Function<S> {
     async fn start(self) -> Result<Connect<S>, BoxError> {
         let aws = Aws::from_env()?;
         let table = required("TABLE_NAME", "it names the table of connections")?;
-        self.core(aws.registry(table), Notifications::from_env(&aws), Metrics::from_env()).await
+        let core = self.core(aws.registry(table), Notifications::from_env(&aws), Metrics::from_env()).await?;
+        Ok(core.with_bus(optional("EVENT_BUS_NAME").map(|name| aws.bus(name))))
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tests::engine::Engine;
 use tests::queues::Served;
+use tidings::aws::Aws;
 use tidings::context::Notifications;
 use tidings::metrics::Metrics;
 use tidings::registry::Registry;
@@ -188,4 +189,13 @@ async fn a_hook_notifies_and_is_told_where_it_cannot() {
         panic!("it should be refused")
     };
     assert_eq!(refusal.to_string(), "this function cannot notify: NOTIFICATION_QUEUE_URL is not set for it");
+}
+
+#[tokio::test]
+async fn a_client_gets_in_although_nobody_can_be_told() {
+    let (connect, registry) = connect().await;
+    let connect = connect.with_bus(Aws::local("http://127.0.0.1:9").bus("default"));
+    let outcome = connect.handle(Handshake::new(id()), Ok(agent())).await.unwrap();
+    assert!(matches!(outcome, Outcome::Accepted { .. }), "{outcome:?}");
+    assert!(registry.connection(&id()).await.unwrap().is_some());
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tidings::context::{Call, Notifications};
+use tidings::events::{Event, EventBus};
 use tidings::function::Failure;
 use tidings::metrics::{Metric, Metrics};
 use tidings::registry::{Registry, RegistryError};
@@ -15,6 +16,7 @@ use crate::hook::{Hook, Reason};
 pub struct Disconnect<S = ()> {
     pub(crate) registry: Registry,
     pub(crate) notifications: Notifications,
+    pub(crate) bus: Option<EventBus>,
     pub(crate) metrics: Metrics,
     pub(crate) state: Arc<S>,
     pub(crate) hook: Option<Hook<S>>,
@@ -36,20 +38,29 @@ impl Failure for Error {
 }
 
 impl<S> Disconnect<S> {
+    /// The same, which tells a bus of each connection that ends.
+    #[must_use]
+    pub fn with_bus(self, bus: impl Into<Option<EventBus>>) -> Self {
+        Self { bus: bus.into(), ..self }
+    }
+
     /// The application's own state.
     #[must_use]
     pub fn state(&self) -> &S {
         &self.state
     }
 
-    /// Removes the connection and its memberships; one that is not there is no error. Then the application's hook is
-    /// called, for one that was there; what it fails with is logged.
+    /// Removes the connection and its memberships; one that is not there is no error. Then the bus is told, and the
+    /// application's hook is called, for one that was there; what either fails with is logged.
     ///
     /// # Errors
     /// When the registry fails.
     pub async fn handle(&self, caller: Caller, reason: Reason) -> Result<(), Error> {
         let id = caller.connection.clone();
-        let removed = self.registry.disconnect(&id, &id.first_socket()).await.map_err(Error::Registry)?;
+        let removed = self.registry.disconnect(&id, &id.first_socket()).await;
+        // It has ended, whatever the registry says: a push that found the client gone has removed it already.
+        self.tell(&caller, &reason).await;
+        let removed = removed.map_err(Error::Registry)?;
         // A second $disconnect finds nothing, and neither does one after a push that found the client gone.
         self.metrics.recorder().add(Metric::ConnectionsClosed, u64::from(removed.is_some()));
         let (status, text) = (reason.status, reason.text.clone());
@@ -60,6 +71,20 @@ impl<S> Disconnect<S> {
             tracing::error!(connection.id = %id, %error, "the application's hook failed");
         }
         Ok(())
+    }
+
+    /// Tells the bus. A failure fails nothing else: API Gateway says only once that a connection has ended.
+    async fn tell(&self, caller: &Caller, reason: &Reason) {
+        let Some(bus) = &self.bus else { return };
+        let (connection, user) = (&caller.connection, caller.user.as_ref());
+        let duration = (reason.connected_at > 0).then(|| (reason.at - reason.connected_at).max(0));
+        let (status, text) = (reason.status, reason.text.as_deref().filter(|text| !text.is_empty()));
+        let event = Event::Disconnected { connection, user, status, reason: text, duration, at: reason.at };
+        if let Err(error) = bus.put(&[event]).await {
+            self.metrics.recorder().add(Metric::DisconnectedUntold, 1);
+            let error = tidings::describe(&error);
+            tracing::error!(connection.id = %connection, error, "nobody is told that it disconnected");
+        }
     }
 
     fn context(&self, caller: Caller, at: i64, attributes: Attributes) -> Context<S> {

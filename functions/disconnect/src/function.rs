@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use tidings::aws::Aws;
-use tidings::config::required;
+use tidings::config::{optional, required};
 use tidings::context::Notifications;
 use tidings::function::{BoxError, Load};
 use tidings::lambda::{self, response};
@@ -70,11 +70,11 @@ impl<S: Send + Sync + 'static> Function<S> {
         metrics: Metrics,
     ) -> Result<Disconnect<S>, BoxError> {
         let state = Arc::new(self.load.load().await?);
-        Ok(Disconnect { registry, notifications, metrics, state, hook: self.hook })
+        Ok(Disconnect { registry, notifications, bus: None, metrics, state, hook: self.hook })
     }
 
-    /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, and `NOTIFICATION_QUEUE_URL` for a
-    /// hook that notifies.
+    /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `NOTIFICATION_QUEUE_URL` for a hook that notifies,
+    /// and `EVENT_BUS_NAME`, the bus that is told of connections, if one is.
     #[must_use]
     pub fn run(self) -> ExitCode {
         lambda::run(self.start(), async |disconnect, event, _| serve(disconnect, &event).await)
@@ -83,7 +83,8 @@ impl<S: Send + Sync + 'static> Function<S> {
     async fn start(self) -> Result<Disconnect<S>, BoxError> {
         let aws = Aws::from_env()?;
         let table = required("TABLE_NAME", "it names the table of connections")?;
-        self.core(aws.registry(table), Notifications::from_env(&aws), Metrics::from_env()).await
+        let core = self.core(aws.registry(table), Notifications::from_env(&aws), Metrics::from_env()).await?;
+        Ok(core.with_bus(optional("EVENT_BUS_NAME").map(|name| aws.bus(name))))
     }
 }
 
@@ -109,6 +110,7 @@ async fn serve<S>(
     let reason = Reason {
         status: context.disconnect_status_code.and_then(|status| u16::try_from(status).ok()),
         text: context.disconnect_reason.clone(),
+        connected_at: context.connected_at,
         at: context.request_time_epoch,
     };
     disconnect.handle(caller, reason).await?;

@@ -13,6 +13,8 @@ pub struct Reason {
     pub status: Option<u16>,
     /// The text beside it.
     pub text: Option<String>,
+    /// When it was made, in milliseconds since the epoch; 0 where nobody says.
+    pub connected_at: i64,
     /// When it ended, in milliseconds since the epoch.
     pub at: i64,
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 use tests::engine::Engine;
 use tests::queues::Served;
+use tidings::aws::Aws;
 use tidings::context::Notifications;
 use tidings::metrics::Metrics;
 use tidings::registry::{Connection, Registry};
@@ -65,4 +66,13 @@ async fn the_hook_sees_what_was_kept_without_a_read_and_notifies() {
     assert_eq!((registry.consumed() - before).read, 0.0);
     let sent: Value = serde_json::from_str(&queue.bodies().await[0]).unwrap();
     assert_eq!((&sent["id"], &sent["data"]), (&json!("client-r1-1"), &json!({"left": "Ada"})), "{sent}");
+}
+
+#[tokio::test]
+async fn a_connection_is_forgotten_although_nobody_can_be_told() {
+    let (disconnect, registry) = disconnect(Notifications::none()).await;
+    let disconnect = disconnect.with_bus(Aws::local("http://127.0.0.1:9").bus("default"));
+    registry.connect(&Connection::new(id())).await.unwrap();
+    disconnect.handle(Caller::anonymous(id()), reason(1_000)).await.unwrap();
+    assert_eq!(registry.connection(&id()).await.unwrap(), None);
 }

@@ -40,6 +40,7 @@ impl Failure for Error {
             Self::RequestId(_) => "InvalidRequestId",
             Self::DeadLetter(_) | Self::FanOut(FanOutError::Queue(_)) => "QueueError",
             Self::Again { .. } => "PassingFailure",
+            Self::FanOut(FanOutError::Events(_)) => "EventsError",
             Self::FanOut(FanOutError::Reused { .. }) => "IdReused",
             Self::FanOut(FanOutError::Delivery(DeliveryError::PayloadTooLarge { .. })) => "PayloadTooLarge",
             Self::FanOut(FanOutError::Delivery(DeliveryError::Forbidden { .. })) => "Forbidden",

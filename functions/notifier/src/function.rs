@@ -75,7 +75,8 @@ impl Function {
     }
 
     /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, the URLs of the queues,
-    /// `RULES`, `HISTORY` and what [`Limits::from_env`] does.
+    /// `RULES`, `HISTORY`, `EVENT_BUS_NAME`, the bus that is told of users who are not reached, if one is, and what
+    /// [`Limits::from_env`] does.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let start = async { Ok(self.core(deps()?)) };
@@ -95,6 +96,7 @@ fn deps() -> Result<Deps, BoxError> {
         dead_letters: queue("DEAD_LETTER_QUEUE_URL")?,
     };
     let rules = Rules::parse(optional("RULES").as_deref().unwrap_or("[]"))?;
-    let fan_out = FanOut::new(delivery, queues).with_history(History::from_env()?);
+    let bus = optional("EVENT_BUS_NAME").map(|name| aws.bus(name));
+    let fan_out = FanOut::new(delivery, queues).with_history(History::from_env()?).with_bus(bus);
     Ok(Deps { fan_out, rules, metrics: Metrics::from_env(), clock: Clock::System })
 }

@@ -1,7 +1,7 @@
 //! `tidings dev`: everything of a template, running on this machine.
 //!
 //! [`start`] composes the parts: template, DynamoDB, the functions' build and host, what invokes them, API Gateway, and
-//! the Lambda Invoke API, SQS, Secrets Manager and console beside it on one port. [`Running::shutdown`] ends all of them.
+//! the Lambda Invoke API, SQS, Secrets Manager, EventBridge and console beside it on one port. [`Running::shutdown`] ends all of them.
 
 mod console;
 mod guard;
@@ -20,6 +20,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -27,11 +28,12 @@ use tidings_local_gateway::{self as gateway, Gateway, HttpGateway};
 use tidings_local_lambda::build::{self, BuildError, Plan};
 use tidings_local_lambda::event_sources::EventSources;
 use tidings_local_lambda::{
-    ACCOUNT, Asynchronous, Endpoint, Host, Invocation, InvokeError, Invoker, Logs, Names, RecordError, Recording,
-    Services, StartError, api,
+    ACCOUNT, Asynchronous, Endpoint, EventRules, Host, Invocation, InvokeError, Invoker, Logs, Names, RecordError,
+    Recording, Services, StartError, api,
 };
 use tidings_local_observe::Observer;
 use tidings_local_services::dynamodb::{self, DynamoDbError, Embedded};
+use tidings_local_services::events::{Events, Matched};
 use tidings_local_services::json_api;
 use tidings_local_services::net::{is_listening, reachable};
 use tidings_local_services::secrets::Secrets;
@@ -191,7 +193,9 @@ pub struct Running {
     rebuild: Option<JoinHandle<()>>,
     sqs: Sqs,
     event_sources: EventSources,
-    events: Arc<Asynchronous>,
+    events: Events,
+    event_rules: EventRules,
+    asynchronous: Arc<Asynchronous>,
     servers: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -222,6 +226,12 @@ impl Running {
         &self.sqs
     }
 
+    /// The event buses, with their rules.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
     /// The secrets.
     #[must_use]
     pub fn secrets(&self) -> &Secrets {
@@ -250,7 +260,8 @@ impl Running {
         }
         self.event_sources.stop().await;
         self.gateway.close_all().await;
-        self.events.stop().await;
+        self.event_rules.stop().await;
+        self.asynchronous.stop().await;
         self.sqs.stop();
         // Pages that follow would keep the server from stopping.
         self.observer.end();
@@ -290,14 +301,15 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let invoker = recorded(&options, &stack, functions)?.watched(&observer);
     let sqs = Sqs::new(place(&options, &addresses, &services), stack.queues.values());
     let secrets = Secrets::new(stack.secrets.values());
-    let events = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
+    let asynchronous = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
+    let (events, matched) = event_buses(&options, &stack, &services);
 
     let settings = gateway_settings(&options, &services, &observer);
     let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings.clone());
     let router = gateway
         .router()
-        .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&events)))
-        .merge(json_api::router(&sqs, &secrets))
+        .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&asynchronous)))
+        .merge(json_api::router(&sqs, &secrets, &events))
         .merge(console::router(&console::Parts {
             stack: &stack,
             addresses: &addresses,
@@ -316,6 +328,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         servers.push(serve(listener, router, &stop));
     }
     let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs).await;
+    let event_rules = EventRules::start(&stack, &events, matched, &asynchronous, &sqs, &observer, &logs);
     summary::up(&options, &stack, &addresses);
     Ok(Running {
         addresses,
@@ -329,6 +342,8 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         sqs,
         event_sources,
         events,
+        event_rules,
+        asynchronous,
         servers,
         stop,
     })
@@ -422,8 +437,17 @@ fn addresses(stack: &Stack, root: String, dynamodb: String, http_listeners: &[Tc
 
 /// Where queues say that they are.
 fn place(options: &DevOptions, addresses: &Addresses, services: &Services) -> Place {
-    let account = options.parameters.get("AWS::AccountId").map_or(ACCOUNT, String::as_str);
-    Place { endpoint: addresses.sqs.clone(), region: services.region.clone(), account: account.to_owned() }
+    let account = account(options).to_owned();
+    Place { endpoint: addresses.sqs.clone(), region: services.region.clone(), account }
+}
+
+fn account(options: &DevOptions) -> &str {
+    options.parameters.get("AWS::AccountId").map_or(ACCOUNT, String::as_str)
+}
+
+/// The buses of the template, and what their rules match.
+fn event_buses(options: &DevOptions, stack: &Stack, services: &Services) -> (Events, UnboundedReceiver<Matched>) {
+    Events::new(&services.region, account(options), stack.event_buses.values(), stack.rules.values())
 }
 
 async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Services, DevError> {
@@ -431,6 +455,7 @@ async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Service
         dynamodb: Some(addresses.dynamodb.clone()),
         sqs: Some(addresses.sqs.clone()),
         secrets_manager: Some(addresses.sqs.clone()),
+        eventbridge: Some(addresses.sqs.clone()),
         management: Some(addresses.management.clone()),
         keys: dynamodb::keys(&addresses.dynamodb).await?,
         ..Services::default()

@@ -2,7 +2,7 @@
 
 use tidings_local_lambda::Names;
 use tidings_local_lambda::build::Plan;
-use tidings_local_stack::{Source, Stack};
+use tidings_local_stack::{Destination, Rule, RuleTarget, Source, Stack};
 
 use super::{Addresses, DevOptions};
 
@@ -73,6 +73,9 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
         };
         options.logs.say(&format!("  {kind} {name} invokes {}", names.label(&source.function)));
     }
+    for line in stack.rules.values().flat_map(|rule| rule_lines(rule, &names)) {
+        options.logs.say(&line);
+    }
     if let Some(folder) = &options.record {
         let folder = folder.display();
         options.logs.say(&format!("recording events in {folder}; tokens are masked, message bodies are not"));
@@ -85,6 +88,19 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
         }
     }
     options.logs.say("Ctrl-C ends it");
+}
+
+/// What each target of a rule gets, and when.
+fn rule_lines(rule: &Rule, names: &Names) -> Vec<String> {
+    let Rule { name, bus, pattern, rate, targets, .. } = rule;
+    let events = pattern.as_ref().map(|_| format!("events of the bus {bus}"));
+    let times = rate.map(|rate| format!("every {} minutes", rate.as_secs() / 60));
+    let when = events.into_iter().chain(times).collect::<Vec<_>>().join(", and ");
+    let line = |target: &RuleTarget| match &target.destination {
+        Destination::Function { id } => format!("  the rule {name} invokes {} ({when})", names.label(id)),
+        Destination::Queue { name: queue, .. } => format!("  the rule {name} sends to {queue} ({when})"),
+    };
+    targets.iter().map(line).collect()
 }
 
 /// Says it loudly where nobody has to show who they are, because a deployed stack may be set up in the same way.

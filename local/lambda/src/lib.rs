@@ -2,7 +2,7 @@
 //! API ([`Endpoint`]).
 //!
 //! [`build`] makes the programs that the host runs, [`api`] offers the functions to others, [`Asynchronous`] takes the
-//! events that nobody waits for.
+//! events that nobody waits for, and [`EventRules`] brings those that rules of EventBridge match.
 
 pub mod api;
 mod asynchronous;
@@ -11,6 +11,7 @@ pub mod build;
 mod destination;
 mod endpoint;
 mod environment;
+mod event_rules;
 pub mod event_sources;
 mod host;
 mod invocation;
@@ -34,6 +35,7 @@ use watch::Watch;
 pub use asynchronous::Asynchronous;
 pub use body::collect;
 pub use endpoint::Endpoint;
+pub use event_rules::EventRules;
 pub use host::{Host, StartError};
 pub use invocation::{Invocation, InvokeError};
 pub use logs::Logs;

@@ -39,6 +39,8 @@ pub struct Services {
     pub sqs: Option<String>,
     /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
     pub secrets_manager: Option<String>,
+    /// `AWS_ENDPOINT_URL_EVENTBRIDGE`.
+    pub eventbridge: Option<String>,
     /// `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, with the stage.
     pub management: Option<String>,
     /// `AWS_REGION`.
@@ -53,6 +55,7 @@ impl Default for Services {
             dynamodb: None,
             sqs: None,
             secrets_manager: None,
+            eventbridge: None,
             management: None,
             region: REGION.to_owned(),
             keys: Keys::local(),
@@ -77,6 +80,7 @@ pub(super) fn variables(
         ("AWS_ENDPOINT_URL_DYNAMODB", &services.dynamodb),
         ("AWS_ENDPOINT_URL_SQS", &services.sqs),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &services.secrets_manager),
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", &services.eventbridge),
         ("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI", &services.management),
     ] {
         if let Some(endpoint) = endpoint {

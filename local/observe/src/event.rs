@@ -22,6 +22,8 @@ pub enum Event {
     Invocation(Invocation),
     /// A call of the `@connections` API.
     Push(Push),
+    /// An event on a bus of EventBridge.
+    Bus(BusEvent),
     /// A connection is over.
     Close(Close),
 }
@@ -160,6 +162,22 @@ pub struct Push {
     /// The message, where one was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<Text>,
+}
+
+/// An event on a bus of EventBridge: somebody put it, or a schedule fired.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BusEvent {
+    /// The bus.
+    pub bus: String,
+    /// What the event says that it comes from.
+    pub source: String,
+    /// What it says that happened.
+    pub detail_type: String,
+    /// The rules that it matched, each with what its targets are.
+    pub rules: Vec<String>,
+    /// All of it.
+    pub body: Text,
 }
 
 /// Who ended a connection.

@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use event::{Actor, Close, Direction, Event, Frame, Handshake, Invocation, Outcome, Push, Status, Text};
+pub use event::{Actor, BusEvent, Close, Direction, Event, Frame, Handshake, Invocation, Outcome, Push, Status, Text};
 pub use trigger::Trigger;
 
 /// How many events are kept. The oldest goes first.

@@ -1,6 +1,8 @@
-//! The services of AWS that a stack uses beside Lambda and API Gateway, on this machine: DynamoDB, SQS and Secrets Manager.
+//! The services of AWS that a stack uses beside Lambda and API Gateway, on this machine: DynamoDB, SQS, EventBridge
+//! and Secrets Manager.
 
 pub mod dynamodb;
+pub mod events;
 pub mod json_api;
 mod keys;
 pub mod net;

@@ -5,6 +5,7 @@
 
 pub mod filter;
 pub mod queue_attributes;
+mod rule;
 pub mod schema;
 mod secret;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
+pub use rule::{DEFAULT_BUS, Destination, EventBus, Input, Rule, RuleTarget};
 pub use secret::{GeneratedSecret, Secret, SecretTemplate, SecretValue};
 
 /// Everything of a template, and of those that it nests, that runs locally. Keys of the maps are logical ids; those of a
@@ -32,6 +34,10 @@ pub struct Stack {
     pub secrets: IndexMap<String, Secret>,
     /// What invokes functions by itself; the keys are the logical ids of the event source mappings.
     pub event_sources: IndexMap<String, EventSource>,
+    /// Buses of EventBridge, beside the account's own.
+    pub event_buses: IndexMap<String, EventBus>,
+    /// Rules of EventBridge.
+    pub rules: IndexMap<String, Rule>,
     /// Parameters whose values a template's `Metadata: tidings: dev: Parameters` decided, for local runs only; those of a
     /// nested stack by paths too.
     pub dev_parameters: IndexMap<String, String>,

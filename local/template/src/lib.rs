@@ -2,7 +2,7 @@
 //!
 //! The text becomes a tree that knows its lines (`node`); parameters get their values (`parameters`); SAM's shorthands
 //! are written out and `Globals` merged (`resources`, `sam`); and then one reader for each family of resources
-//! (`functions`, `tables`, `queues`, `secrets`, `event_sources`, `apis`) takes the properties that it needs. Intrinsic functions are evaluated only there
+//! (`functions`, `tables`, `queues`, `secrets`, `event_sources`, `event_rules`, `apis`) takes the properties that it needs. Intrinsic functions are evaluated only there
 //! (`evaluate`), so what is not supported hurts only where its value is needed.
 //!
 //! Each nested stack with a local path is a scope of its own (`nested`), and a reader goes through all of them. Nothing
@@ -10,6 +10,7 @@
 
 mod apis;
 mod evaluate;
+mod event_rules;
 mod event_sources;
 mod functions;
 mod intrinsics;
@@ -40,7 +41,7 @@ use indexmap::IndexMap;
 use evaluate::{Scope, Shared};
 use parameters::Given;
 use place::Place;
-use tidings_local_stack::{Function, Note, Queue, Secret, Stack, Table};
+use tidings_local_stack::{Function, Note, Queue, Rule, Secret, Stack, Table};
 
 /// Why a template could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -198,6 +199,10 @@ impl Reading {
         let readable = event_sources::Readable { functions: &functions, tables: &tables, queues: &queues };
         let event_sources = self.each(|scope, notes| event_sources::read(scope, &readable, notes))?;
         let event_sources = event_sources.into_iter().flatten().collect();
+        let event_buses = self.each(|scope, _| event_rules::read_buses(scope))?.into_iter().flatten().collect();
+        let reachable = event_rules::Reachable { functions: &functions, queues: &queues };
+        let rules = self.each(|scope, notes| event_rules::read(scope, &reachable, notes))?;
+        let rules: IndexMap<String, Rule> = rules.into_iter().flatten().collect();
         let parts = apis::Parts { scopes: &self.scopes, functions: &functions };
         let http_apis = apis::http::read(&parts, &mut self.notes)?;
         let apis = apis::read(&parts, !http_apis.is_empty(), &mut self.notes)?;
@@ -205,6 +210,7 @@ impl Reading {
         self.check_names(tables.iter().map(|(path, table)| (path, &table.name)))?;
         self.check_names(queues.iter().map(|(path, queue)| (path, &queue.name)))?;
         self.check_names(secrets.iter().map(|(path, secret)| (path, &secret.name)))?;
+        self.check_names(rules.iter().map(|(path, rule)| (path, &rule.name)))?;
         let dev_parameters = self.scopes.iter().flat_map(|scope| scope.dev_parameters()).collect();
         let templates = self.templates();
         let notes = self.notes(&templates);
@@ -216,6 +222,8 @@ impl Reading {
             queues,
             secrets,
             event_sources,
+            event_buses,
+            rules,
             dev_parameters,
             notes,
             templates,

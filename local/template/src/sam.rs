@@ -37,25 +37,59 @@ pub(super) fn expand(logical_id: &str, resource: Resource, resources: &mut Resou
     Ok(())
 }
 
-/// The events of a function that Lambda fetches itself; `functions` tells of the others.
+/// The events of a function that Lambda fetches itself, and those that a rule brings; `functions` tells of the others.
 fn expand_events(logical_id: &str, function: &Resource, resources: &mut Resources) {
     let events = function.properties.get("Events").and_then(|node| node.as_map());
     for (name, event) in events.into_iter().flatten() {
-        let source = match event.get("Type").and_then(|node| node.as_text()) {
-            Some("SQS") => "Queue",
-            Some("DynamoDB") => "Stream",
+        let properties = event.get("Properties").and_then(|node| node.as_map()).cloned().unwrap_or_default();
+        let made_id = format!("{logical_id}{name}");
+        let (kind, properties) = match event.get("Type").and_then(|node| node.as_text()) {
+            Some("SQS") => ("AWS::Lambda::EventSourceMapping", mapping(logical_id, event.line, properties, "Queue")),
+            Some("DynamoDB") => {
+                ("AWS::Lambda::EventSourceMapping", mapping(logical_id, event.line, properties, "Stream"))
+            }
+            Some("EventBridgeRule" | "CloudWatchEvent" | "Schedule") => {
+                ("AWS::Events::Rule", rule(logical_id, &made_id, event.line, properties))
+            }
             _ => continue,
         };
-        let mut properties = event.get("Properties").and_then(|node| node.as_map()).cloned().unwrap_or_default();
-        if let Some(arn) = properties.shift_remove(source) {
-            properties.insert("EventSourceArn".to_owned(), arn);
-        }
-        properties.insert("FunctionName".to_owned(), reference(event.line, logical_id));
-        let mut made = make(logical_id, function, "AWS::Lambda::EventSourceMapping", []);
+        let mut made = make(logical_id, function, kind, []);
         made.line = event.line;
         made.properties = Node::map(event.line, properties);
-        resources.insert(format!("{logical_id}{name}"), made);
+        resources.insert(made_id, made);
     }
+}
+
+/// The mapping of an event whose property `source` is what is read.
+fn mapping(function: &str, line: usize, mut properties: Map, source: &str) -> Map {
+    if let Some(arn) = properties.shift_remove(source) {
+        properties.insert("EventSourceArn".to_owned(), arn);
+    }
+    properties.insert("FunctionName".to_owned(), reference(line, function));
+    properties
+}
+
+/// The rule of an event, with the function as its one target.
+fn rule(function: &str, rule_id: &str, line: usize, mut properties: Map) -> Map {
+    let id = properties.shift_remove("Target").and_then(|target| target.get("Id").cloned());
+    let mut target = Map::from([
+        ("Arn".to_owned(), Node::call(line, "Fn::GetAtt", Node::text(line, format!("{function}.Arn")))),
+        ("Id".to_owned(), id.unwrap_or_else(|| Node::text(line, format!("{rule_id}LambdaTarget")))),
+    ]);
+    for key in ["Input", "InputPath", "InputTransformer"] {
+        target.extend(properties.shift_remove(key).map(|value| (key.to_owned(), value)));
+    }
+    for (sams, key) in [("Pattern", "EventPattern"), ("Schedule", "ScheduleExpression"), ("RuleName", "Name")] {
+        if let Some(value) = properties.shift_remove(sams) {
+            properties.insert(key.to_owned(), value);
+        }
+    }
+    // `Enabled` of a schedule came before `State`.
+    if properties.shift_remove("Enabled").is_some_and(|enabled| enabled.as_text() == Some("false")) {
+        properties.insert("State".to_owned(), Node::text(line, "DISABLED"));
+    }
+    properties.insert("Targets".to_owned(), Node::list(line, vec![Node::map(line, target)]));
+    properties
 }
 
 /// A resource that SAM makes for another; it is created under the same condition.

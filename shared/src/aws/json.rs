@@ -34,6 +34,7 @@ pub(crate) struct Service {
 pub(crate) const SQS: Service = Service { name: "sqs", content_type: "application/x-amz-json-1.0" };
 pub(crate) const SECRETS_MANAGER: Service =
     Service { name: "secretsmanager", content_type: "application/x-amz-json-1.1" };
+pub(crate) const EVENTS: Service = Service { name: "events", content_type: "application/x-amz-json-1.1" };
 
 /// A client of one service. Cheap to clone.
 #[derive(Debug, Clone)]

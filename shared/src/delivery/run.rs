@@ -14,7 +14,7 @@ use super::endpoint::Message;
 use super::limiter::Share;
 use super::post::{Messages, Outcome, post};
 use super::track::{MAX_OPEN, Track};
-use super::{Delivery, DeliveryError, Finish, Job, Lagging, Progress, Report, Rest, Retry, SaveError, Why};
+use super::{Delivery, DeliveryError, Finish, Job, Lagging, Progress, Reach, Report, Rest, Retry, SaveError, Why};
 use crate::notification::Notification;
 use crate::registry::{Member, Members, Position, RegistryError};
 
@@ -85,6 +85,8 @@ pub(super) struct Run<'a> {
     deadline: Instant,
     messages: Vec<Messages<'a>>,
     report: Report,
+    /// By target.
+    reach: Vec<Reach>,
     /// Settled members that are counted in this report's audience.
     settled_new: u64,
     /// Members that were read and for whom more is to be done in this run.
@@ -131,6 +133,7 @@ impl<'a> Run<'a> {
             deadline: job.deadline,
             messages: job.notifications.iter().map(Messages::new).collect(),
             report: Report::new(&last.id),
+            reach: vec![Reach::default(); last.to.len()],
             settled_new: 0,
             unsettled: 0,
             reading: None,
@@ -164,7 +167,10 @@ impl<'a> Run<'a> {
         }
         // Whoever was counted and is not settled goes on through the queue.
         self.report.delayed = self.report.audience - self.settled_new;
-        Ok(Finish { rest: rest?, report: self.report.clone() })
+        let rest = rest?;
+        let is_read = rest.as_ref().is_none_or(|rest| !rest.goes_on);
+        let reach = if is_read { std::mem::take(&mut self.reach) } else { Vec::new() };
+        Ok(Finish { rest, report: self.report.clone(), reach })
     }
 
     pub(super) fn report(&self) -> &Report {
@@ -313,6 +319,7 @@ impl<'a> Run<'a> {
 
     fn queue(&mut self, page: Vec<Member>) {
         for member in page {
+            self.reach[member.target].seen += 1;
             let is_left_out = self.notifications.iter().all(|said| said.except.contains(&member.connection));
             let next = self.next_for(&member, 0);
             if let Some(next) = next.filter(|_| self.position.is_open(&member.sort_key)) {

@@ -100,13 +100,17 @@ impl Handover {
     /// Keeps what members were to get, by name.
     async fn dead_letter(&self, failed: &[Failed]) -> Result<(), FanOutError> {
         let to = failed.iter().map(|failed| Target::Connection(failed.connection.clone())).collect();
+        let first = failed.first().map(|failed| failed.reason.as_str()).unwrap_or_default();
+        self.keep(to, &format!("{} connections did not get it: {first}", failed.len())).await
+    }
+
+    /// Keeps the notification as a dead letter, for these targets alone.
+    pub(super) async fn keep(&self, to: Vec<Target>, reason: &str) -> Result<(), FanOutError> {
         let notification = Notification { to, except: Vec::new(), ..self.segment.notification.clone() };
         // A notification that was parsed can be written.
         let body = serde_json::to_string(&notification).unwrap_or_default();
-        let first = failed.first().map(|failed| failed.reason.as_str()).unwrap_or_default();
-        let reason = format!("{} connections did not get it: {first}", failed.len());
         let id = notification.id.as_str();
-        let letter = DeadLetter { body: &body, reason: &reason, source: "tidings/delivery", notification: Some(id) };
+        let letter = DeadLetter { body: &body, reason, source: "tidings/delivery", notification: Some(id) };
         self.queues.dead_letters.dead_letter(letter).await?;
         self.recorder.add(Metric::DeadLetters, 1);
         Ok(())

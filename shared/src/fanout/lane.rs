@@ -286,7 +286,7 @@ impl<'a> Holder<'a> {
             save: &save,
             recorder: &invocation.recorder,
         };
-        let Finish { report, rest } = fan_out.delivery.deliver(job).await?;
+        let Finish { report, rest, reach: _ } = fan_out.delivery.deliver(job).await?;
         self.reports.push((end, report));
         let Some(rest) = rest else { return Ok(None) };
         self.at.position = rest.position;

@@ -12,6 +12,8 @@ use crate::registry::{Interval, Position, SegmentKey};
 pub(super) const MAX_PARTS: usize = 10;
 /// Prefixes of the hash that spreads connections over their audiences.
 const SLOTS: usize = 256;
+/// The id of a whole audience.
+pub(super) const WHOLE: &str = "0";
 /// Ends the id of a segment in those of the members that it handed on by name.
 const BY_NAME: char = '!';
 
@@ -150,7 +152,7 @@ impl Segment {
             hash: hash_of(&notification),
             notification,
             scope: scope.into(),
-            id: "0".to_owned(),
+            id: WHOLE.to_owned(),
             interval: Interval::whole(),
             only: Vec::new(),
             counted: None,
@@ -165,7 +167,12 @@ impl Segment {
     /// Whether it is a whole audience, that nobody has looked at yet.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        !self.id.contains(['.', BY_NAME]) && self.hops == 0
+        self.is_root() && self.hops == 0
+    }
+
+    /// Whether it is a whole audience, or all that is left of one: neither a part of it nor some by name.
+    pub(super) fn is_root(&self) -> bool {
+        !self.id.contains(['.', BY_NAME])
     }
 
     /// The part of it for one of the notification's targets, by its index.

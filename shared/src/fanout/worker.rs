@@ -11,6 +11,7 @@ use super::handover::{Handover, delay, follow};
 use super::lane::Wake;
 use super::logged::{Log, Part};
 use super::segment::{Message, divide, plan};
+use super::undelivered::is_whole;
 use super::{FanOut, FanOutError, Invocation, Segment};
 use crate::delivery::{Finish, Job, Lagging, Progress, Report, Rest, Retry, SaveError, Why, check_size};
 use crate::ids::Topic;
@@ -101,6 +102,7 @@ impl FanOut {
         let segment = Segment::whole(notification, DIRECT);
         let notification = &segment.notification;
         if notification.is_expired(invocation.now) {
+            self.tell_expired(&self.handover(&segment, invocation), false, invocation).await?;
             return Ok(invocation.counted(Report { expired: 1, ..Report::new(&notification.id) }));
         }
         check_size(notification)?;
@@ -143,8 +145,9 @@ impl FanOut {
             return self.hand_on_whole(segment, invocation).await;
         }
         let handover = Arc::new(self.handover(segment, invocation));
-        let Finish { mut report, rest } =
+        let Finish { mut report, rest, reach } =
             self.push(&handover, first_page, Position::default(), None, invocation).await?;
+        self.tell_missed(&handover, &reach, false, invocation).await?;
         if let Some(rest) = rest {
             let parts = rest_of(segment, &rest);
             report.segments = parts.len() as u64;
@@ -201,6 +204,12 @@ impl FanOut {
     ) -> Result<Report, FanOutError> {
         let notification = &segment.notification;
         if notification.is_expired(invocation.now) {
+            // Claimed first: whoever was reached before must not be told of.
+            if self.tells(notification) {
+                return self.expire(segment, invocation).await;
+            }
+            // Without a bus it only counts.
+            self.tell_expired(&self.handover(segment, invocation), true, invocation).await?;
             return Ok(invocation.counted(Report { expired: 1, ..Report::new(&notification.id) }));
         }
         check_size(notification)?;
@@ -382,8 +391,12 @@ impl FanOut {
         let Some(Claimed { lease, position, .. }) = self.claim(segment, None, invocation).await? else {
             return Ok(Report::new(id));
         };
+        let handover = self.handover(segment, invocation);
+        if position.cursor.is_none() && is_whole(segment) {
+            self.tell_expired(&handover, true, invocation).await?;
+        }
         let position = if position.cursor.is_some() { position } else { segment.beginning() };
-        self.handover(segment, invocation).expire_by_name(&position.stragglers).await?;
+        handover.expire_by_name(&position.stragglers).await?;
         lease.finish().await?;
         let expired = (position.stragglers.len() as u64).max(1);
         Ok(invocation.counted(Report { expired, ..Report::new(id) }))
@@ -414,7 +427,11 @@ impl FanOut {
             lease.split(&parts).await?;
             return self.send_parts(&handover, lease, parts, invocation).await;
         }
-        let Finish { mut report, rest } = self.push(&handover, first_page, position, Some(lease), invocation).await?;
+        let Finish { mut report, rest, reach } =
+            self.push(&handover, first_page, position, Some(lease), invocation).await?;
+        if !is_begun && is_whole(segment) {
+            self.tell_missed(&handover, &reach, rest.is_none(), invocation).await?;
+        }
         match rest {
             None => lease.finish().await?,
             Some(rest) => {

@@ -94,7 +94,7 @@ async fn everything_is_reached_with_the_keyboard() {
 
     // One stop for each list, however long it is.
     let mut walk = Vec::new();
-    for _ in 0..13 {
+    for _ in 0..14 {
         console.page.press("Tab", 0).await;
         walk.push(console.page.eval("document.activeElement.id || document.activeElement.className || document.activeElement.dataset.kind || document.activeElement.tagName").await);
     }
@@ -107,6 +107,7 @@ async fn everything_is_reached_with_the_keyboard() {
         "frame",
         "invocation",
         "push",
+        "bus",
         "close",
         "timeline-find",
         "timeline-pause",

@@ -7,6 +7,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::primitives::{DateTime, DateTimeFormat as Format};
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName};
 use serde_json::{Value, json};
+use tidings_local_services::events::Events;
 use tidings_local_services::json_api;
 use tidings_local_services::secrets::Secrets;
 use tidings_local_services::sqs::{Place, Sqs};
@@ -36,7 +37,7 @@ impl Gateway {
         let (region, account) = ("us-east-1".to_owned(), "123456789012".to_owned());
         let queues = Sqs::new(Place { endpoint: endpoint.clone(), region, account }, []);
         let host = TestHost::start(|_| {}).await;
-        let router = json_api::router(&queues, &Secrets::default()).merge(host.router());
+        let router = json_api::router(&queues, &Secrets::default(), &Events::default()).merge(host.router());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let gateway = Self { sqs: client(&endpoint), endpoint };
         for name in ["DeadLetterQueue", "Orders"] {

@@ -6,10 +6,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
 use serde_json::{Value, json};
+use tidings::UserId;
+use tidings::aws::Aws;
+use tidings::events::Event;
 
 use crate::project::{Program, Project};
 use crate::sqs;
-use crate::support::test_function;
+use crate::support::{eventually, test_function};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -293,6 +296,49 @@ async fn a_failing_event_is_tried_three_times_under_one_id_and_then_told_to_its_
     assert_eq!(told, expected);
     let ids: Vec<_> = dev.invocations().iter().map(|invocation| invocation["request_id"].clone()).collect();
     assert_eq!(ids, [id.as_str(), id.as_str(), id.as_str()]);
+}
+
+/// What rules bring: of users who begin with `a`; and of `bad`, on which the function fails.
+const RULES: &str = "{E: {Type: EventBridgeRule, Properties: {Pattern: {source: [tidings], detail: {user: [{prefix: \
+                     a}]}}}}, F: {Type: EventBridgeRule, Properties: {Pattern: {detail: {user: [bad]}}, Input: \
+                     '{\"do\":\"error\"}'}}}";
+
+/// Puts an event about each of these users on the account's bus.
+async fn put_events(dev: &Dev, users: &[&str]) {
+    let users: Vec<_> = users.iter().map(|user| UserId::parse(*user).unwrap()).collect();
+    let events: Vec<_> = users.iter().map(|user| Event::UserOnline { user, at: 5 }).collect();
+    Aws::local(dev.ready["sqs"].as_str().unwrap()).bus("default").put(&events).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_event_on_a_bus_reaches_the_function_whose_rule_it_matches() {
+    let dev = Dev::start(RULES).await;
+    put_events(&dev, &["bob", "ada"]).await;
+    eventually("the event", || !dev.invocations().is_empty()).await;
+    let mut event = dev.invocations()[0]["event"].clone();
+    for part in ["id", "time"] {
+        assert!(event.as_object_mut().unwrap().remove(part).unwrap().is_string(), "{part}");
+    }
+    let expected = json!({"version": "0", "detail-type": "User Online", "source": "tidings", "account": "123456789012",
+        "region": "us-east-1", "resources": [], "detail": {"id": "user-online-ada-5", "user": "ada", "at": 5}});
+    assert_eq!(event, expected);
+    for line in [
+        "the rule AnswerE invokes answer (events of the bus default)",
+        "the event User Online of tidings on the bus default matches no rule",
+        "on the bus default matches AnswerE (invokes answer)",
+    ] {
+        dev.program.says(line).await;
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_fails_is_tried_three_times_and_told_to_its_functions_queue() {
+    let dev = Dev::start(RULES).await;
+    put_events(&dev, &["bad"]).await;
+    let told: Value = serde_json::from_str(&dev.receive("Failed").await).unwrap();
+    assert_eq!(told["requestContext"]["condition"], "RetriesExhausted");
+    assert_eq!(told["requestPayload"], json!({"do": "error"}));
+    assert_eq!(dev.invocations().len(), 3);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioExecutor;
+use tidings_local_services::events::Events;
 use tidings_local_services::json_api;
 use tidings_local_services::secrets::Secrets;
 use tidings_local_services::sqs::{Place, Sqs};
@@ -45,7 +46,7 @@ impl Api {
         let place =
             Place { endpoint: endpoint.clone(), region: "us-east-1".to_owned(), account: "123456789012".to_owned() };
         let sqs = Sqs::new(place, []);
-        let router = json_api::router(&sqs, &Secrets::default());
+        let router = json_api::router(&sqs, &Secrets::default(), &Events::default());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { client: client(&endpoint), endpoint, sqs }
     }

@@ -36,6 +36,10 @@ const kinds = {
     const what = [tag(event.method), badge(String(event.status), bad), h("span", { class: "mono" }, oneLine(event.body?.text ?? ""))];
     return { label: "push", tone: bad ? "bad" : "push", what, meta: event.body ? size(event.body.bytes) : "" };
   },
+  bus(event) {
+    const what = [h("b", {}, event.detailType), tag(event.source), event.rules.length ? event.rules.join(", ") : "matches no rule"];
+    return { label: "event", tone: "bus", what, meta: size(event.body.bytes) };
+  },
   close(event) {
     const bad = ![1000, 1001, 1005].includes(event.code);
     const reason = event.reason.text || CLOSES[event.code] || "";
@@ -53,6 +57,7 @@ export function details(event, names) {
   }
   if (event.kind === "frame") facts.push(["Route", event.route ?? "none fits"]);
   if (event.kind === "push") facts.push(["Answer", String(event.status)]);
+  if (event.kind === "bus") facts.push(["Bus", event.bus], ["Source", event.source], ["Rules", event.rules.join(", ") || "none matches"]);
   if (event.kind === "close") facts.push(["Code", String(event.code)], ["Reason", event.reason.text], ["Closed by", event.by]);
   if (event.body) parts.push(text(event.body));
   if (event.kind === "invocation") {

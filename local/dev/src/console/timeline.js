@@ -21,7 +21,7 @@ export class Timeline {
     this.rows = new Map();
     this.running = new Map();
     this.only = null;
-    this.kinds = new Set(["handshake", "frame", "invocation", "push", "close"]);
+    this.kinds = new Set(["handshake", "frame", "invocation", "push", "bus", "close"]);
     this.text = "";
     this.list = $("timeline-rows");
     this.wire();
@@ -162,7 +162,7 @@ export class Timeline {
     if (!this.list.contains(document.activeElement)) tabStop(this.list, seen?.querySelector("summary"));
     $("timeline-none").hidden = Boolean(seen);
     if (!seen && this.rows.size > 0) setText($("timeline-none"), "No event fits the filter.");
-    else if (!seen) setText($("timeline-none"), "Handshakes, messages, invocations and pushes show up here as they happen.");
+    else if (!seen) setText($("timeline-none"), "Handshakes, messages, invocations, pushes and events show up here as they happen.");
   }
 
   toggleKind(button) {

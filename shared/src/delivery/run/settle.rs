@@ -220,6 +220,7 @@ impl Run<'_> {
 
     pub(super) fn settle_removed(&mut self, attempt: &Attempt) {
         self.report.gone += attempt.counts();
+        self.reach[attempt.member.target].lost += 1;
         self.settled(attempt);
     }
 
@@ -230,6 +231,7 @@ impl Run<'_> {
 
     /// Settles a member whose message is kept as a dead letter, by name.
     fn give_up(&mut self, attempt: &Attempt, reason: String) {
+        self.reach[attempt.member.target].lost += 1;
         self.settled(attempt);
         self.log(&attempt.member, &reason);
         if !attempt.is_left_out {

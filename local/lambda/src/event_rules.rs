@@ -1,0 +1,180 @@
+//! Rules of EventBridge: what they match goes to functions, which nobody waits for, and to queues; schedules fire.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at};
+
+use crate::{Asynchronous, Logs, Names};
+use tidings_local_observe::{BusEvent, Event, Observer, Text};
+use tidings_local_services::events::{Events, Matched};
+use tidings_local_services::sqs::{Message, Sqs};
+use tidings_local_stack::{Destination, Rule, RuleTarget, Stack};
+
+/// Rules that are at work until they are stopped.
+#[derive(Debug)]
+pub struct EventRules {
+    tasks: JoinSet<()>,
+}
+
+/// What delivers, and tells of it.
+#[derive(Debug)]
+struct Delivery {
+    names: Names,
+    functions: Arc<Asynchronous>,
+    sqs: Sqs,
+    observer: Observer,
+    logs: Arc<Logs>,
+}
+
+impl EventRules {
+    /// Delivers what the rules of `events` match, and fires those with a schedule: first when their time is over once.
+    #[must_use]
+    pub fn start(
+        stack: &Stack,
+        events: &Events,
+        matched: UnboundedReceiver<Matched>,
+        functions: &Arc<Asynchronous>,
+        sqs: &Sqs,
+        observer: &Observer,
+        logs: &Arc<Logs>,
+    ) -> Self {
+        let delivery = Delivery {
+            names: Names::new(stack),
+            functions: Arc::clone(functions),
+            sqs: sqs.clone(),
+            observer: observer.clone(),
+            logs: Arc::clone(logs),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(delivery.run(matched));
+        for rule in events.rules() {
+            if let Some(rate) = rule.rate {
+                tasks.spawn(keep_firing(events.clone(), rule.name.clone(), rate));
+            }
+        }
+        Self { tasks }
+    }
+
+    /// Stops delivering and firing.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+async fn keep_firing(events: Events, rule: String, rate: Duration) {
+    let mut ticks = interval_at(Instant::now() + rate, rate);
+    loop {
+        ticks.tick().await;
+        if !events.fire(&rule) {
+            return;
+        }
+    }
+}
+
+impl Delivery {
+    async fn run(self, mut matched: UnboundedReceiver<Matched>) {
+        while let Some(matched) = matched.recv().await {
+            self.logs.say(&self.line(&matched));
+            self.observer.record(|| self.shown(&matched));
+            for rule in &matched.rules {
+                for target in &rule.targets {
+                    self.deliver(&matched, rule, target);
+                }
+            }
+        }
+    }
+
+    /// What was put, and what becomes of it.
+    fn line(&self, matched: &Matched) -> String {
+        let (detail_type, source) = (text(matched, "detail-type"), text(matched, "source"));
+        let event = format!("the event {detail_type} of {source} on the bus {}", matched.bus);
+        if !matched.is_bus_known {
+            return format!("{event} is dropped: there is no such bus in the template");
+        }
+        if matched.rules.is_empty() {
+            return format!("{event} matches no rule");
+        }
+        format!("{event} matches {}", self.rules(matched).join(", "))
+    }
+
+    /// The same for the console.
+    fn shown(&self, matched: &Matched) -> Event {
+        Event::Bus(BusEvent {
+            bus: matched.bus.clone(),
+            source: text(matched, "source").to_owned(),
+            detail_type: text(matched, "detail-type").to_owned(),
+            rules: self.rules(matched),
+            body: Text::of(&matched.event.to_string()),
+        })
+    }
+
+    /// The rules that matched, with their targets.
+    fn rules(&self, matched: &Matched) -> Vec<String> {
+        matched.rules.iter().map(|rule| format!("{} ({})", rule.name, self.targets(rule))).collect()
+    }
+
+    fn targets(&self, rule: &Rule) -> String {
+        let targets = rule.targets.iter().map(|target| match &target.destination {
+            Destination::Function { id } => format!("invokes {}", self.names.label(id)),
+            Destination::Queue { name, .. } => format!("goes to {name}"),
+        });
+        let targets: Vec<_> = targets.collect();
+        if targets.is_empty() { "without a target".to_owned() } else { targets.join(", ") }
+    }
+
+    fn deliver(&self, matched: &Matched, rule: &Rule, target: &RuleTarget) {
+        let (name, id) = (&rule.name, &target.id);
+        let input = match matched.input(rule, &target.input) {
+            Ok(input) => input,
+            Err(error) => return self.logs.error(&format!("the target {id} of the rule {name} gets nothing: {error}")),
+        };
+        match &target.destination {
+            // It tries again and tells of what fails.
+            Destination::Function { id } => drop(self.functions.accept(id, Bytes::from(input))),
+            Destination::Queue { arn, group, .. } => {
+                let message = Message { group: group.clone(), ..Message::text(input) };
+                if let Err(error) = self.sqs.send_to_arn(arn, message) {
+                    self.logs.error(&format!("the target {id} of the rule {name} does not take the event: {error}"));
+                }
+            }
+        }
+    }
+}
+
+/// A field of an event that is text.
+fn text<'a>(matched: &'a Matched, name: &str) -> &'a str {
+    matched.event[name].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_schedule_fires_each_time_that_its_time_is_over() {
+        let rate = Duration::from_secs(60);
+        let rule = Rule {
+            name: "tick".to_owned(),
+            arn: "arn:rule".to_owned(),
+            bus: "default".to_owned(),
+            pattern: None,
+            rate: Some(rate),
+            targets: Vec::new(),
+        };
+        let (events, mut matched) = Events::new("us-east-1", "123456789012", [], [&rule]);
+        let begin = Instant::now();
+        let firing = tokio::spawn(keep_firing(events, "tick".to_owned(), rate));
+        for times in 1..=3 {
+            assert_eq!(
+                matched.recv().await.map(|matched| matched.event["detail-type"].clone()),
+                Some("Scheduled Event".into())
+            );
+            assert_eq!(begin.elapsed(), rate * times);
+        }
+        firing.abort();
+    }
+}

@@ -1,0 +1,83 @@
+//! Rules of EventBridge: which events or times they wait for, and what they send where.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+/// The bus that every account has.
+pub const DEFAULT_BUS: &str = "default";
+
+/// A bus of the template's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventBus {
+    /// `Name`, or the logical id.
+    pub name: String,
+    /// What `!GetAtt Bus.Arn` resolves to.
+    pub arn: String,
+}
+
+/// A rule that is enabled. It waits for events or for times, or for both.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// `Name`, or the logical id.
+    pub name: String,
+    /// Its ARN, which events of its schedule name.
+    pub arn: String,
+    /// The name of the bus whose events it looks at.
+    pub bus: String,
+    /// What an event must match; see [`filter`](crate::filter).
+    pub pattern: Option<Value>,
+    /// `ScheduleExpression: rate(…)`: how often it fires by itself.
+    pub rate: Option<Duration>,
+    /// Where it sends what it waits for.
+    pub targets: Vec<RuleTarget>,
+}
+
+/// A target of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleTarget {
+    /// `Id`, unique in its rule.
+    pub id: String,
+    /// Who it is.
+    pub destination: Destination,
+    /// What it gets.
+    pub input: Input,
+}
+
+/// Who gets what a rule sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A function of the stack, which nobody waits for.
+    Function {
+        /// Its logical id.
+        id: String,
+    },
+    /// A queue of the stack.
+    Queue {
+        /// Its name.
+        name: String,
+        /// Its ARN.
+        arn: String,
+        /// `SqsParameters: MessageGroupId`, which a FIFO queue needs.
+        group: Option<String>,
+    },
+}
+
+/// What a target gets of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// All of it.
+    Event,
+    /// `Input`: always this text.
+    Text(String),
+    /// `InputPath`: the part at a path, such as `$.detail`.
+    Path(String),
+    /// `InputTransformer`: a text with values of the event in it.
+    Template {
+        /// `InputPathsMap`: paths by the names that the template has in angle brackets.
+        paths: IndexMap<String, String>,
+        /// `InputTemplate`.
+        template: String,
+    },
+}

@@ -1,0 +1,102 @@
+//! The backend is told: the example of `docs/events.md`, with the functions' own binaries, buses and rules.
+
+mod telling;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::eventually;
+use tests::stack::{Stack, root};
+use tidings_test::Client;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn start(parameters: &[(&str, &str)]) -> Stack {
+    Stack::start_at(&root().join("tests/undelivered/template.yaml"), parameters, &[]).await
+}
+
+/// What is in a queue, once there is so much.
+async fn received(stack: &Stack, queue: &str, count: usize) -> Vec<Value> {
+    eventually(&format!("{count} messages in {queue}"), PATIENCE, async || {
+        let messages = stack.receive(queue).await;
+        let bodies = messages.iter().map(|message| serde_json::from_str(message.body.as_deref().unwrap()).unwrap());
+        (messages.len() == count).then(|| bodies.collect::<Vec<Value>>())
+    })
+    .await
+}
+
+/// What was told, by its type.
+async fn told(stack: &Stack, kinds: &[&str]) -> Vec<Value> {
+    let events = received(stack, "Told", kinds.len()).await;
+    let of_kind = |kind: &&str| {
+        let found = events.iter().find(|event| event["detail-type"] == *kind);
+        found.unwrap_or_else(|| panic!("{kind} is not in {events:?}"))["detail"].clone()
+    };
+    kinds.iter().map(of_kind).collect()
+}
+
+async fn notify(stack: &Stack, notification: &Value) -> Value {
+    let answer = stack.invoke("notifier", &notification.to_string()).await;
+    assert!(!answer.failed, "{answer:?}");
+    answer.payload
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_there_gets_a_mail_and_who_is_does_not() {
+    let stack = start(&[]).await;
+    let report = notify(&stack, &json!({"id": "n1", "to": {"user": "u1"}, "data": {"text": "hello"}})).await;
+    assert_eq!(report["audience"], 0, "{report}");
+    let mails = received(&stack, "Outbox", 1).await;
+    assert_eq!((&mails[0]["to"], &mails[0]["text"]), (&json!("u1@example.com"), &json!({"text": "hello"})));
+
+    let mut client = Client::connect(&format!("{}?user=u1", stack.url())).await;
+    let report = notify(&stack, &json!({"id": "n2", "to": {"user": "u1"}, "data": {"text": "again"}})).await;
+    assert_eq!(report["delivered"], 1, "{report}");
+    assert_eq!(client.json().await["data"], json!({"text": "again"}));
+    // What came later has gone all the way, so what would have come before has too.
+    notify(&stack, &json!({"id": "n3", "to": {"user": "u2"}, "data": {"text": "later"}})).await;
+    let mails = received(&stack, "Outbox", 2).await;
+    let to: Vec<_> = mails.iter().map(|mail| mail["to"].as_str().unwrap()).collect();
+    assert_eq!(to, ["u1@example.com", "u2@example.com"]);
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_told_from_their_beginning_to_their_end() {
+    let stack = start(&[("BusName", "shop")]).await;
+    let client = Client::connect(&format!("{}?user=ada", stack.url())).await;
+    let connected = told(&stack, &["Connected"]).await.remove(0);
+    client.close().await;
+    let [_, disconnected] = told(&stack, &["Connected", "Disconnected"]).await.try_into().unwrap();
+    let connection = connected["connection"].as_str().unwrap();
+    let expected = json!({"id": format!("connected-{connection}"), "connection": connection, "user": "ada",
+        "protocol": "tidings.v1.json", "at": connected["at"]});
+    assert_eq!(connected, expected);
+    assert_eq!(disconnected["id"], format!("disconnected-{connection}"));
+    assert_eq!((&disconnected["user"], &disconnected["status"]), (&json!("ada"), &json!(1005)), "{disconnected}");
+    let duration = disconnected["at"].as_i64().unwrap() - connected["at"].as_i64().unwrap();
+    assert_eq!(disconnected["duration"], duration, "{disconnected}");
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_of_a_queue_is_told_once_for_each_user_who_was_not_reached() {
+    let stack = start(&[]).await;
+    let mut client = Client::connect(&format!("{}?user=here", stack.url())).await;
+    told(&stack, &["Connected"]).await;
+    let to = json!([{"user": "gone"}, {"user": "here"}]);
+    let notification = json!({"id": "n", "to": to, "type": "hi", "data": 1}).to_string();
+    stack.send("Tidings-NotificationQueue", &notification).await;
+    assert_eq!(client.json().await["data"], 1);
+    let [_, undelivered] = told(&stack, &["Connected", "Undelivered"]).await.try_into().unwrap();
+    assert_eq!((&undelivered["user"], &undelivered["reason"]), (&json!("gone"), &json!("absent")));
+    assert_eq!((&undelivered["notification"]["to"], &undelivered["notification"]["type"]), (&to, &json!("hi")));
+    // The same once more is known, and nobody is told of it; what is sent behind it, and expired, is.
+    stack.send("Tidings-NotificationQueue", &notification).await;
+    let expired = json!({"id": "e", "to": {"user": "late"}, "data": 1, "at": tests::now() - 60_000, "ttl": 1});
+    stack.send("Tidings-NotificationQueue", &expired.to_string()).await;
+    let events = received(&stack, "Told", 3).await;
+    let late = events.iter().find(|event| event["detail"]["user"] == "late").unwrap();
+    assert_eq!(late["detail"]["reason"], "expired");
+    stack.stop().await;
+}
