@@ -6,6 +6,7 @@ mod anybody;
 mod application;
 mod authorizing;
 mod bad_input;
+mod client;
 #[path = "../conformance/suite.rs"]
 mod conformance;
 mod console;
