@@ -50,7 +50,8 @@ impl Builder {
         self
     }
 
-    /// Where an earlier client stood, from [`Events::positions`]: what came since is recovered.
+    /// Where an earlier client stood, from [`Events::positions`]: of the logs that are subscribed to here, what came since is
+    /// recovered.
     pub fn positions(mut self, positions: Positions) -> Self {
         self.positions = positions;
         self

@@ -49,9 +49,10 @@ pub enum Event {
         /// What the server says.
         refusal: Refusal,
     },
-    /// A complaint of the server that belongs to no command.
+    /// A complaint of the server that belongs to no command. Those of API Gateway itself, which says so when a function fails, have
+    /// the code `ApiGateway`.
     Complaint(Refusal),
-    /// A frame that is none of the protocol's: of an application's own, or of API Gateway's.
+    /// A frame that is none of the protocol's: one of an application's own.
     Other(String),
     /// The client has given up: trying again cannot help. Nothing follows.
     Failed(Reason),

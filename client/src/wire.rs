@@ -19,6 +19,9 @@ const MOST_BYTES: usize = 24_000;
 /// The most messages that a client asks for at a time; the server gives fewer where they are large.
 const PAGE: u32 = 100;
 
+/// The code of what API Gateway complains about.
+const GATEWAY: &str = "ApiGateway";
+
 /// A ping that API Gateway answers by itself.
 pub(crate) const PING: &str = r#"{"action":"ping"}"#;
 
@@ -87,6 +90,13 @@ struct Skip {
 }
 
 #[derive(Deserialize)]
+struct Gateway {
+    message: String,
+    #[serde(rename = "requestId")]
+    _request_id: String,
+}
+
+#[derive(Deserialize)]
 struct Part {
     offset: Option<u64>,
     epoch: Option<String>,
@@ -118,8 +128,16 @@ pub(crate) fn read(text: &str) -> Incoming {
         (Some(_), Some(id)) => Incoming::Reply(id),
         (Some("pong"), None) => Incoming::Pong,
         (Some("error"), None) => refusal(text).map_or(Incoming::Other, Incoming::Error),
+        (None, None) => of_gateway(text).map_or(Incoming::Other, Incoming::Error),
         _ => Incoming::Other,
     }
+}
+
+/// A complaint of API Gateway itself: a function failed, or there are too many frames of all clients. It does not say which
+/// command it is about.
+fn of_gateway(text: &str) -> Option<Refusal> {
+    let Gateway { message, .. } = serde_json::from_str(text).ok()?;
+    Some(Refusal { code: GATEWAY.to_owned(), message })
 }
 
 /// The complaint in a frame, if it is one.
@@ -286,7 +304,10 @@ mod tests {
         let error = r#"{"type":"error","code":"Forbidden","message":"no"}"#;
         let refusal = Refusal { code: "Forbidden".to_owned(), message: "no".to_owned() };
         assert_eq!(read(error), Incoming::Error(refusal));
-        for other in ["", "hello", "7", "{}", r#"{"type":"skip"}"#, r#"{"message":"Internal server error"}"#] {
+        let failed = r#"{"message":"Internal server error","connectionId":"c","requestId":"r"}"#;
+        let refusal = Refusal { code: "ApiGateway".to_owned(), message: "Internal server error".to_owned() };
+        assert_eq!(read(failed), Incoming::Error(refusal));
+        for other in ["", "hello", "7", "{}", r#"{"type":"skip"}"#, r#"{"message":"of an application"}"#] {
             assert_eq!(read(other), Incoming::Other, "{other}");
         }
     }
