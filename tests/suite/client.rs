@@ -142,6 +142,8 @@ async fn each_connection_shows_a_fresh_token_and_a_bad_one_ends_the_client() {
     let stack = Stack::start(&[("Authentication", "hs256")]).await;
     let proxy = Proxy::start(stack.url()).await;
     let tokens = ["ada", "bob"].map(|user| stack.token(user, &["subscribe:orders/*"]));
+    let (_client, mut events) = client(stack.url()).token(&tokens[0]).token_in_query().connect().unwrap();
+    connected(&mut events).await;
     let count = Arc::new(AtomicU32::new(0));
     let fetch = move || {
         let token = tokens[count.fetch_add(1, Ordering::Relaxed) as usize % 2].clone();
