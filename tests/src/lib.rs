@@ -8,6 +8,7 @@ pub mod crowd;
 pub mod engine;
 pub mod faults;
 pub mod issuer;
+pub mod proxy;
 pub mod queues;
 pub mod simulation;
 pub mod stack;

@@ -1,38 +1,25 @@
 //! `tidings listen`: a client that prints what it receives and stays connected.
 
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
-use std::time::{Duration, Instant};
+mod output;
+mod start;
+mod token;
+
+use std::io;
+use std::time::Duration;
 
 use clap::ArgGroup;
-use futures_util::{SinkExt, StreamExt};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use tidings_client::{CallError, Client, Event, Events, History, Log, Position, Positions, Reason};
 use tidings_local_dev::LISTEN_URL;
 
+use self::output::Output;
+use self::start::{Since, Start};
 use super::{Failure, status};
-
-/// The protocol that the messages are printed from.
-const PROTOCOL: &str = "tidings.v1.json";
-
-/// A connection that lived this long was a good one: the next attempt comes soon.
-const GOOD: Duration = Duration::from_secs(10);
-
-/// Bounds of the pause between attempts.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Print the messages for topics, a user or a token's user, one JSON object a line.
 ///
 /// Messages go to standard output, everything else to standard error. A lost connection is made again, with growing
-/// pauses; what is sent meanwhile is missed.
+/// pauses; what was sent to a topic or user with a log meanwhile is printed then.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, group = audience())]
 pub(super) struct Arguments {
@@ -55,13 +42,22 @@ pub(super) struct Arguments {
     /// A token for the authorizer, sent in the `Authorization` header. The variable keeps it out of the list of processes
     #[arg(long, env = "TIDINGS_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// A command of the shell that prints a token. It runs before each connection, and comes before `--token`
+    #[arg(long, value_name = "COMMAND")]
+    token_command: Option<String>,
+    /// Begin after this offset of a log: `41`, or `41/k3f9` with its epoch; `TOPIC=41` where there are several topics
+    #[arg(long, value_name = "[TOPIC=]OFFSET[/EPOCH]", value_parser = start::since)]
+    since: Vec<Since>,
+    /// Print the newest so many messages of each log first
+    #[arg(long, value_name = "N", conflicts_with = "since", value_parser = clap::value_parser!(u32).range(1..))]
+    history: Option<u32>,
     /// End after so many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Fail when the connection cannot be made or is lost
     #[arg(long)]
     no_reconnect: bool,
-    /// Send a ping so often; API Gateway closes a connection that is silent for 600 seconds
+    /// Send a ping after so long without a message; API Gateway closes a connection that is silent for 600 seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     keep_alive: u64,
 }
@@ -71,24 +67,15 @@ Examples:
   tidings listen --topic orders/42
   tidings listen --topic orders/42 --topic news --count 1
   tidings listen --user u1 | jq .data
+  tidings listen --topic orders/42 --history 10
+  tidings listen --topic orders/42 --since 41
+  tidings listen --topic orders/42 --topic news --since orders/42=41/k3f9
   TIDINGS_TOKEN=$(tidings token --user u1) tidings listen
-  TIDINGS_TOKEN=$(tidings token --user u1 --stack shop) tidings listen --stack shop
+  tidings listen --stack shop --token-command 'tidings token --user u1 --stack shop --expires 1m'
   TIDINGS_TOKEN=… tidings listen --topic news --url wss://abc.execute-api.eu-west-1.amazonaws.com/prod";
 
 fn audience() -> ArgGroup {
-    ArgGroup::new("audience").args(["topics", "user", "token"]).required(true).multiple(true)
-}
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-/// Why a connection is over.
-enum End {
-    /// Everything asked for has been printed, or nobody reads any more.
-    Done,
-    /// Trying again may help.
-    Lost(String),
-    /// Trying again cannot help.
-    Refused(String),
+    ArgGroup::new("audience").args(["topics", "user", "token", "token_command"]).required(true).multiple(true)
 }
 
 #[cfg_attr(not(feature = "account"), expect(unused_mut, reason = "only a deployed stack has another URL"))]
@@ -98,225 +85,168 @@ pub(super) async fn run(mut arguments: Arguments) -> Result<(), Failure> {
         let deployment = super::deployment::Deployment::find(arguments.identity.at(None), stack).await?;
         deployment.needed_output("WebSocketUrl")?.clone_into(&mut arguments.url);
     }
-    // Fails only if there is one already, which is then the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let request = arguments.request()?;
-    let mut left = arguments.count;
-    let mut attempts = 0;
-    loop {
-        let started = Instant::now();
-        let reason = match connection(&arguments, request.clone(), &mut left).await {
-            End::Done => return Ok(()),
-            End::Refused(reason) => return Err(Failure(reason)),
-            End::Lost(reason) if arguments.no_reconnect => return Err(Failure(reason)),
-            End::Lost(reason) => reason,
-        };
-        attempts = if started.elapsed() > GOOD { 1 } else { attempts + 1 };
-        let pause = pause(attempts, fastrand::f64());
-        status(&format!("{reason}; trying again in {:.1} s", pause.as_secs_f64()));
-        tokio::time::sleep(pause).await;
-    }
-}
-
-async fn connection(arguments: &Arguments, request: Request, left: &mut Option<u64>) -> End {
-    let mut socket = match connect_async(request).await {
-        Ok((socket, _)) => socket,
-        Err(error) => return handshake_end(&arguments.url, error),
-    };
-    status(&format!("connected to {}", arguments.url));
-    let mut ticks = tokio::time::interval(Duration::from_secs(arguments.keep_alive));
-    ticks.tick().await;
-    loop {
-        let message = tokio::select! {
-            message = socket.next() => message,
-            _ = ticks.tick() => {
-                // A connection that cannot be written to is about to be read from with the same error.
-                let _ = socket.send(Message::text(r#"{"action":"ping"}"#)).await;
-                continue;
-            }
-        };
-        let text = match message {
-            Some(Ok(Message::Text(text))) => text,
-            Some(Ok(Message::Close(frame))) => return End::Lost(closed(frame)),
-            Some(Ok(_)) => continue,
-            Some(Err(error)) => return End::Lost(format!("the connection is lost: {error}")),
-            None => return End::Lost("the connection is lost".to_owned()),
-        };
-        if is_last(&text, left) {
-            close(socket).await;
-            return End::Done;
-        }
-    }
-}
-
-/// Prints a frame; whether it was the last one that anybody waits for.
-fn is_last(text: &str, left: &mut Option<u64>) -> bool {
-    match Frame::of(text) {
-        Frame::Control => return false,
-        Frame::Error(said) => {
-            status(&format!("the server says: {said}"));
-            return false;
-        }
-        Frame::Message(line) => {
-            let mut stdout = io::stdout();
-            if writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_err() {
-                return true;
-            }
-        }
-    }
-    left.as_mut().is_some_and(|left| {
-        *left -= 1;
-        *left == 0
-    })
-}
-
-/// Says goodbye, so that the server need not find out.
-async fn close(mut socket: Socket) {
-    let goodbye = async {
-        if socket.close(None).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
-        }
-    };
-    // A server that does not answer is not waited for.
-    let _ = tokio::time::timeout(Duration::from_secs(2), goodbye).await;
-}
-
-/// What a frame means to a listener.
-#[derive(Debug, PartialEq, Eq)]
-enum Frame {
-    /// For printing, in one line.
-    Message(String),
-    /// An answer to a frame of our own.
-    Control,
-    /// A complaint.
-    Error(String),
-}
-
-impl Frame {
-    fn of(text: &str) -> Self {
-        let Ok(value) = serde_json::from_str::<Value>(text) else {
-            return Self::Message(Value::from(text).to_string());
-        };
-        match value["type"].as_str() {
-            Some("ack" | "pong") => Self::Control,
-            Some("error") => {
-                let field = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-                Self::Error(format!("{}: {}", field("code"), field("message")))
-            }
-            _ if text.contains(['\n', '\r']) => Self::Message(value.to_string()),
-            _ => Self::Message(text.to_owned()),
-        }
-    }
+    let starts = start::starts(arguments.logs(), &arguments.since, arguments.history)?;
+    let (client, events) = arguments.connect(&starts)?;
+    let output = Output::new(arguments.count);
+    Listener { client: client.clone(), url: arguments.url, no_reconnect: arguments.no_reconnect, output }
+        .listen(events, starts)
+        .await?;
+    client.close().await;
+    Ok(())
 }
 
 impl Arguments {
-    fn request(&self) -> Result<Request, Failure> {
-        let wrong = |error: &dyn std::fmt::Display| Failure(format!("--url {}: {error}", self.url));
-        let mut request = self.address().into_client_request().map_err(|error| wrong(&error))?;
-        let headers = request.headers_mut();
-        headers.insert("sec-websocket-protocol", http::HeaderValue::from_static(PROTOCOL));
-        if let Some(token) = &self.token {
-            let value = http::HeaderValue::try_from(format!("Bearer {token}"));
-            let value = value.map_err(|_| Failure("--token has characters that a header cannot hold".to_owned()))?;
-            headers.insert("authorization", value);
-        }
-        Ok(request)
+    /// What is listened to: the topics, and what is for the user.
+    fn logs(&self) -> Vec<Log> {
+        let user = self.user.is_some() || self.token.is_some() || self.token_command.is_some();
+        self.topics.iter().map(Log::topic).chain(user.then_some(Log::User)).collect()
     }
 
-    /// The URL with the topics and the user in its query.
-    fn address(&self) -> String {
-        let mut address = self.url.clone();
-        let topics = self.topics.iter().map(|topic| ("topic", topic));
-        let user = self.user.iter().map(|user| ("user", user));
-        for (name, value) in user.chain(topics) {
-            let mark = if address.contains('?') { '&' } else { '?' };
-            // Writing to a string cannot fail.
-            let _ = write!(address, "{mark}{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
+    fn connect(&self, starts: &[(Log, Start)]) -> Result<(Client, Events), Failure> {
+        let mut client = Client::builder(&self.url).ping_after(Duration::from_secs(self.keep_alive));
+        if let Some(user) = &self.user {
+            client = client.query("user", user);
         }
-        address
-    }
-}
-
-fn handshake_end(url: &str, error: Error) -> End {
-    match error {
-        Error::Http(response) if response.status().is_client_error() && response.status().as_u16() != 429 => {
-            let hint = match response.status().as_u16() {
-                401 | 403 => "are the token, the user and the stage in the URL right?",
-                _ => "is the URL right, with its stage?",
-            };
-            End::Refused(format!("{url} refuses the connection with {}: {hint}", response.status()))
+        if let Some(command) = self.token_command.clone() {
+            client = client.token_with(move || token::from(command.clone()));
+        } else if let Some(token) = &self.token {
+            client = client.token(token);
         }
-        Error::Http(response) => End::Lost(format!("{url} answers {}", response.status())),
-        Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused && url == LISTEN_URL => {
-            End::Lost(format!("nothing listens at {url}: is `cargo dev` running?"))
+        let mut positions = Positions::default();
+        for (log, start) in starts.iter().filter(|(_, start)| start.is_known()) {
+            client = client.log(log.clone());
+            if let Start::Since(position) = start {
+                positions.insert(log.clone(), position.clone());
+            }
         }
-        error @ (Error::Io(_) | Error::Tls(_)) => End::Lost(format!("cannot connect to {url}: {error}")),
-        error => End::Refused(format!("cannot connect to {url}: {error}")),
+        client.positions(positions).connect().map_err(|error| match error {
+            tidings_client::BuildError::Token => Failure(format!("--token: {error}")),
+            error => Failure(format!("--url {}: {}", self.url, tidings::describe(&error))),
+        })
     }
 }
 
-fn closed(frame: Option<CloseFrame>) -> String {
-    match frame {
-        Some(frame) if frame.reason.is_empty() => format!("closed by the server ({})", frame.code),
-        Some(frame) => format!("closed by the server ({} {})", frame.code, frame.reason),
-        None => "closed by the server".to_owned(),
+/// A client whose events are printed.
+struct Listener {
+    client: Client,
+    url: String,
+    no_reconnect: bool,
+    output: Output,
+}
+
+impl Listener {
+    /// Until there are enough messages, or no more can come.
+    async fn listen(mut self, mut events: Events, starts: Vec<(Log, Start)>) -> Result<(), Failure> {
+        let mut starts = starts.into_iter().filter(|(_, start)| !start.is_known()).collect::<Vec<_>>();
+        while let Some(event) = events.next().await {
+            if matches!(event, Event::Connected) {
+                for (log, start) in std::mem::take(&mut starts) {
+                    self.begin(log, &start).await?;
+                }
+            }
+            self.event(event)?;
+            if self.output.is_done() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Message(message) => self.output.print(message.as_json()),
+            Event::Other(text) => self.output.print(&text),
+            Event::Connected => status(&format!("connected to {}", self.url)),
+            Event::Disconnected { reason, retry_in, .. } => {
+                let reason = self.explained(&reason);
+                if self.no_reconnect {
+                    return Err(Failure(reason));
+                }
+                status(&format!("{reason}; trying again in {:.1} s", retry_in.as_secs_f64()));
+            }
+            Event::Missed { log, from, to, .. } => status(&missed(&log, &from, to.as_ref())),
+            // That of a stack whose users have no logs: messages come all the same.
+            Event::Refused { log: Log::User, refusal, .. } => {
+                status(&format!("what is sent to the user without a connection is not printed later: {refusal}"));
+            }
+            Event::Refused { log, refusal, .. } => return Err(Failure(format!("{log} is refused: {refusal}"))),
+            Event::Complaint(refusal) => status(&format!("the server says: {refusal}")),
+            Event::Failed(reason) => return Err(Failure(self.explained(&reason))),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Begins a log at a place that only the server knows, once there is a connection.
+    async fn begin(&mut self, log: Log, start: &Start) -> Result<(), Failure> {
+        let newest = if let Start::Newest(count) = start { *count } else { 1 };
+        let page = loop {
+            match self.client.history(&log, History::newest(newest)).await {
+                // The next connection is asked.
+                Err(CallError::Disconnected) => {}
+                answer => break answer,
+            }
+        };
+        let position = match page {
+            Ok(page) => {
+                if matches!(start, Start::Newest(_)) {
+                    page.messages.iter().for_each(|message| self.output.print(message.as_json()));
+                }
+                page.position.map(|newest| start.position(newest))
+            }
+            Err(CallError::Ended) => return Ok(()),
+            Err(error) => {
+                status(&format!("no history of {log}: {}", tidings::describe(&error)));
+                None
+            }
+        };
+        let subscribed = match position {
+            Some(position) => self.client.subscribe_since(log.clone(), position).await,
+            None => self.client.subscribe(log.clone()).await,
+        };
+        match subscribed {
+            // Refusals are told by the events; of the others the next connection takes care.
+            Ok(()) | Err(CallError::Refused(_) | CallError::Disconnected | CallError::Ended) => Ok(()),
+            Err(error) => Err(Failure(format!("cannot subscribe to {log}: {}", tidings::describe(&error)))),
+        }
+    }
+
+    /// Why there is no connection, and what to look at.
+    fn explained(&self, reason: &Reason) -> String {
+        let url = &self.url;
+        match reason {
+            Reason::Status(code) => {
+                let code = http::StatusCode::from_u16(*code).map_or_else(|_| code.to_string(), |code| code.to_string());
+                match reason {
+                    Reason::Status(401 | 403) => {
+                        format!(
+                            "{url} refuses the connection with {code}: are the token, the user and the stage in the URL right?"
+                        )
+                    }
+                    Reason::Status(429 | 500..) => format!("{url} answers {code}"),
+                    _ => format!("{url} refuses the connection with {code}: is the URL right, with its stage?"),
+                }
+            }
+            Reason::Unreachable(error) if error.kind() == io::ErrorKind::ConnectionRefused && url == LISTEN_URL => {
+                format!("nothing listens at {url}: is `cargo dev` running?")
+            }
+            Reason::Unreachable(_) | Reason::Tls(_) | Reason::Protocol(_) => {
+                format!("cannot connect to {url}: {}", tidings::describe(reason))
+            }
+            reason => tidings::describe(reason),
+        }
     }
 }
 
-/// Doubles from half a second to half a minute; `random` in 0..1 spreads clients that were cut off together.
-fn pause(attempts: u32, random: f64) -> Duration {
-    let full = FIRST_PAUSE * 2_u32.pow(attempts.saturating_sub(1).min(8));
-    full.min(LONGEST_PAUSE).mul_f64(0.5 + random / 2.0)
+fn missed(log: &Log, from: &Position, to: Option<&Position>) -> String {
+    match to {
+        Some(to) if to.epoch == from.epoch => format!("messages may be lost of {log}, between {from} and {to}"),
+        Some(to) => format!("messages may be lost of {log}, after {from}: its log was made anew, and stands at {to}"),
+        None => format!("messages may be lost of {log}, after {from}: it has no log any more"),
+    }
 }
 
 fn websocket_url(text: &str) -> Result<String, String> {
     let is_url = text.starts_with("ws://") || text.starts_with("wss://");
     if is_url { Ok(text.to_owned()) } else { Err(format!("write a URL such as {LISTEN_URL} (ws:// or wss://)")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Debug, clap::Parser)]
-    struct Cli {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
-
-    fn arguments() -> Arguments {
-        let url = "wss://example.org/prod";
-        let given =
-            ["listen", "--topic", "orders/42", "--topic", "a b&c", "--user", "ü", "--url", url, "--token", "secret"];
-        Cli::try_parse_from(given).unwrap().arguments
-    }
-
-    #[test]
-    fn topics_and_user_travel_in_the_query_and_the_token_in_a_header() {
-        let request = arguments().request().unwrap();
-        assert_eq!(request.uri(), "wss://example.org/prod?user=%C3%BC&topic=orders%2F42&topic=a%20b%26c");
-        assert_eq!(request.headers()["authorization"], "Bearer secret");
-        assert_eq!(request.headers()["sec-websocket-protocol"], PROTOCOL);
-    }
-
-    #[test]
-    fn only_messages_are_printed_each_in_one_line() {
-        let message = r#"{"type":"message","data":1}"#;
-        assert_eq!(Frame::of(message), Frame::Message(message.to_owned()));
-        assert_eq!(Frame::of("{\n\"data\": 1}"), Frame::Message(r#"{"data":1}"#.to_owned()));
-        assert_eq!(Frame::of("two\nlines"), Frame::Message(r#""two\nlines""#.to_owned()));
-        assert_eq!(Frame::of(r#"{"type":"pong"}"#), Frame::Control);
-        let error = r#"{"type":"error","code":"Forbidden","message":"no"}"#;
-        assert_eq!(Frame::of(error), Frame::Error("Forbidden: no".to_owned()));
-    }
-
-    #[test]
-    fn pauses_grow_to_a_bound_and_are_spread() {
-        assert_eq!(pause(1, 1.0), Duration::from_millis(500));
-        assert_eq!(pause(1, 0.0), Duration::from_millis(250));
-        assert_eq!(pause(3, 1.0), Duration::from_secs(2));
-        assert_eq!(pause(1000, 1.0), LONGEST_PAUSE);
-    }
 }

@@ -40,6 +40,21 @@ impl Server {
     }
 }
 
+/// Takes the subscription that has to come next, which is given back, and answers it.
+async fn subscribed(socket: &mut WebSocketStream<TcpStream>, answer: Value) -> Value {
+    let frame = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    let command: Value = serde_json::from_str(&frame).unwrap();
+    let mut ack = json!({"type": "ack", "id": command["id"]});
+    ack.as_object_mut().unwrap().extend(answer.as_object().unwrap().clone());
+    socket.send(Message::text(ack.to_string())).await.unwrap();
+    command
+}
+
+/// A message of the topic `t` as it stands in its log, and as it is printed.
+fn logged(offset: u64) -> Value {
+    json!({"type": "message", "id": "n", "topic": "t", "offset": offset, "epoch": "e", "at": 7, "data": offset})
+}
+
 fn message(n: u64) -> Message {
     Message::text(json!({"type": "message", "data": n}).to_string())
 }
@@ -64,15 +79,20 @@ async fn messages_are_printed_across_reconnections_until_there_are_enough() {
         &url,
     ]));
     let (mut socket, query, token) = server.accept().await;
-    assert_eq!(query, "user=u&topic=orders%2F42&topic=b");
+    assert_eq!(query, "user=u");
     assert_eq!(token.as_deref(), Some("Bearer secret"));
-    socket.send(Message::text(r#"{"type":"ack","id":1}"#)).await.unwrap();
+    let topics = subscribed(&mut socket, json!({})).await;
+    assert_eq!(topics, json!({"action": "subscribe", "topics": ["b", "orders/42"], "id": 1}));
+    let user = subscribed(&mut socket, json!({})).await;
+    assert_eq!(user, json!({"action": "subscribe", "user": true, "id": 2}));
     socket.send(message(1)).await.unwrap();
     assert_eq!(listen.line().await.as_deref(), Some(r#"{"data":1,"type":"message"}"#));
     socket.close(None).await.unwrap();
 
     let (mut socket, query, _) = server.accept().await;
-    assert_eq!(query, "user=u&topic=orders%2F42&topic=b");
+    assert_eq!(query, "user=u");
+    subscribed(&mut socket, json!({})).await;
+    subscribed(&mut socket, json!({})).await;
     socket.send(Message::text(r#"{"type":"error","code":"Forbidden","message":"not yours"}"#)).await.unwrap();
     socket.send(message(2)).await.unwrap();
     socket.send(message(3)).await.unwrap();
@@ -94,6 +114,7 @@ async fn a_quiet_connection_is_kept_alive() {
     let server = Server::start().await;
     let _listen = Program::start(tidings(&["listen", "--topic", "t", "--keep-alive", "1", "--url", &server.url()]));
     let (mut socket, _, _) = server.accept().await;
+    subscribed(&mut socket, json!({})).await;
     let frame = socket.next().await.unwrap().unwrap();
     assert_eq!(frame.into_text().unwrap().as_str(), r#"{"action":"ping"}"#);
 }
@@ -121,6 +142,88 @@ async fn without_reconnecting_a_lost_connection_fails() {
     let (mut socket, _, _) = server.accept().await;
     socket.close(None).await.unwrap();
     listen.says("error: closed by the server").await;
+    assert_eq!(listen.end().await.0.code(), Some(1));
+}
+
+#[tokio::test]
+async fn what_was_sent_without_a_connection_is_printed_after_it_is_made_again() {
+    let server = Server::start().await;
+    let mut listen = Program::start(tidings(&["listen", "--topic", "t", "--count", "3", "--url", &server.url()]));
+    let (mut socket, _, _) = server.accept().await;
+    subscribed(&mut socket, json!({"topics": {"t": {"offset": 4, "epoch": "e"}}})).await;
+    listen.says("connected to").await;
+    // The lower one comes later.
+    socket.send(Message::text(logged(6).to_string())).await.unwrap();
+    socket.send(Message::text(logged(5).to_string())).await.unwrap();
+    assert_eq!(listen.line().await, Some(logged(5).to_string()));
+    assert_eq!(listen.line().await, Some(logged(6).to_string()));
+    socket.close(None).await.unwrap();
+
+    let (mut socket, _, _) = server.accept().await;
+    let missed = json!({"offset": 7, "epoch": "e", "recovered": true, "messages": [logged(7)], "more": false});
+    let command = subscribed(&mut socket, json!({"topics": {"t": missed}})).await;
+    assert_eq!(command["since"], json!({"t": {"offset": 6, "epoch": "e"}}));
+    assert_eq!(listen.end().await.1, [logged(7).to_string()]);
+}
+
+#[tokio::test]
+async fn the_newest_messages_come_first_and_then_all_that_follow() {
+    let server = Server::start().await;
+    let mut listen = Program::start(tidings(&["listen", "--topic", "t", "--history", "2", "--url", &server.url()]));
+    let (mut socket, _, _) = server.accept().await;
+    let messages = [logged(9), logged(8)];
+    let page = json!({"type": "history", "offset": 9, "epoch": "e", "messages": messages, "more": true});
+    let command = subscribed(&mut socket, page).await;
+    assert_eq!(command, json!({"action": "history", "topic": "t", "limit": 2, "reverse": true, "id": 1}));
+    let missed = json!({"offset": 10, "epoch": "e", "recovered": true, "messages": [logged(10)], "more": false});
+    let command = subscribed(&mut socket, json!({"topics": {"t": missed}})).await;
+    assert_eq!(command["since"], json!({"t": {"offset": 9, "epoch": "e"}}));
+    for offset in [8, 9, 10] {
+        assert_eq!(listen.line().await, Some(logged(offset).to_string()));
+    }
+    listen.says("connected to").await;
+}
+
+#[tokio::test]
+async fn an_offset_is_where_it_begins_and_what_is_lost_is_told() {
+    let server = Server::start().await;
+    let listen = Program::start(tidings(&["listen", "--topic", "t", "--since", "3", "--url", &server.url()]));
+    let (mut socket, _, _) = server.accept().await;
+    let page = json!({"type": "history", "offset": 9, "epoch": "e", "messages": [logged(9)], "more": true});
+    subscribed(&mut socket, page).await;
+    let lost = json!({"offset": 9, "epoch": "e", "recovered": false, "messages": [], "more": false});
+    let command = subscribed(&mut socket, json!({"topics": {"t": lost}})).await;
+    assert_eq!(command["since"], json!({"t": {"offset": 3, "epoch": "e"}}));
+    listen.says("messages may be lost of the topic t, between 3/e and 9/e").await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn each_connection_shows_a_token_that_a_command_has_just_made() {
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("count");
+    let command = format!("echo x >>'{0}'; test $(wc -l <'{0}') != 2 && wc -l <'{0}' | tr -d ' '", file.display());
+    let listen =
+        Program::start(tidings(&["listen", "--topic", "t", "--token-command", &command, "--url", &server.url()]));
+    let (socket, _, token) = server.accept().await;
+    assert_eq!(token.as_deref(), Some("Bearer 1"));
+    drop(socket);
+    let (_socket, _, token) = server.accept().await;
+    assert_eq!(token.as_deref(), Some("Bearer 3"));
+    listen.says("--token-command ended with exit status: 1; trying again in").await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_forbidden_is_named() {
+    let server = Server::start().await;
+    let url = server.url();
+    let listen = Program::start(tidings(&["listen", "--topic", "t", "--url", &url]));
+    let (mut socket, _, _) = server.accept().await;
+    socket.next().await.unwrap().unwrap();
+    let error = json!({"type": "error", "id": 1, "code": "Forbidden", "message": "not yours"});
+    socket.send(Message::text(error.to_string())).await.unwrap();
+    listen.says("error: the topic t is refused: Forbidden: not yours").await;
     assert_eq!(listen.end().await.0.code(), Some(1));
 }
 
