@@ -8,6 +8,7 @@
 mod handover;
 mod logged;
 mod segment;
+mod unread;
 mod worker;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::queue::{Queue, QueueError};
 use crate::registry::RegistryError;
 
 pub use segment::{InvalidSegment, Segment, estimate, plan, split};
+pub use unread::tell_unread;
 
 /// Where a fan-out's messages go.
 #[derive(Debug, Clone)]

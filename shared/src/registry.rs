@@ -8,12 +8,14 @@
 mod batch;
 mod capacity;
 mod durable;
+mod inbox;
 mod items;
 mod keys;
 mod listing;
 mod log;
 mod lookup;
 mod members;
+mod polls;
 mod rate;
 mod retry;
 mod topics;
@@ -37,6 +39,7 @@ pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOP
 pub use listing::{Audience, Page};
 pub use log::{Append, Appended, Entries, Entry, Head};
 pub use members::{Member, Members};
+pub use polls::PollLease;
 pub(crate) use topics::Change;
 
 pub use rate::{Granted, LearntRate, RateLimit, Wanted};

@@ -18,6 +18,7 @@ mod examples;
 mod fanout;
 mod garbage;
 mod http_api;
+mod inbox;
 mod metrics;
 mod operations;
 mod queues;

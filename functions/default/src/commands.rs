@@ -4,18 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tidings::Context;
 use tidings::context::Call;
 use tidings::function::BoxError;
 use tidings::metrics::{Metric, Recorder};
 use tidings::protocol::{BadFrame, ClientError, Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami};
 use tidings::registry::RegistryError;
-use tidings::{Context, Topic};
 
 use crate::actions::Actions;
 use crate::frame::Frame;
 use crate::guard::Verdict;
+use crate::outcome::{note, refused};
 use crate::services::{Error, Services};
-use crate::{history, publish, subscribe};
+use crate::{history, inbox, publish, subscribe};
 
 /// Longest text that goes back as the route's response, in bytes: one frame (Developer Guide, quotas of WebSocket APIs).
 /// Longer ones are posted, for posts may have several frames.
@@ -79,6 +80,8 @@ impl<S: 'static> Commands<S> {
             Command::Application { action, body } => return self.act(frame, action, body).await,
             Command::Subscribe(subscribe) => return subscribe::run(&self.services, frame, recorder, subscribe).await,
             Command::History(asked) => return history::run(&self.services, frame, asked).await,
+            Command::Unread => return inbox::unread(&self.services, frame).await,
+            Command::Read(asked) => return inbox::read(&self.services, frame, asked).await,
             Command::Unsubscribe(topics) => {
                 let done = registry.unsubscribe(id, &topics).await;
                 done.map(|()| note(frame, recorder, &topics, Metric::Unsubscriptions, "unsubscribed"))
@@ -138,17 +141,6 @@ fn answered(answer: Result<crate::Reply, tidings::Error>) -> Result<ReplyBody, B
         Ok(reply) => Ok(reply.into_body()),
         Err(error) => error.into_client().map(ReplyBody::Error),
     }
-}
-
-pub(crate) fn note(frame: &Frame, recorder: &Recorder, topics: &[Topic], metric: Metric, done: &str) {
-    recorder.add(metric, topics.len() as u64);
-    let names: Vec<_> = topics.iter().map(Topic::as_str).collect();
-    tracing::info!(connection.id = %frame.caller.connection, topic = names.join(" "), "{done}");
-}
-
-/// What the client is told where the registry refuses.
-pub(crate) fn refused(error: RegistryError) -> Result<ReplyBody, Error> {
-    error.into_client_error().map(ReplyBody::Error).map_err(Error::Registry)
 }
 
 impl<S> fmt::Debug for Commands<S> {

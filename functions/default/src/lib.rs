@@ -40,6 +40,8 @@ mod frame;
 mod function;
 mod guard;
 mod history;
+mod inbox;
+mod outcome;
 mod publish;
 mod services;
 mod subscribe;

@@ -11,6 +11,8 @@
 //! | the rate limit of posts | `rate` | `rate` |
 //! | head of a log | `head#<audience>` | `head` |
 //! | entry of a log | `log#<audience>#<epoch>` | the offset, in 20 digits |
+//! | how far a user has read | `inbox#<user id>` | `read` |
+//! | requests that wait for a message | `polls` | `polls` |
 //! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<hash prefix>#<connection id>` |
 //!
 //! The hash prefix is one byte of a hash of the connection id, as two hex digits. Every audience is so sorted by the same,
@@ -134,6 +136,16 @@ impl Key {
 
     pub(super) fn head(log: &LogName) -> Self {
         Self { pk: format!("head#{}", audience(log)), sk: "head".to_owned() }
+    }
+
+    /// How far a user has read its messages.
+    pub(super) fn read_mark(user: &UserId) -> Self {
+        Self { pk: format!("inbox#{user}"), sk: "read".to_owned() }
+    }
+
+    /// The requests that wait for a message.
+    pub(super) fn polls() -> Self {
+        Self { pk: "polls".to_owned(), sk: "polls".to_owned() }
     }
 
     pub(super) fn rate() -> Self {
