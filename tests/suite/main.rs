@@ -19,6 +19,7 @@ mod fanout;
 mod garbage;
 mod http_api;
 mod inbox;
+mod long_poll;
 mod metrics;
 mod operations;
 mod queues;
