@@ -10,6 +10,7 @@ mod lane;
 mod logged;
 mod segment;
 mod undelivered;
+mod unread;
 mod worker;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::queue::{Queue, QueueError};
 use crate::registry::RegistryError;
 
 pub use segment::{InvalidSegment, Segment, estimate, plan, split};
+pub use unread::tell_unread;
 pub use worker::HandedOn;
 
 /// Where a fan-out's messages go.

@@ -19,6 +19,7 @@ pub mod handshake;
 pub mod hex;
 pub mod history;
 pub mod ids;
+pub mod inbox;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod log;
@@ -33,6 +34,7 @@ pub mod recovery;
 pub mod registry;
 pub mod secret;
 pub mod trigger;
+mod unread;
 
 use ring::digest::{Context as Digest, SHA256};
 

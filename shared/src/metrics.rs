@@ -145,6 +145,10 @@ metrics! {
     RestRefused: Count of "api",
     /// Calls of the REST API that were answered with a status from 500 on.
     RestErrors: Count of "api",
+    /// Requests for messages that waited for something new.
+    LongPolls: Count of "api",
+    /// Requests for messages that should have waited, and were answered at once because too many others waited.
+    LongPollsRefused: Count of "api",
     /// Notifications of direct invokes. This and the eight that follow count each attempt.
     DirectNotifications: Count of "notifier",
     /// Notifications of producers that used a queue.

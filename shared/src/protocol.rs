@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ids::{ConnectionId, Topic, UserId};
-use crate::log::{LogPosition, Place, Since};
+use crate::log::{Epoch, LogPosition, Place, Since};
 use crate::notification::{Defaults, Fields, InvalidNotification, Notification, Origin, Target};
+use crate::unread::Unread;
 
 /// Most topics that one `subscribe` or `unsubscribe` may name: with the connection itself they are one transaction.
 pub const MAX_TOPICS_PER_COMMAND: usize = 50;
@@ -62,6 +63,10 @@ pub enum Command {
     Whoami,
     /// Say what was said before.
     History(History),
+    /// Say how many of its messages the connection's user has not read.
+    Unread,
+    /// Note how far the connection's user has read its messages.
+    Read(Read),
     /// Notify others.
     Publish(Publish),
     /// An action that the application registered; the protocol does not know its fields.
@@ -93,6 +98,15 @@ pub struct History {
     pub limit: usize,
     /// The newest first.
     pub reverse: bool,
+}
+
+/// How far a client's user has read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// The last message that it has read.
+    pub offset: u64,
+    /// In which life of its log; `None` for the present one.
+    pub epoch: Option<Epoch>,
 }
 
 /// A notification from a client, before it is known who the client is.
@@ -151,6 +165,8 @@ pub enum ReplyBody {
         /// What it has.
         told: Told,
     },
+    /// What the connection's user has not read.
+    Unread(Unread),
     /// It is done, and this is what an application's action had to say.
     AckWith(Value),
     /// The answer to a ping.
@@ -285,6 +301,13 @@ impl ClientError {
     }
 }
 
+/// What a log has, as a JSON object: the fields of a `history` reply of `tidings.v1.json`, in which messages are as they are
+/// pushed.
+#[must_use]
+pub fn encode_told(told: &Told) -> String {
+    tidings_v1::encode_told(told)
+}
+
 impl Protocol {
     /// Every protocol, in the order of preference.
     pub const ALL: [Self; 2] = [Self::TidingsV1Json, Self::Raw];
@@ -326,6 +349,15 @@ impl Protocol {
     #[must_use]
     pub fn recovers(self) -> bool {
         self == Self::TidingsV1Json
+    }
+
+    /// The text frame that says what the connection's user has not read, unasked; `None` where the protocol has none.
+    #[must_use]
+    pub fn encode_unread(self, unread: &Unread) -> Option<String> {
+        match self {
+            Self::TidingsV1Json => Some(tidings_v1::encode_unread(unread)),
+            Self::Raw => None,
+        }
     }
 
     /// The text frame that stands for a message which is not for the connection, so that its client knows of no gap; `None`

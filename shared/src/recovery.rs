@@ -20,8 +20,8 @@ pub struct Reading<'a> {
     pub log: &'a LogName,
     /// What is kept of it.
     pub retention: Retention,
-    /// Who reads.
-    pub connection: &'a ConnectionId,
+    /// Who reads; `None` for who has no connection.
+    pub connection: Option<&'a ConnectionId>,
     /// In milliseconds since the epoch.
     pub now: i64,
 }
@@ -60,9 +60,7 @@ impl Registry {
     /// # Errors
     /// When DynamoDB fails.
     pub async fn end_of_log(&self, reading: &Reading<'_>) -> Result<LogPosition, RegistryError> {
-        let head = self.head_or_begin(reading).await?;
-        let end = self.end_behind(reading, &head).await?;
-        Ok(LogPosition { offset: end, epoch: head.epoch })
+        Ok(self.raised_head(reading).await?.position())
     }
 
     /// What a client missed since it was here, from the oldest on, as much as `bytes` has room for; one message always has.
@@ -83,9 +81,8 @@ impl Registry {
         asked: Asked<'_>,
         bytes: &mut usize,
     ) -> Result<Told, RecoveryError> {
-        let head = self.head_or_begin(reading).await?;
-        let end = self.end_behind(reading, &head).await?;
-        let position = LogPosition { offset: end, epoch: head.epoch.clone() };
+        let head = self.raised_head(reading).await?;
+        let (end, position) = (head.offset, head.position());
         let since = asked.since.filter(|since| since.position.epoch == head.epoch);
         if let Some(ahead) = since.filter(|since| since.position.offset > end) {
             return Err(RecoveryError::Ahead { since: ahead.position.offset, end });
@@ -111,6 +108,16 @@ impl Registry {
             more: page.is_full,
             position,
         })
+    }
+
+    /// The head of a log, as high as the log reaches. A log without one begins.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub(crate) async fn raised_head(&self, reading: &Reading<'_>) -> Result<Head, RegistryError> {
+        let mut head = self.head_or_begin(reading).await?;
+        head.offset = self.end_behind(reading, &head).await?;
+        Ok(head)
     }
 
     async fn head_or_begin(&self, reading: &Reading<'_>) -> Result<Head, RegistryError> {
@@ -230,7 +237,8 @@ impl<'a> Page<'a> {
             }
         };
         let before = self.asked.since.and_then(|since| since.connection.as_ref());
-        let is_left_out = message.except.iter().any(|other| other == self.reading.connection || Some(other) == before);
+        let is_left_out =
+            message.except.iter().any(|other| Some(other) == self.reading.connection || Some(other) == before);
         let is_over = message.ttl != DEFAULT_TTL_SECONDS && message.is_expired(self.reading.now);
         let position = LogPosition { offset: entry.offset, epoch: epoch.clone() };
         message.log = Some(Place { log: self.reading.log.clone(), position });

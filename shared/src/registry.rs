@@ -8,6 +8,7 @@
 mod batch;
 mod capacity;
 mod durable;
+mod inbox;
 mod items;
 mod keys;
 mod lane;
@@ -15,6 +16,7 @@ mod listing;
 mod log;
 mod lookup;
 mod members;
+mod polls;
 mod rate;
 mod retry;
 mod topics;
@@ -39,6 +41,7 @@ pub use lane::{LaneHolder, LaneLease, LanePosition, RENEWED_EVERY};
 pub use listing::{Audience, Page};
 pub use log::{Append, Appended, Entries, Entry, Head};
 pub use members::{Member, Members};
+pub use polls::PollLease;
 pub(crate) use topics::Change;
 
 pub use rate::{Granted, LearntRate, RateLimit, Wanted};

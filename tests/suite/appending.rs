@@ -107,7 +107,7 @@ impl World {
         self.registry.connect(&connection).await.ok()?;
         self.registry.subscribe(&connection.id, std::slice::from_ref(&topic)).await.ok()?;
         let (log, retention) = (LogName::Topic(topic.clone()), self.history.of_topic(&topic)?);
-        let reading = Reading { log: &log, retention, connection: &connection.id, now: now() };
+        let reading = Reading { log: &log, retention, connection: Some(&connection.id), now: now() };
         let position = self.registry.end_of_log(&reading).await.ok()?;
         let since = Since { position: LogPosition { offset: 0, ..position }, connection: None };
         let mut room = usize::MAX;

@@ -15,7 +15,7 @@ async fn a_bad_frame_gets_one_error_and_the_connection_stays_open() {
         (
             r#"{"action":"fly","id":3}"#,
             "UnknownAction",
-            "`action` \"fly\" is not known; use subscribe, unsubscribe, history, publish",
+            "`action` \"fly\" is not known; use subscribe, unsubscribe, history, unread, read, publish",
         ),
         (
             r#"{"action":"subscribe","topic":"a\u0001","id":3}"#,

@@ -20,6 +20,8 @@ mod examples;
 mod fanout;
 mod garbage;
 mod http_api;
+mod inbox;
+mod long_poll;
 mod metrics;
 mod operations;
 mod order;

@@ -3,6 +3,7 @@
 mod capacity;
 mod contention;
 mod durable;
+mod inbox;
 mod interleavings;
 mod lifecycle;
 mod listing;

@@ -1,15 +1,29 @@
 //! The REST side, over HTTP, as producers and operators use it. Every answer is checked against the OpenAPI document.
 
+mod clients;
 mod command;
 mod connections;
 mod document;
+mod inbox;
+mod messages;
 mod notifications;
 mod refusals;
 mod topics;
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tests::stack::Stack;
 use tests::wire::{self, Answer, Url};
+use tests::{engine, standin};
+use tidings::delivery::Management;
+use tidings::history::History;
+use tidings::metrics::Metrics;
+use tidings::queue::Queue;
+use tidings::registry::Registry;
+use tidings_api::Deps;
+use tidings_authorizer::Authentication;
+use tidings_authorizer::config::{Origins, PermissionTemplates};
 use tidings_test::Client;
 
 use document::Document;
@@ -22,9 +36,34 @@ struct Rest {
     document: Document,
 }
 
+/// What the function needs where nobody may look for anything: no table, no sockets, and clients need no tokens.
+async fn deps(notifications: Queue) -> Deps {
+    let nowhere = "http://127.0.0.1:1";
+    let clients = tidings_authorizer::Deps {
+        authentication: Authentication::Anonymous,
+        default_permissions: PermissionTemplates::default(),
+        anonymous_permissions: PermissionTemplates::parse("subscribe:**").unwrap(),
+        origins: Origins::default(),
+        metrics: Metrics::default(),
+    };
+    Deps {
+        registry: Registry::new(engine::client(nowhere, engine::http()), "ConnectionsTable"),
+        notifications,
+        sockets: Management::new(standin::management(nowhere, Duration::from_secs(1))),
+        metrics: Metrics::default(),
+        history: History::parse(tidings::history::DEFAULT).unwrap(),
+        clients: tidings_authorizer::Function::new().core(clients).await.unwrap(),
+        long_polls: 20,
+    }
+}
+
 impl Rest {
     async fn start() -> Self {
-        Self { stack: Stack::start(&[]).await, document: Document::read() }
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(parameters: &[(&str, &str)]) -> Self {
+        Self { stack: Stack::start(parameters).await, document: Document::read() }
     }
 
     /// One call, and its answer, which the document must have.

@@ -15,8 +15,10 @@ use crate::problem::Problem;
 use crate::query::Query;
 use crate::response::Response;
 
-/// Connections of a page where the caller does not say, and the most there can be.
-const PAGE: (u16, u16) = (100, 1_000);
+/// Connections of a page where the caller does not say.
+const PAGE: u16 = 100;
+/// The most there can be in one.
+const MOST: u16 = 1_000;
 /// The page that a count begins with: small audiences end within it.
 const FIRST_LOOK: u16 = 1_000;
 /// Parts that a large audience is counted in, side by side.
@@ -102,10 +104,10 @@ impl Filter {
 pub(crate) async fn list(deps: &Deps, event: &Event) -> Result<Response, Problem> {
     let mut query = event.query()?;
     let filter = Filter::take(&mut query)?;
-    let limit = limit(query.take("limit"))?;
+    let limit = query.take_number("limit", 1..=u64::from(MOST))?.and_then(|limit| u16::try_from(limit).ok());
     let after = query.take("next").map(|cursor| read_cursor(&cursor)).transpose()?;
     query.finish()?;
-    let page = deps.registry.page(filter.audience(), after.as_ref(), limit, now()).await?;
+    let page = deps.registry.page(filter.audience(), after.as_ref(), limit.unwrap_or(PAGE), now()).await?;
     let connections = page.connections.iter().map(Listed::new).collect();
     Ok(Response::json(200, &Page { connections, next: page.next.as_ref().map(cursor) }))
 }
@@ -114,11 +116,7 @@ pub(crate) async fn list(deps: &Deps, event: &Event) -> Result<Response, Problem
 pub(crate) async fn count(deps: &Deps, event: &Event) -> Result<Response, Problem> {
     let mut query = event.query()?;
     let filter = Filter::take(&mut query)?;
-    let estimate = match query.take("estimate").as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(Problem::invalid("estimate", "it is neither true nor false")),
-    };
+    let estimate = query.take_flag("estimate")?;
     query.finish()?;
     let (audience, now) = (filter.audience(), now());
     let first = deps.registry.page(audience, None, FIRST_LOOK, now).await?;
@@ -184,13 +182,6 @@ pub(crate) async fn close(deps: &Deps, event: &Event) -> Result<Response, Proble
     }
 }
 
-fn limit(text: Option<String>) -> Result<u16, Problem> {
-    let (default, most) = PAGE;
-    let Some(text) = text else { return Ok(default) };
-    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
-    number.ok_or_else(|| Problem::invalid("limit", format!("it is not a whole number from 1 to {most}")))
-}
-
 /// A place in an audience. Opaque to callers, so that it can change.
 fn cursor(last: &ConnectionId) -> String {
     hex::encode(last.as_str().as_bytes())
@@ -217,14 +208,6 @@ mod tests {
         assert_eq!(read_cursor(&cursor(&id)).unwrap(), id);
         for bad in ["", "4", "4g", "+1", "4A", "ff", "23", "20", "ä", &"41".repeat(129)] {
             assert!(read_cursor(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn limits_are_whole_numbers_within_bounds() {
-        assert_eq!((limit(None), limit(Some("1000".to_owned()))), (Ok(100), Ok(1_000)));
-        for bad in ["", "0", "1001", "-1", "1.0", "70000", "ten"] {
-            assert!(limit(Some(bad.to_owned())).is_err(), "{bad:?}");
         }
     }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use tidings::ids::InvalidId;
 use tidings::trigger::Trigger;
+use tidings::{ConnectionId, Handshake, UserId};
 
 use crate::problem::Problem;
 use crate::query::Query;
@@ -97,6 +98,25 @@ impl Event {
         tidings::notification::scope(Trigger::Rest, &caller)
     }
 
+    /// The request as the authorizer looks at one, with the token and the user that its query or path names. API Gateway's id
+    /// of it stands for a connection.
+    pub(crate) fn as_handshake(&self, token: Option<String>, user: Option<&UserId>) -> Result<Handshake, Problem> {
+        let id = ConnectionId::parse(self.request_id()).map_err(|error| Problem::internal(&error))?;
+        let mut handshake = Handshake::new(id);
+        handshake.connected_at = self.time();
+        self.request_id().clone_into(&mut handshake.request_id);
+        for (name, value) in self.headers.iter().flatten() {
+            handshake = handshake.with_header(name, value);
+        }
+        if let Some(token) = token {
+            handshake = handshake.with_query("access_token", token);
+        }
+        Ok(match user {
+            Some(user) => handshake.with_query("user", user.as_str()),
+            None => handshake,
+        })
+    }
+
     /// The query's parameters, to be taken one by one.
     pub(crate) fn query(&self) -> Result<Query, Problem> {
         Query::parse(self.raw_query_string.as_deref().unwrap_or_default())
@@ -118,8 +138,9 @@ impl Event {
         headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The body as text, which must be JSON by its content type: no page of another site can send that unasked.
-    pub(crate) fn json_body(&self, most: usize) -> Result<String, Problem> {
+    /// The body as text, which must be JSON by its content type: no page of another site can send that unasked. `fix` is for
+    /// who sends more than so many bytes.
+    pub(crate) fn json_body(&self, most: usize, fix: &'static str) -> Result<String, Problem> {
         if !self.header("content-type").is_some_and(is_json) {
             return Err(Problem::UnsupportedMediaType);
         }
@@ -129,7 +150,6 @@ impl Event {
             false => body.as_bytes().to_vec(),
         };
         if bytes.len() > most {
-            let fix = "send fewer notifications at once, or less `data`";
             return Err(Problem::TooLarge { field: "body".to_owned(), bytes: bytes.len(), most, fix });
         }
         match String::from_utf8(bytes) {
@@ -173,14 +193,14 @@ mod tests {
     #[test]
     fn an_event_without_anything_is_still_an_event() {
         let event = event(json!({"pathParameters": null, "body": null, "extra": [1]}));
-        assert_eq!(event.json_body(10), Err(Problem::UnsupportedMediaType));
+        assert_eq!(event.json_body(10, ""), Err(Problem::UnsupportedMediaType));
         assert_eq!((event.request_id(), event.caller()), ("", "rest"));
     }
 
     #[test]
     fn a_body_is_read_as_it_was_sent() {
         let body = |kind: &str, body: &str, encoded: bool| {
-            event(json!({"headers": {"content-type": kind}, "body": body, "isBase64Encoded": encoded})).json_body(8)
+            event(json!({"headers": {"content-type": kind}, "body": body, "isBase64Encoded": encoded})).json_body(8, "")
         };
         assert_eq!(body("application/json", "{}", false).unwrap(), "{}");
         assert_eq!(body("Application/JSON; charset=utf-8", "e30=", true).unwrap(), "{}");

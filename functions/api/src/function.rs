@@ -3,14 +3,20 @@
 use std::process::ExitCode;
 
 use tidings::aws::Aws;
-use tidings::config::required;
+use tidings::config::{parsed, required};
 use tidings::delivery::POST_DEADLINE;
 use tidings::function::BoxError;
+use tidings::history::History;
 use tidings::lambda;
 use tidings::metrics::Metrics;
 use tidings::trigger::Trigger;
 
 use crate::{Deps, handle};
+
+/// Requests that may wait at once, where nobody says.
+const DEFAULT_LONG_POLLS: u32 = 20;
+/// More would make the row of slots too long.
+const MOST_LONG_POLLS: u32 = 500;
 
 /// The function `api`.
 #[derive(Debug, Default)]
@@ -24,14 +30,15 @@ impl Function {
         Self
     }
 
-    /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `WEBSOCKET_ENDPOINT` and `NOTIFICATION_QUEUE_URL`.
+    /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`,
+    /// `HISTORY`, `LONG_POLLS` (20 where it is not set), and what the authorizer does.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        lambda::run(async { deps() }, async |deps, event, _| handle(deps, event).await)
+        lambda::run(deps(), async |deps, event, _| handle(deps, event).await)
     }
 }
 
-fn deps() -> Result<Deps, BoxError> {
+async fn deps() -> Result<Deps, BoxError> {
     let aws = Aws::from_env()?;
     let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
     let queue = required("NOTIFICATION_QUEUE_URL", "it is where notifications go")?;
@@ -40,5 +47,10 @@ fn deps() -> Result<Deps, BoxError> {
         notifications: aws.queue(queue).marked(Trigger::Rest),
         sockets: aws.management(&endpoint, POST_DEADLINE),
         metrics: Metrics::from_env(),
+        history: History::from_env()?,
+        clients: tidings_authorizer::Function::new().core(tidings_authorizer::Deps::from_env()?).await?,
+        long_polls: parsed("LONG_POLLS", DEFAULT_LONG_POLLS, "use a whole number up to 500", |most| {
+            *most <= MOST_LONG_POLLS
+        })?,
     })
 }

@@ -1,5 +1,5 @@
-//! The REST API of a [Tidings](https://docs.rs/tidings) stack: producers notify, and operators look at connections, over
-//! plain HTTPS.
+//! The REST API of a [Tidings](https://docs.rs/tidings) stack: producers notify, operators look at connections, and clients
+//! without a socket read what was said, over plain HTTPS.
 //!
 //! ```no_run
 //! fn main() -> std::process::ExitCode {
@@ -8,24 +8,34 @@
 //! ```
 //!
 //! An API Gateway HTTP API stands in front, with one route for each operation, so that it checks who may call what. What
-//! comes over its `$default` route is no operation, and is only told what is wrong.
+//! comes over its `$default` route is no operation, and is only told what is wrong. The routes for clients are open: this
+//! function looks at their tokens itself, with the authorizer's own code.
 
+mod asked;
+mod client;
 mod connections;
+mod cors;
 mod event;
 mod function;
+mod inbox;
+mod long_poll;
+mod messages;
 mod notifications;
 mod operation;
 mod problem;
 mod query;
 mod response;
 mod topics;
+mod user;
 
 use std::convert::Infallible;
 
 use tidings::delivery::Management;
-use tidings::metrics::{Metric, Metrics};
+use tidings::history::History;
+use tidings::metrics::{Metric, Metrics, Recorder};
 use tidings::queue::Queue;
 use tidings::registry::Registry;
+use tidings_authorizer::Authorizer;
 
 pub use event::Event;
 pub use function::Function;
@@ -45,8 +55,14 @@ pub struct Deps {
     pub registry: Registry,
     /// Where notifications go.
     pub notifications: Queue,
-    /// To look at sockets and close them.
+    /// To look at sockets, close them, and tell clients what is unread.
     pub sockets: Management,
+    /// Which audiences have a log.
+    pub history: History,
+    /// Says who clients are, on the routes that are for them.
+    pub clients: Authorizer,
+    /// How many requests may wait for a message at once, in the whole stack; 0 for none.
+    pub long_polls: u32,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -60,11 +76,15 @@ pub async fn handle(deps: &Deps, event: Event) -> Result<Response, Infallible> {
     recorder.add(Metric::RestRequests, 1);
     let wanted = Wanted::of(&event);
     let answer = match &wanted {
-        Ok(Wanted::Methods(methods)) => Ok(Response::empty(204).with_header("allow", methods)),
-        Ok(Wanted::Operation(operation)) => run(deps, *operation, &event).await,
+        Ok(Wanted::Methods { allow, .. }) => Ok(Response::empty(204).with_header("allow", allow)),
+        Ok(Wanted::Operation(operation)) => run(deps, *operation, &event, &recorder).await,
         Err(problem) => Err(problem.clone()),
     };
     let response = answer.unwrap_or_else(|problem| problem.into_response());
+    let response = match &wanted {
+        Ok(wanted) if wanted.is_for_clients() => cors::allow(response, deps.clients.origins(), event.header("origin")),
+        _ => response,
+    };
     match response.status() {
         400..500 => recorder.add(Metric::RestRefused, 1),
         500.. => recorder.add(Metric::RestErrors, 1),
@@ -78,7 +98,7 @@ pub async fn handle(deps: &Deps, event: Event) -> Result<Response, Infallible> {
     Ok(response)
 }
 
-async fn run(deps: &Deps, operation: Operation, event: &Event) -> Result<Response, Problem> {
+async fn run(deps: &Deps, operation: Operation, event: &Event, recorder: &Recorder) -> Result<Response, Problem> {
     event.check_accept()?;
     match operation {
         Operation::Notify => notifications::notify(deps, event).await,
@@ -89,6 +109,9 @@ async fn run(deps: &Deps, operation: Operation, event: &Event) -> Result<Respons
         Operation::ListTopics => topics::list(deps, event).await,
         Operation::AddTopic => topics::add(deps, event).await,
         Operation::RemoveTopic => topics::remove(deps, event).await,
+        Operation::ReadMessages => messages::read(deps, event, recorder).await,
+        Operation::CountUnread => inbox::unread(deps, event).await,
+        Operation::MarkRead => inbox::mark_read(deps, event).await,
         Operation::Describe => {
             event.query()?.finish()?;
             Ok(Response::text("application/json", OPENAPI))

@@ -22,7 +22,7 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// Answers 202 once everything is on the queue. One notification is answered with its id, a list with a list.
 pub(crate) async fn notify(deps: &Deps, event: &Event) -> Result<Response, Problem> {
     event.query()?.finish()?;
-    let body = event.json_body(MAX_BODY)?;
+    let body = event.json_body(MAX_BODY, "send fewer notifications at once, or less `data`")?;
     let notifications = parse(event, &body)?;
     let ids: Vec<_> = notifications.iter().map(|notification| notification.id.clone()).collect();
     // A notification that was parsed can be written.
@@ -113,7 +113,6 @@ fn notification(text: &str, id: &NotificationId, event: &Event, place: &str) -> 
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-
     use tidings::delivery::MAX_MESSAGE_BYTES;
 
     use super::*;

@@ -22,6 +22,12 @@ pub enum Operation {
     AddTopic,
     /// Removes one.
     RemoveTopic,
+    /// Reads the log of a topic or a user, or waits for what is new in it.
+    ReadMessages,
+    /// Says how many of its messages a user has not read.
+    CountUnread,
+    /// Notes how far a user has read.
+    MarkRead,
     /// The description of this API.
     Describe,
 }
@@ -30,13 +36,16 @@ pub enum Operation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
     Operation(Operation),
-    /// `OPTIONS`: the methods of the path.
-    Methods(String),
+    /// `OPTIONS`: the methods of the path, and whether clients may call them.
+    Methods {
+        allow: String,
+        for_clients: bool,
+    },
 }
 
 impl Operation {
     /// All there are.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Notify,
         Self::ListConnections,
         Self::CountConnections,
@@ -45,6 +54,9 @@ impl Operation {
         Self::ListTopics,
         Self::AddTopic,
         Self::RemoveTopic,
+        Self::ReadMessages,
+        Self::CountUnread,
+        Self::MarkRead,
         Self::Describe,
     ];
 
@@ -60,6 +72,9 @@ impl Operation {
             Self::ListTopics => ("GET", "/users/{user}/topics"),
             Self::AddTopic => ("PUT", "/users/{user}/topics"),
             Self::RemoveTopic => ("DELETE", "/users/{user}/topics"),
+            Self::ReadMessages => ("GET", "/messages"),
+            Self::CountUnread => ("GET", "/users/{user}/unread"),
+            Self::MarkRead => ("PUT", "/users/{user}/read"),
             Self::Describe => ("GET", "/openapi.json"),
         }
     }
@@ -69,6 +84,12 @@ impl Operation {
     pub fn route_key(self) -> String {
         let (method, path) = self.route();
         format!("{method} {path}")
+    }
+
+    /// Whether clients call it, with their own tokens: its route has no authorizer of API Gateway's, and pages may call it.
+    #[must_use]
+    pub fn is_for_clients(self) -> bool {
+        matches!(self, Self::ReadMessages | Self::CountUnread | Self::MarkRead)
     }
 }
 
@@ -80,22 +101,32 @@ impl Wanted {
         if let Some(operation) = Operation::ALL.into_iter().find(|operation| operation.route_key() == key) {
             return Ok(Self::Operation(operation));
         }
-        let methods = methods_at(event);
+        let operations = operations_at(event);
+        let methods: Vec<_> = operations.iter().map(|operation| operation.route().0).collect();
         if methods.is_empty() {
             return Err(Problem::NoSuchPath);
         }
+        let for_clients = operations.iter().any(|operation| operation.is_for_clients());
         let allow = format!("{}, OPTIONS", methods.join(", "));
         match event.request_context.http.method.as_deref() {
-            Some("OPTIONS") => Ok(Self::Methods(allow)),
+            Some("OPTIONS") => Ok(Self::Methods { allow, for_clients }),
             // The path is right but for its slashes, or API Gateway would have chosen the route.
             Some(method) if methods.contains(&method) => Err(Problem::NoSuchPath),
             _ => Err(Problem::MethodNotAllowed { allow }),
         }
     }
+
+    /// Whether a page may read the answer.
+    pub(crate) fn is_for_clients(&self) -> bool {
+        match self {
+            Self::Operation(operation) => operation.is_for_clients(),
+            Self::Methods { for_clients, .. } => *for_clients,
+        }
+    }
 }
 
-/// The methods that the request's path has.
-fn methods_at(event: &Event) -> Vec<&'static str> {
+/// The operations that the request's path has.
+fn operations_at(event: &Event) -> Vec<Operation> {
     let path = event.raw_path.as_deref().unwrap_or_default();
     let stage = event.request_context.stage.as_deref().unwrap_or_default();
     let path = path
@@ -112,9 +143,11 @@ fn methods_at(event: &Event) -> Vec<&'static str> {
     };
     // `/connections/count` is no connection.
     let exact = Operation::ALL.iter().any(|operation| operation.route().1 == path);
-    let routes = Operation::ALL.into_iter().map(Operation::route);
-    let routes = routes.filter(|(_, template)| if exact { *template == path } else { matches(template) });
-    routes.map(|(method, _)| method).collect()
+    let is_here = |operation: &Operation| match operation.route().1 {
+        template if exact => template == path,
+        template => matches(template),
+    };
+    Operation::ALL.into_iter().filter(is_here).collect()
 }
 
 #[cfg(test)]
@@ -131,7 +164,7 @@ mod tests {
 
     fn allowed(method: &str, path: &str) -> String {
         match wanted("$default", method, path) {
-            Err(Problem::MethodNotAllowed { allow }) | Ok(Wanted::Methods(allow)) => allow,
+            Err(Problem::MethodNotAllowed { allow }) | Ok(Wanted::Methods { allow, .. }) => allow,
             other => format!("{other:?}"),
         }
     }
@@ -153,6 +186,15 @@ mod tests {
         for path in ["", "/", "/connections/", "/connections/a/b", "/users//topics", "/connection", "/users/u/topics/"]
         {
             assert_eq!(wanted("$default", "GET", path), Err(Problem::NoSuchPath), "{path}");
+        }
+    }
+
+    #[test]
+    fn pages_are_answered_where_clients_may_call_and_nowhere_else() {
+        for operation in Operation::ALL {
+            let (_, path) = operation.route();
+            let options = wanted(&format!("OPTIONS {path}"), "OPTIONS", &path.replace("{user}", "u")).unwrap();
+            assert_eq!(options.is_for_clients(), operation.is_for_clients(), "{path}");
         }
     }
 

@@ -17,6 +17,12 @@ pub(crate) enum Problem {
         /// What is wrong and what to do.
         detail: String,
     },
+    /// 401: the client shows no good token.
+    Unauthorized,
+    /// 403: the client may not do this.
+    Forbidden { detail: String },
+    /// 404: nothing is kept of the topic or the user.
+    NoLog,
     /// 404: no operation has this path.
     NoSuchPath,
     /// 404: no connection has this id.
@@ -72,6 +78,9 @@ impl Problem {
     fn kind(&self) -> (&'static str, &'static str, u16) {
         match self {
             Self::Invalid { .. } => ("invalid-request", "The request is not valid", 400),
+            Self::Unauthorized => ("unauthorized", "There is no good token", 401),
+            Self::Forbidden { .. } => ("forbidden", "The client may not do this", 403),
+            Self::NoLog => ("no-log", "Nothing is kept of it", 404),
             Self::NoSuchPath => ("no-such-path", "There is nothing at this path", 404),
             Self::NoSuchConnection => ("no-such-connection", "There is no such connection", 404),
             Self::MethodNotAllowed { .. } => ("method-not-allowed", "The path does not have this method", 405),
@@ -89,7 +98,9 @@ impl Problem {
     /// What is wrong with this request, and what to do.
     pub(crate) fn detail(&self) -> String {
         match self {
-            Self::Invalid { detail, .. } => detail.clone(),
+            Self::Invalid { detail, .. } | Self::Forbidden { detail } => detail.clone(),
+            Self::Unauthorized => "send a client's token as `Authorization: Bearer <token>`; one that has expired is replaced by a new one".to_owned(),
+            Self::NoLog => "the stack's parameter `History` says which topics and users have a log".to_owned(),
             Self::NoSuchPath => "GET /openapi.json lists all paths".to_owned(),
             Self::NoSuchConnection => "it was closed, or never was; GET /connections lists those there are".to_owned(),
             Self::MethodNotAllowed { allow } => format!("use {allow}"),
@@ -124,6 +135,7 @@ impl Problem {
         let response = Response::json(status, &details).with_header("content-type", "application/problem+json");
         match &self {
             Self::MethodNotAllowed { allow } => response.with_header("allow", allow),
+            Self::Unauthorized => response.with_header("www-authenticate", "Bearer"),
             _ => response,
         }
     }

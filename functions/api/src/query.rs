@@ -1,6 +1,8 @@
 //! Query strings. They are read as they were sent: what API Gateway has made of them joins repetitions with commas, which
 //! names may contain.
 
+use std::ops::RangeInclusive;
+
 use percent_encoding::percent_decode;
 use tidings::ids::InvalidId;
 
@@ -44,6 +46,32 @@ impl Query {
         self.take(name).map(parse).transpose().map_err(|error| Problem::invalid(name, error))
     }
 
+    /// Takes a parameter that is a whole number within bounds.
+    pub(crate) fn take_number(
+        &mut self,
+        name: &'static str,
+        bounds: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse().ok().filter(|number| is_plain && bounds.contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => {
+                let (least, most) = bounds.into_inner();
+                Err(Problem::invalid(name, format!("it is not a whole number from {least} to {most}")))
+            }
+        }
+    }
+
+    /// Takes a parameter that is true or false; false where it is not there.
+    pub(crate) fn take_flag(&mut self, name: &'static str) -> Result<bool, Problem> {
+        match self.take(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::invalid(name, "it is neither true nor false")),
+        }
+    }
+
     /// Refuses what nobody has taken: a misspelt filter must not mean everything.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         let Some((name, _)) = self.left.first() else { return Ok(()) };
@@ -74,6 +102,15 @@ mod tests {
         assert_eq!(query.take("topic").as_deref(), Some("a,b/c d+"));
         assert_eq!(query.take("user").as_deref(), Some(""));
         query.finish().unwrap();
+    }
+
+    #[test]
+    fn numbers_are_whole_and_within_bounds() {
+        let number = |text: &str| Query::parse(text).unwrap().take_number("n", 1..=1_000);
+        assert_eq!((number(""), number("n=1000")), (Ok(None), Ok(Some(1_000))));
+        for bad in ["", "0", "1001", "-1", "%2B1", "1.0", "70000", "ten"] {
+            assert!(number(&format!("n={bad}")).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -6,17 +6,13 @@ use tidings::{Topic, UserId};
 use crate::Deps;
 use crate::event::Event;
 use crate::problem::Problem;
-use crate::query::Query;
 use crate::response::Response;
-
-/// Stands in the path for a user that is named by `?user=`: API Gateway decodes a path before it looks at it, so a name
-/// with a `/` or a `?` cannot be in one.
-const IN_QUERY: &str = "-";
+use crate::user::named_user;
 
 /// A user's durable topics.
 pub(crate) async fn list(deps: &Deps, event: &Event) -> Result<Response, Problem> {
     let mut query = event.query()?;
-    let user = user(event, &mut query)?;
+    let user = named_user(event, &mut query)?;
     query.finish()?;
     let topics = deps.registry.durable_topics(&user).await?;
     Ok(Response::json(200, &json!({ "topics": topics })))
@@ -40,23 +36,10 @@ pub(crate) async fn remove(deps: &Deps, event: &Event) -> Result<Response, Probl
 
 fn user_and_topic(event: &Event) -> Result<(UserId, Topic), Problem> {
     let mut query = event.query()?;
-    let user = user(event, &mut query)?;
+    let user = named_user(event, &mut query)?;
     let topic = query.take_id("topic", Topic::parse)?;
     query.finish()?;
     Ok((user, topic.ok_or_else(|| Problem::invalid("topic", "it is missing; give ?topic="))?))
-}
-
-fn user(event: &Event, query: &mut Query) -> Result<UserId, Problem> {
-    let named = query.take_id("user", UserId::parse)?;
-    let user = event.path_parameter("user", UserId::parse)?;
-    match named {
-        None if user.as_str() == IN_QUERY => {
-            Err(Problem::invalid("user", "it is missing; give ?user= where the path has a hyphen"))
-        }
-        None => Ok(user),
-        Some(named) if user.as_str() == IN_QUERY => Ok(named),
-        Some(_) => Err(Problem::invalid("user", "the path names a user too; put a hyphen in its place")),
-    }
 }
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ pub use request::Request;
 
 use claims::Claims;
 use keys::KeysError;
+use origin::Origins;
 use request::{Credential, credential, named_user, names_itself, token};
 use token::Unverified;
 
@@ -137,6 +138,34 @@ impl Denial {
     }
 }
 
+/// Why a client that calls a function itself is not served. It is not told more than this; the log has the reason.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// It comes from a page of another site.
+    #[error("pages of this origin are not allowed")]
+    Origin,
+    /// It shows no good token where one is needed.
+    #[error("there is no good token")]
+    Unauthorized,
+    /// The application's own way knows it and refuses it.
+    #[error("the client is refused")]
+    Forbidden,
+    /// It may well be a good one: who it is could not be found out.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+impl From<Denial> for Rejection {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Origin(_) => Self::Origin,
+            Denial::Application(refusal) if refusal.status() != 401 => Self::Forbidden,
+            _ => Self::Unauthorized,
+        }
+    }
+}
+
 /// What a decision ends in.
 pub(crate) enum Refused {
     Denied(Denial),
@@ -204,6 +233,28 @@ impl<S> Authorizer<S> {
                 }
             }
         }
+    }
+
+    /// Who a client is that calls a function itself, without a connection, and what it may do: its permissions are those that
+    /// it would have as a connection. In the log, `connection` of its request stands for the connection.
+    ///
+    /// # Errors
+    /// When it may not connect either, or the keys that its token needs cannot be read.
+    pub async fn identify(&self, request: &Handshake) -> Result<Identity, Rejection> {
+        match self.decide(request, &self.deps.metrics.recorder()).await {
+            Ok(identity) => Ok(identity),
+            Err(Refused::Failed(error)) => Err(error.into()),
+            Err(Refused::Denied(denial)) => {
+                log(request, &denial);
+                Err(denial.into())
+            }
+        }
+    }
+
+    /// The pages from which clients may come.
+    #[must_use]
+    pub fn origins(&self) -> &Origins {
+        &self.deps.origins
     }
 
     async fn decide(&self, handshake: &Handshake, recorder: &Recorder) -> Result<Identity, Refused> {

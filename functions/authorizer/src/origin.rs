@@ -18,15 +18,24 @@ impl Origins {
         let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
         origins.map(origin).collect::<Option<_>>().map(Self)
     }
+
+    /// Whether every page is let in.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a page of this origin is let in.
+    #[must_use]
+    pub fn allows(&self, origin: &str) -> bool {
+        self.is_any() || self.0.iter().any(|allowed| allowed == origin)
+    }
 }
 
 /// A browser always says from which page it comes, and no page can change that. What says nothing is no browser: it could
 /// have said anything, so an origin would prove nothing about it.
 pub(crate) fn check(allowed: &Origins, handshake: &Handshake) -> Result<(), Denial> {
-    if allowed.0.is_empty() {
-        return Ok(());
-    }
-    match handshake.headers("origin").find(|origin| !allowed.0.iter().any(|allowed| allowed == origin)) {
+    match handshake.headers("origin").find(|origin| !allowed.allows(origin)) {
         None => Ok(()),
         Some(other) => {
             let shown = other.chars().filter(char::is_ascii_graphic).take(SHOWN);

@@ -14,7 +14,7 @@ pub(crate) type Action<S> =
 pub(crate) type Otherwise<S> = Box<dyn Fn(Context<S>, String) -> BoxFuture<Result<Reply, Error>> + Send + Sync>;
 
 /// Names of what every client can ask for; an application cannot take them.
-const BUILT_IN: [&str; 6] = ["subscribe", "unsubscribe", "history", "publish", "ping", "whoami"];
+const BUILT_IN: [&str; 8] = ["subscribe", "unsubscribe", "history", "unread", "read", "publish", "ping", "whoami"];
 
 /// What an action answers.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -139,7 +139,7 @@ mod tests {
         let message = actions.unknown("nope").message;
         assert_eq!(
             message,
-            "`action` \"nope\" is not known; use subscribe, unsubscribe, history, publish, ping, whoami, chat.send"
+            "`action` \"nope\" is not known; use subscribe, unsubscribe, history, unread, read, publish, ping, whoami, chat.send"
         );
     }
 }

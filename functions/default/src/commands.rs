@@ -16,7 +16,7 @@ use crate::frame::Frame;
 use crate::guard::Verdict;
 use crate::outcome::{note, refused};
 use crate::services::{Error, Services};
-use crate::{history, publish, subscribe};
+use crate::{history, inbox, publish, subscribe};
 
 /// Longest text that goes back as the route's response, in bytes: one frame (Developer Guide, quotas of WebSocket APIs).
 /// Longer ones are posted, for posts may have several frames.
@@ -80,6 +80,8 @@ impl<S: 'static> Commands<S> {
             Command::Application { action, body } => return self.act(frame, action, body).await,
             Command::Subscribe(subscribe) => return subscribe::run(&self.services, frame, recorder, subscribe).await,
             Command::History(asked) => return history::run(&self.services, frame, asked).await,
+            Command::Unread => return inbox::unread(&self.services, frame).await,
+            Command::Read(asked) => return inbox::read(&self.services, frame, asked).await,
             Command::Unsubscribe(topics) => {
                 let done = registry.unsubscribe(id, &topics).await;
                 done.map(|()| note(frame, recorder, &topics, Metric::Unsubscriptions, "unsubscribed"))

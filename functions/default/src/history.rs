@@ -9,6 +9,11 @@ use crate::frame::Frame;
 use crate::services::{Error, Services};
 use crate::subscribe::{MOST_BYTES, anonymous, not_read};
 
+/// What the client is told that asks for what there is no log of.
+pub(crate) fn nothing_kept() -> ClientError {
+    ClientError::bad_request("nothing is kept of it; the stack's parameter `History` says what is")
+}
+
 pub(crate) async fn run(services: &Services, frame: &Frame, asked: History) -> Result<ReplyBody, Error> {
     let caller = &frame.caller;
     let (log, retention) = match (&asked.topic, &caller.user) {
@@ -21,11 +26,8 @@ pub(crate) async fn run(services: &Services, frame: &Frame, asked: History) -> R
         (None, Some(user)) => (LogName::User(user.clone()), services.history.of_user(user)),
         (None, None) => return Ok(ReplyBody::Error(anonymous())),
     };
-    let Some(retention) = retention else {
-        let message = "nothing is kept of it; the stack's parameter `History` says what is";
-        return Ok(ReplyBody::Error(ClientError::bad_request(message)));
-    };
-    let reading = Reading { log: &log, retention, connection: &caller.connection, now: frame.at };
+    let Some(retention) = retention else { return Ok(ReplyBody::Error(nothing_kept())) };
+    let reading = Reading { log: &log, retention, connection: Some(&caller.connection), now: frame.at };
     let wanted = Asked { since: asked.since.as_ref(), limit: asked.limit, reverse: asked.reverse };
     let mut room = MOST_BYTES;
     match services.registry.history(&reading, wanted, &mut room).await {

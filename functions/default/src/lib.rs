@@ -40,6 +40,7 @@ mod frame;
 mod function;
 mod guard;
 mod history;
+mod inbox;
 mod outcome;
 mod publish;
 mod services;

@@ -8,6 +8,7 @@ use tidings::registry::RegistryError;
 use crate::frame::Frame;
 use crate::services::Error;
 
+/// Counts and logs what was done with topics.
 pub(crate) fn note(frame: &Frame, recorder: &Recorder, topics: &[Topic], metric: Metric, done: &str) {
     recorder.add(metric, topics.len() as u64);
     let names: Vec<_> = topics.iter().map(Topic::as_str).collect();

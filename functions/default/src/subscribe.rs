@@ -81,7 +81,7 @@ async fn of_topic(
 ) -> Result<Option<Told>, RecoveryError> {
     let Some(retention) = services.history.of_topic(topic) else { return Ok(None) };
     let log = LogName::Topic(topic.clone());
-    let reading = Reading { log: &log, retention, connection: &frame.caller.connection, now: frame.at };
+    let reading = Reading { log: &log, retention, connection: Some(&frame.caller.connection), now: frame.at };
     read(services, &reading, since).await.map(Some)
 }
 
@@ -107,7 +107,7 @@ async fn to_user(
     let Some(user) = &caller.user else { return Ok(ReplyBody::Error(anonymous())) };
     let Some(retention) = services.history.of_user(user) else { return Ok(ReplyBody::SubscribedUser(None)) };
     let log = LogName::User(user.clone());
-    let reading = Reading { log: &log, retention, connection: &caller.connection, now: frame.at };
+    let reading = Reading { log: &log, retention, connection: Some(&caller.connection), now: frame.at };
     match read(services, &reading, since).await {
         Ok(told) => {
             count(recorder, since, Some(&told));

@@ -13,6 +13,8 @@ use super::{
 use crate::ids::{InvalidId, Topic, UserId};
 use crate::log::Place;
 use crate::notification::{Fields, Notification, Origin, Payload, Target};
+use crate::protocol::Told;
+use crate::unread::Unread;
 
 const EXAMPLE: &str = "send an object such as {\"action\":\"subscribe\",\"topic\":\"orders/42\",\"id\":1}";
 
@@ -58,6 +60,8 @@ fn command(mut fields: Map<String, Value>, frame: &str) -> Result<Command, Clien
         "subscribe" => Ok(Command::Subscribe(subscribe(fields)?)),
         "unsubscribe" => Ok(Command::Unsubscribe(topics(fields)?.0)),
         "history" => Ok(Command::History(log::history(fields)?)),
+        "unread" => log::refuse_the_rest(&fields).map(|()| Command::Unread),
+        "read" => Ok(Command::Read(log::read(fields)?)),
         "publish" => Ok(Command::Publish(publish(frame)?)),
         "ping" => Ok(Command::Ping),
         "whoami" => Ok(Command::Whoami),
@@ -147,10 +151,20 @@ pub(super) fn encode_reply(reply: &Reply) -> String {
             let (topic, user) = (topic.as_ref().map(Topic::as_str), topic.is_none());
             frame("history", id, History { topic, user, log: log::LogReply::of(told) })
         }
+        ReplyBody::Unread(unread) => frame("unread", id, unread),
         ReplyBody::Pong => frame("pong", id, Nothing {}),
         ReplyBody::Whoami(who) => frame("whoami", id, who),
         ReplyBody::Error(error) => frame("error", id, error),
     }
+}
+
+pub(super) fn encode_unread(unread: &Unread) -> String {
+    frame("unread", None, unread)
+}
+
+pub(super) fn encode_told(told: &Told) -> String {
+    // Numbers, texts and messages that were encoded: there is nothing here that cannot be written.
+    serde_json::to_string(&log::LogReply::of(told)).unwrap_or_default()
 }
 
 /// A reply's frame; the order of its fields is the order on the wire.

@@ -12,6 +12,8 @@
 //! | head of a log | `head#<audience>` | `head` |
 //! | lane of an ordered topic | `lane#<audience>` | `lane` |
 //! | entry of a log | `log#<audience>#<epoch>` | the offset, in 20 digits |
+//! | how far a user has read | `inbox#<user id>` | `read` |
+//! | requests that wait for a message | `polls` | `polls` |
 //! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<hash prefix>#<connection id>` |
 //!
 //! The hash prefix is one byte of a hash of the connection id, as two hex digits. Every audience is so sorted by the same,
@@ -145,6 +147,16 @@ impl Key {
 
     pub(super) fn lane(topic: &Topic) -> Self {
         Self { pk: format!("lane#{}", topic_partition(topic)), sk: "lane".to_owned() }
+    }
+
+    /// How far a user has read its messages.
+    pub(super) fn read_mark(user: &UserId) -> Self {
+        Self { pk: format!("inbox#{user}"), sk: "read".to_owned() }
+    }
+
+    /// The requests that wait for a message.
+    pub(super) fn polls() -> Self {
+        Self { pk: "polls".to_owned(), sk: "polls".to_owned() }
     }
 
     pub(super) fn rate() -> Self {

@@ -69,14 +69,8 @@ impl Head {
     }
 
     fn read(item: &Item) -> Result<Self, RegistryError> {
-        let malformed = RegistryError::Malformed { attribute: EPOCH, problem: "is not an epoch" };
-        let epoch = items::text(item, EPOCH).and_then(|text| Epoch::parse(text).ok()).ok_or(malformed)?;
-        Ok(Self {
-            offset: offset(item, OFFSET)?,
-            epoch,
-            floor: offset(item, FLOOR)?,
-            expires_at: items::number(item, EXPIRES_AT)?,
-        })
+        let LogPosition { offset: end, epoch } = position(item)?;
+        Ok(Self { offset: end, epoch, floor: offset(item, FLOOR)?, expires_at: items::number(item, EXPIRES_AT)? })
     }
 }
 
@@ -104,6 +98,13 @@ impl Entry {
 /// What names an entry: an id counts only within its scope.
 fn entry_id(scope: &str, id: &NotificationId) -> String {
     format!("{scope}#{id}")
+}
+
+/// The place in a log that a row names.
+pub(super) fn position(item: &Item) -> Result<LogPosition, RegistryError> {
+    let malformed = RegistryError::Malformed { attribute: EPOCH, problem: "is not an epoch" };
+    let epoch = items::text(item, EPOCH).and_then(|text| Epoch::parse(text).ok()).ok_or(malformed)?;
+    Ok(LogPosition { offset: offset(item, OFFSET)?, epoch })
 }
 
 fn offset(item: &Item, name: &'static str) -> Result<u64, RegistryError> {

@@ -67,7 +67,7 @@ async fn missed(
     now: i64,
 ) -> Result<(Vec<u64>, Option<bool>, bool), RecoveryError> {
     let (log, connection) = (log(), ConnectionId::parse("c").unwrap());
-    let reading = Reading { log: &log, retention: KEPT, connection: &connection, now };
+    let reading = Reading { log: &log, retention: KEPT, connection: Some(&connection), now };
     let mut room = bytes;
     let told = registry.missed(&reading, since, &mut room).await?;
     let offsets = told.messages.iter().map(|message| message.log.as_ref().unwrap().position.offset);
@@ -182,7 +182,7 @@ async fn history_is_read_from_both_ends(table: Table) {
     let (log, connection, place) = (log(), ConnectionId::parse("c").unwrap(), since(&head, 3));
     let read = async |since: Option<&Since>, limit, reverse, messages| {
         let retention = Retention { messages, ..KEPT };
-        let reading = Reading { log: &log, retention, connection: &connection, now: NOW };
+        let reading = Reading { log: &log, retention, connection: Some(&connection), now: NOW };
         let mut room = 9_000;
         let told = registry.history(&reading, Asked { since, limit, reverse }, &mut room).await.unwrap();
         let offsets = told.messages.iter().map(|message| message.log.as_ref().unwrap().position.offset);

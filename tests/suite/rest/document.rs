@@ -108,19 +108,28 @@ fn the_document_the_function_and_the_template_have_the_same_operations() {
     let stack = load(&root().join("template.yaml"), context).unwrap();
     let mut routed: BTreeSet<_> = stack.http_apis["RestApi"].routes.iter().map(|route| route.key.clone()).collect();
     assert!(routed.remove("$default"), "what is no operation is to be answered too");
+    for operation in tidings_api::Operation::ALL.into_iter().filter(|operation| operation.is_for_clients()) {
+        let (_, path) = operation.route();
+        assert!(routed.remove(&format!("OPTIONS {path}")), "a browser asks first whether a page may call {path}");
+    }
     assert_eq!(routed, served);
 }
 
 #[test]
-fn every_route_of_the_template_is_protected_with_or_without_tokens() {
+fn every_route_but_those_of_clients_is_protected_with_or_without_tokens() {
     use tidings_local_stack::Authorization;
+    let for_clients = tidings_api::Operation::ALL.into_iter().filter(|operation| operation.is_for_clients());
+    let open: Vec<_> =
+        for_clients.flat_map(|operation| [operation.route_key(), format!("OPTIONS {}", operation.route().1)]).collect();
     for (issuer, is_jwt) in [("", false), ("https://issuer.example", true)] {
         let parameters = [("RestJwtIssuer", issuer), ("RestJwtAudience", "rest")];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let context = Context { parameters: &parameters, sqs: "http://127.0.0.1:3030" };
         let stack = load(&root().join("template.yaml"), context).unwrap();
         for route in &stack.http_apis["RestApi"].routes {
-            let expected = if is_jwt {
+            let expected = if open.contains(&route.key) {
+                route.authorization == Authorization::None
+            } else if is_jwt {
                 matches!(&route.authorization, Authorization::Jwt(jwt) if jwt.issuer == issuer && jwt.audience == ["rest"])
             } else {
                 route.authorization == Authorization::Iam

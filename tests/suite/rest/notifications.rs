@@ -1,13 +1,10 @@
 //! Notifying.
 
 use serde_json::{Value, json};
-use tests::engine;
 use tests::queues::Served;
 use tidings::queue::SCOPE_ATTRIBUTE;
-use tidings::registry::Registry;
-use tidings_api::Deps;
 
-use super::{JSON, Rest};
+use super::{JSON, Rest, deps};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_posted_reaches_its_audience() {
@@ -60,16 +57,7 @@ async fn a_message_may_be_as_long_as_api_gateway_takes_and_no_longer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_caller_puts_its_notifications_on_the_queue_with_a_scope_of_its_own() {
     let served = Served::start().await;
-    let nowhere = "http://127.0.0.1:1";
-    let deps = Deps {
-        registry: Registry::new(engine::client(nowhere, engine::http()), "ConnectionsTable"),
-        notifications: served.queue(),
-        sockets: tidings::delivery::Management::new(tests::standin::management(
-            nowhere,
-            std::time::Duration::from_secs(1),
-        )),
-        metrics: tidings::metrics::Metrics::default(),
-    };
+    let deps = deps(served.queue()).await;
     let body = json!({"to": "everyone", "data": 1}).to_string();
     for authorizer in [
         json!({"iam": {"userArn": "arn:aws:iam::123456789012:user/shop"}}),

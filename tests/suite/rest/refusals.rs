@@ -1,14 +1,11 @@
 //! What is not done, and how it is told.
 
 use serde_json::{Value, json};
-use tests::engine;
 use tests::stack::Stack;
 use tests::wire::{self, Url};
 use tidings::aws::Aws;
-use tidings::registry::Registry;
-use tidings_api::Deps;
 
-use super::{Document, JSON, Rest};
+use super::{Document, JSON, Rest, deps};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_refusal_is_a_problem_that_names_the_field_and_the_fix() {
@@ -81,20 +78,15 @@ async fn a_strict_gateway_refuses_unsigned_calls_and_pages_never_get_in() {
 async fn our_own_failure_is_told_without_its_cause() {
     // Nobody listens there.
     let nowhere = "http://127.0.0.1:1";
-    let deps = Deps {
-        registry: Registry::new(engine::client(nowhere, engine::http()), "ConnectionsTable"),
-        notifications: Aws::local(nowhere).queue(format!("{nowhere}/123456789012/q")),
-        sockets: tidings::delivery::Management::new(tests::standin::management(
-            nowhere,
-            std::time::Duration::from_secs(1),
-        )),
-        metrics: tidings::metrics::Metrics::default(),
-    };
+    let deps = deps(Aws::local(nowhere).queue(format!("{nowhere}/123456789012/q"))).await;
     for (key, headers, body) in [
         ("GET /connections", json!({}), Value::Null),
         ("POST /notifications", json!({"content-type": "application/json"}), json!(r#"{"to":"everyone","data":1}"#)),
+        ("GET /messages?topic=a", json!({}), Value::Null),
     ] {
-        let event = json!({"routeKey": key, "headers": headers, "body": body, "requestContext": {"requestId": "r"}});
+        let (key, query) = key.split_once('?').unwrap_or((key, ""));
+        let context = json!({"requestId": "r"});
+        let event = json!({"routeKey": key, "rawQueryString": query, "headers": headers, "body": body, "requestContext": context});
         let Ok(response) = tidings_api::handle(&deps, serde_json::from_value(event).unwrap()).await;
         let (method, path) = key.split_once(' ').unwrap();
         let answer = wire::Answer {

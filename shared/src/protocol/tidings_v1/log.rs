@@ -1,4 +1,4 @@
-//! What `tidings.v1.json` says of logs: `since`, `history`, and the replies that have messages in them.
+//! What `tidings.v1.json` says of logs: `since`, `history`, `read`, and the replies that have messages in them.
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -8,7 +8,7 @@ use super::encode_message;
 use crate::ids::{ConnectionId, Topic};
 use crate::log::{Epoch, LogPosition, MOST_OFFSET, Since};
 use crate::notification::Target;
-use crate::protocol::{ClientError, History, MAX_MESSAGES_PER_COMMAND, Subscribe, Told};
+use crate::protocol::{ClientError, History, MAX_MESSAGES_PER_COMMAND, Read, Subscribe, Told};
 
 /// Messages of a `history` that does not say how many.
 const DEFAULT_LIMIT: usize = 100;
@@ -78,6 +78,17 @@ pub(super) fn history(mut fields: Map<String, Value>) -> Result<History, ClientE
     let reverse = take_flag(&mut fields, "reverse")?;
     refuse_the_rest(&fields)?;
     Ok(History { topic, since, limit, reverse })
+}
+
+pub(super) fn read(mut fields: Map<String, Value>) -> Result<Read, ClientError> {
+    let example = "use {\"offset\":46}, perhaps with the \"epoch\", as it came with the last message that was read";
+    let offset = fields.remove("offset").and_then(|offset| offset.as_u64()).filter(|offset| *offset <= MOST_OFFSET);
+    let offset = offset.ok_or_else(|| bad(format!("`offset` is not a whole number from 0 on; {example}")))?;
+    let epoch = fields.remove("epoch").map(|epoch| epoch.as_str().and_then(|epoch| Epoch::parse(epoch).ok()));
+    let epoch =
+        epoch.map(|epoch| epoch.ok_or_else(|| bad(format!("`epoch` is not an epoch; {example}")))).transpose()?;
+    refuse_the_rest(&fields)?;
+    Ok(Read { offset, epoch })
 }
 
 fn take_flag(fields: &mut Map<String, Value>, name: &str) -> Result<bool, ClientError> {
@@ -226,6 +237,31 @@ mod tests {
         let place = json!({"offset": 0, "epoch": "k3f9"});
         let asked = read(json!({"action": "history", "user": true, "since": place, "limit": 7, "reverse": true}));
         assert_eq!(asked, History { topic: None, since: Some(since(0)), limit: 7, reverse: true });
+    }
+
+    #[test]
+    fn a_mark_has_an_offset_and_perhaps_an_epoch() {
+        let read = |frame: Value| decode(&frame.to_string()).map(|request| request.command);
+        let mark = |epoch: Option<&str>| {
+            Command::Read(Read { offset: 46, epoch: epoch.map(|epoch| Epoch::parse(epoch).unwrap()) })
+        };
+        assert_eq!(read(json!({"action": "read", "offset": 46})).unwrap(), mark(None));
+        assert_eq!(
+            read(json!({"action": "read", "offset": 46, "epoch": "k3f9", "id": 5})).unwrap(),
+            mark(Some("k3f9"))
+        );
+        assert_eq!(read(json!({"action": "unread", "id": 4})).unwrap(), Command::Unread);
+        for (frame, error) in [
+            (json!({"action": "read"}), "`offset` is not a whole number from 0 on; use {\"offset\":46}"),
+            (json!({"action": "read", "offset": -1}), "`offset` is not a whole number from 0 on; use"),
+            (json!({"action": "read", "offset": 1, "epoch": 7}), "`epoch` is not an epoch; use"),
+            (json!({"action": "read", "offset": 1, "epoch": "K!"}), "`epoch` is not an epoch; use"),
+            (json!({"action": "read", "offset": 1, "user": "u"}), "`user` is not known here; leave it out"),
+            (json!({"action": "unread", "user": "u"}), "`user` is not known here; leave it out"),
+        ] {
+            let told = read(frame.clone()).unwrap_err().error.message;
+            assert!(told.starts_with(error), "{frame}: {told}");
+        }
     }
 
     #[test]
