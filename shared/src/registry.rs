@@ -37,7 +37,7 @@ use keys::Key;
 pub use capacity::Consumed;
 pub use items::Connection;
 pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER, connection_of};
-pub use lane::{LaneHolder, LaneLease, LanePosition, RENEWED_EVERY};
+pub use lane::{LaneHolder, LaneLease, LanePosition, LaneTaker, RENEWED_EVERY};
 pub use listing::{Audience, Page};
 pub use log::{Append, Appended, Entries, Entry, Head};
 pub use members::{Member, Members};

@@ -1,5 +1,5 @@
 //! Everything at once: whoever appends, subscribes, dies or comes again, nobody misses a message, and no log has a hole or a
-//! double.
+//! double. `TIDINGS_OPERATIONS=10000 cargo test --workspace --test suite -- appending` is the whole of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ use tidings::{NotificationId, Topic};
 use crate::fanout::invocation;
 use crate::registry::{connection, made_at};
 
-const OPERATIONS: usize = 10_000;
+/// Operations of one run; `TIDINGS_OPERATIONS=10000` for the whole.
+const OPERATIONS: usize = 1_500;
 const SIDE_BY_SIDE: usize = 24;
 const TOPICS: usize = 40;
 /// A whole operation takes several times as long.
@@ -118,9 +119,13 @@ impl World {
     }
 }
 
+fn operations() -> usize {
+    std::env::var("TIDINGS_OPERATIONS").map_or(OPERATIONS, |text| text.parse().unwrap())
+}
+
 /// Runs random operations side by side, then lets everything settle; the subscribers.
 async fn run(world: &Arc<World>) -> Vec<Subscriber> {
-    let operations = stream::iter(0..OPERATIONS).map(|number| {
+    let work = stream::iter(0..operations()).map(|number| {
         let world = Arc::clone(world);
         async move {
             match number % 5 {
@@ -132,10 +137,10 @@ async fn run(world: &Arc<World>) -> Vec<Subscriber> {
             }
         }
     });
-    let subscribers = operations.buffer_unordered(SIDE_BY_SIDE).filter_map(std::future::ready).collect().await;
+    let subscribers = work.buffer_unordered(SIDE_BY_SIDE).filter_map(std::future::ready).collect().await;
     // A worker that died may have left a lane held, for as long as its lease.
     tokio::time::sleep(Duration::from_secs(11)).await;
-    for number in OPERATIONS..OPERATIONS + TOPICS {
+    for number in operations()..operations() + TOPICS {
         world.deliver(number).await;
     }
     subscribers
@@ -176,8 +181,8 @@ async fn check(world: &World, table: &Table, subscribers: &[Subscriber]) {
         assert_eq!(unique.len(), ids.len(), "something was appended twice to {topic}");
     }
     let said: usize = logs.values().map(Vec::len).sum();
-    assert_eq!(said, OPERATIONS / 5 * 4 + TOPICS, "everything that was said is in a log");
-    assert!(subscribers.len() > OPERATIONS / 10, "{} subscribers", subscribers.len());
+    assert_eq!(said, operations() / 5 * 4 + TOPICS, "everything that was said is in a log");
+    assert!(subscribers.len() > operations() / 10, "{} subscribers", subscribers.len());
     for subscriber in subscribers {
         let pushed = world.standin.used(subscriber.connection.id.as_str()).messages;
         let offset =

@@ -113,6 +113,10 @@ pub(super) struct Run<'a> {
     share: Share,
     refusal: Option<Refusal>,
     last_ok: Option<Instant>,
+    /// Since when members are reached without a pause.
+    ok_since: Option<Instant>,
+    /// Members of an ordered topic whose message is not taken.
+    lagging_members: usize,
 }
 
 impl<'a> Run<'a> {
@@ -147,6 +151,8 @@ impl<'a> Run<'a> {
             share: delivery.limiter.share(),
             refusal,
             last_ok: None,
+            ok_since: None,
+            lagging_members: 0,
             ready: VecDeque::new(),
             posts: FuturesUnordered::new(),
             waiting: FuturesUnordered::new(),

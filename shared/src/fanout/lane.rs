@@ -19,7 +19,9 @@ use crate::ids::{NotificationId, Topic};
 use crate::log::{Epoch, LogPosition, MOST_OFFSET, Place};
 use crate::metrics::Metric;
 use crate::notification::{Defaults, Notification, Target};
-use crate::registry::{Entry, Head, LaneHolder, LaneLease, LanePosition, Position, RENEWED_EVERY, RegistryError};
+use crate::registry::{
+    Entry, Head, LaneHolder, LaneLease, LanePosition, LaneTaker, Position, RENEWED_EVERY, RegistryError,
+};
 
 /// Messages that a member gets one after the other, before anything is written down.
 const MOST_AT_ONCE: usize = 50;
@@ -109,7 +111,8 @@ impl FanOut {
                     return Ok(report);
                 }
             }
-            let Some((lease, at)) = registry.take_lane(topic, &invocation.owner, comes_again, now).await? else {
+            let taker = LaneTaker { owner: &invocation.owner, comes_again, ends_at: invocation.lease_until };
+            let Some((lease, at)) = registry.take_lane(topic, &taker, now).await? else {
                 // Somebody was faster, between the two calls.
                 continue;
             };
@@ -208,6 +211,12 @@ impl<'a> Holder<'a> {
         loop {
             let entries = self.next_entries().await?;
             let Some(end) = entries.last().map(|entry| entry.offset) else { return Ok(Left::Idle) };
+            // It also tries whether anything gets through again.
+            if self.fan_out.delivery.is_overloaded()
+                && let Some(since) = self.fan_out.old_overload(1).await
+            {
+                return Ok(Left::HandedOn(Why::Overload { since }));
+            }
             if !std::mem::take(&mut is_first) {
                 self.lease.save(&self.at, self.fan_out.delivery.clock().milliseconds()).await?;
             }

@@ -339,7 +339,7 @@ impl FanOut {
     }
 
     /// Since when nothing gets through, where that is too long ago to wait in place.
-    async fn old_overload(&self, posts: usize) -> Option<i64> {
+    pub(super) async fn old_overload(&self, posts: usize) -> Option<i64> {
         let since = self.delivery.overload(posts).await?;
         (self.delivery.clock().milliseconds() - since > YOUNG_OVERLOAD_MS).then_some(since)
     }

@@ -35,6 +35,17 @@ pub enum LaneHolder {
     Direct,
 }
 
+/// Who wants to hold a lane.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneTaker<'a> {
+    /// Unique to the attempt.
+    pub owner: &'a str,
+    /// Whether what made it comes again, should it die.
+    pub comes_again: bool,
+    /// When it ends at the latest, in milliseconds since the epoch. So does its lease: before what made it comes again.
+    pub ends_at: i64,
+}
+
 /// How far a lane is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LanePosition {
@@ -54,7 +65,9 @@ pub struct LaneLease {
     registry: Registry,
     topic: Topic,
     owner: String,
-    /// When it ends, in milliseconds since the epoch. Held while it is changed, so that a renewal never overtakes a release.
+    /// When its holder ends at the latest, in milliseconds since the epoch.
+    ends_at: i64,
+    /// When it ends, in milliseconds since the epoch. Held while it is changed.
     until: Mutex<i64>,
 }
 
@@ -95,19 +108,18 @@ impl Registry {
         })
     }
 
-    /// Takes the lane of a topic, where nobody holds it; how far it is. `owner` is unique to the attempt, `comes_again` says
-    /// whether what made it comes again should it die, `now` is in milliseconds since the epoch.
+    /// Takes the lane of a topic, where nobody holds it; how far it is.
     ///
     /// # Errors
     /// When DynamoDB fails or the row is malformed.
     pub async fn take_lane(
         &self,
         topic: &Topic,
-        owner: &str,
-        comes_again: bool,
+        taker: &LaneTaker<'_>,
         now: i64,
     ) -> Result<Option<(LaneLease, LanePosition)>, RegistryError> {
-        let until = now + LEASE_MS;
+        let LaneTaker { owner, comes_again, ends_at } = *taker;
+        let until = ends_at.min(now + LEASE_MS);
         let request = lane_row(self, topic)
             .update_expression("SET #lease = :until, #owner = :owner, #again = :again, #expires_at = :expires_at")
             .condition_expression("attribute_not_exists(#lease) OR #lease < :now")
@@ -123,7 +135,7 @@ impl Registry {
             .return_values(ReturnValue::AllOld);
         let Some(before) = self.update_lane(request).await? else { return Ok(None) };
         let (topic, owner) = (topic.clone(), owner.to_owned());
-        let lease = LaneLease { registry: self.clone(), topic, owner, until: Mutex::new(until) };
+        let lease = LaneLease { registry: self.clone(), topic, owner, ends_at, until: Mutex::new(until) };
         Ok(Some((lease, LanePosition::read(&before)?)))
     }
 
@@ -146,14 +158,18 @@ impl Registry {
 }
 
 impl LaneLease {
-    /// Holds the lane for longer. `now` is in milliseconds since the epoch.
+    /// Holds the lane for longer. `now` is in milliseconds since the epoch. One that is overtaken by what was written later,
+    /// a release above all, does nothing; one that is repeated does no harm.
     ///
     /// # Errors
     /// [`RegistryError::LeaseLost`] when somebody else holds it by now; else when DynamoDB fails.
     pub async fn renew(&self, now: i64) -> Result<(), RegistryError> {
         let mut until = self.until.lock().await;
-        let request = self.own_row(*until).update_expression("SET #lease = :until");
-        self.change(request, &mut until, now + LEASE_MS).await
+        let request = self
+            .own_row("#owner = :owner AND (#lease = :known OR #lease = :until)")
+            .update_expression("SET #lease = :until")
+            .expression_attribute_values(":known", number(*until));
+        self.change(request, &mut until, self.ends_at.min(now + LEASE_MS)).await
     }
 
     /// Writes down how far the lane is, and holds it for longer.
@@ -162,36 +178,39 @@ impl LaneLease {
     /// As [`renew`](Self::renew).
     pub async fn save(&self, position: &LanePosition, now: i64) -> Result<(), RegistryError> {
         let mut until = self.until.lock().await;
-        let request = self.with_position(*until, position);
-        self.change(request, &mut until, now + LEASE_MS).await
+        let request = self.with_position(position);
+        self.change(request, &mut until, self.ends_at.min(now + LEASE_MS)).await
     }
 
-    /// Writes down how far the lane is, and gives it back.
+    /// Writes down how far the lane is, and gives it back, unless it was given back or somebody else holds it by now.
     ///
     /// # Errors
-    /// As [`renew`](Self::renew).
+    /// When DynamoDB fails.
     pub async fn release(&self, position: &LanePosition) -> Result<(), RegistryError> {
         let mut until = self.until.lock().await;
-        let request = self.with_position(*until, position);
-        self.change(request, &mut until, 0).await
+        let request = self.with_position(position);
+        match self.change(request, &mut until, 0).await {
+            Err(RegistryError::LeaseLost) => Ok(()),
+            released => released,
+        }
     }
 
-    /// The row, as long as it is as this lease left it: a request that was overtaken by a later one does nothing.
-    fn own_row(&self, until: i64) -> UpdateItemFluentBuilder {
+    fn own_row(&self, condition: &str) -> UpdateItemFluentBuilder {
         lane_row(&self.registry, &self.topic)
-            .condition_expression("#owner = :owner AND #lease = :known")
+            .condition_expression(condition)
             .expression_attribute_names("#lease", LEASE)
             .expression_attribute_names("#owner", OWNER)
-            .expression_attribute_values(":known", number(until))
             .expression_attribute_values(":owner", AttributeValue::S(self.owner.clone()))
     }
 
-    fn with_position(&self, until: i64, position: &LanePosition) -> UpdateItemFluentBuilder {
+    /// The row with this position, unless it was given back.
+    fn with_position(&self, position: &LanePosition) -> UpdateItemFluentBuilder {
         let LanePosition { done, epoch, batch_end, position } = position;
         let stragglers = (!position.stragglers.is_empty())
             .then(|| AttributeValue::Ss(position.stragglers.iter().cloned().collect()));
         let (mut set, mut remove) = ("SET #lease = :until".to_owned(), Vec::new());
-        let mut request = self.own_row(until);
+        let request = self.own_row("#owner = :owner AND #lease > :zero");
+        let mut request = request.expression_attribute_values(":zero", number(0));
         for (name, value_name, attribute, value) in [
             ("#next", ":next", NEXT, Some(number(*done))),
             ("#epoch", ":epoch", EPOCH, epoch.as_ref().map(|epoch| AttributeValue::S(epoch.to_string()))),

@@ -21,7 +21,8 @@ const SLOW_MS: i64 = 60_000;
 const REACHED_MS: i64 = 30_000;
 /// So long others of an ordered topic wait for a member that does not take its message.
 const LAGGING: Duration = Duration::from_secs(5);
-const LAGGING_MS: i64 = 5_000;
+/// Where nobody was reached for so long, whoever is reached then says that it is over, whatever it was.
+const A_PAUSE: Duration = Duration::from_secs(1);
 /// Removals of connections that are gone, side by side.
 const MAX_REMOVALS: usize = 16;
 /// Members that failed, and none that succeeded, after which nobody will: the endpoint is broken.
@@ -47,7 +48,7 @@ impl Run<'_> {
         match outcome {
             Outcome::Delivered => {
                 self.refusal = None;
-                self.last_ok = Some(Instant::now());
+                self.note_ok();
                 self.settle_delivered(attempt);
             }
             Outcome::Gone => self.settle_gone(attempt),
@@ -64,12 +65,20 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn note_ok(&mut self) {
+        let now = Instant::now();
+        if self.last_ok.is_none_or(|last| last + A_PAUSE < now) {
+            self.ok_since = Some(now);
+        }
+        self.last_ok = Some(now);
+    }
+
     /// The member has its message; perhaps there is another one for it.
     fn settle_delivered(&mut self, mut attempt: Attempt) {
+        self.lagging_members -= usize::from(attempt.first_failed.take().is_some());
         match self.next_for(&attempt.member, attempt.next + 1) {
             Some(next) => {
                 (attempt.next, attempt.failures, attempt.throttles, attempt.refusals) = (next, 0, 0, 0);
-                attempt.first_failed = None;
                 self.ready.push_front(attempt);
             }
             None => {
@@ -87,6 +96,7 @@ impl Run<'_> {
 
     /// Nothing more will be done for the member in this run.
     fn leave_out(&mut self, attempt: &Attempt) {
+        self.lagging_members -= usize::from(attempt.first_failed.is_some());
         self.track.settle(attempt.number);
         self.unsettled -= 1;
     }
@@ -118,9 +128,14 @@ impl Run<'_> {
     /// A member of an ordered topic that does not take its message is tried in place, for a later message must not overtake
     /// it. While nobody is reached it waits with the others; while others are, it holds them up, and is closed.
     fn settle_lagging(&mut self, mut attempt: Attempt) {
+        self.lagging_members += usize::from(attempt.first_failed.is_none());
         let first = *attempt.first_failed.get_or_insert_with(Instant::now);
-        let is_alone = self.last_ok.is_some_and(|last| last > first) || self.delivery.limiter.was_ok_within(LAGGING_MS);
-        if first.elapsed() >= LAGGING && is_alone && !self.delivery.limiter.knows_of_overload() {
+        let limiter = &self.delivery.limiter;
+        // Where everybody fails, or did a moment ago, it is not the member.
+        let is_alone = self.lagging_members <= 1 + usize::try_from(self.unsettled).unwrap_or(usize::MAX) / 10;
+        let others_pass = !limiter.knows_of_overload() && limiter.was_ok_within(REACHED_MS);
+        let since = self.ok_since.map_or(first, |ok| ok.max(first));
+        if since.elapsed() >= LAGGING && is_alone && others_pass {
             return self.close(attempt);
         }
         let pause = Duration::from_millis(50) * 2_u32.pow((attempt.throttles + attempt.failures).min(5));
