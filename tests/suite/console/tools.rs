@@ -1,6 +1,6 @@
 //! The form that notifies, the small client, and the keyboard.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidings_test::Client;
 
 use super::Console;
@@ -37,8 +37,10 @@ async fn the_form_notifies_a_real_client_and_shows_what_came_of_it() {
     console.page.eval("{ const kind = document.querySelectorAll('#notify-targets select')[1]; kind.value = 'everyone'; kind.dispatchEvent(new Event('change')); }").await;
     console.page.fill("#notify-type", "").await;
     console.page.click("#notify-send").await;
-    console.shows("#notify-reply", "Delivered to 1 of 1").await;
+    // Once in the log of the topic, and once for everyone.
+    console.shows("#notify-reply", "Delivered to 2 of 2").await;
     assert_eq!(client.json().await["topic"], "orders/42");
+    assert_eq!(client.json().await["topic"], Value::Null);
     console.page.eval("document.getElementById('notify-kind').value = 'binary'").await;
     console.page.fill("#notify-data", "%").await;
     console.page.click("#notify-send").await;

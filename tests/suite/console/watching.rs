@@ -40,7 +40,7 @@ async fn a_message_is_shown_with_its_route_its_invocation_and_its_answer() {
     console.shows("#timeline-rows .in .tag", "$default").await;
     console.shows("#timeline-rows .in .what", r#""topic":"orders/42""#).await;
     console.shows("#timeline-rows .in .who", "alice").await;
-    console.shows("#timeline-rows .out .what", r#"{"type":"ack","id":1}"#).await;
+    console.shows("#timeline-rows .out .what", r#"{"type":"ack","id":1,"topics":"#).await;
     console.shows("#timeline-rows .invoke .what", "MESSAGE $default").await;
     console.shows("#timeline-rows .invoke .meta", "ms").await;
 
