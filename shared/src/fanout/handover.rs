@@ -106,7 +106,8 @@ impl Handover {
 
     /// Keeps the notification as a dead letter, for these targets alone.
     pub(super) async fn keep(&self, to: Vec<Target>, reason: &str) -> Result<(), FanOutError> {
-        let notification = Notification { to, except: Vec::new(), ..self.segment.notification.clone() };
+        // Without its place in a log, which nobody may give who sends it again.
+        let notification = Notification { to, except: Vec::new(), log: None, ..self.segment.notification.clone() };
         // A notification that was parsed can be written.
         let body = serde_json::to_string(&notification).unwrap_or_default();
         let id = notification.id.as_str();
