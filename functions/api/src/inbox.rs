@@ -14,8 +14,8 @@ use crate::problem::Problem;
 use crate::response::Response;
 use crate::user::named_user;
 
-/// Longest body, in bytes.
-const MAX_BODY: usize = 1_024;
+/// Longest body, in bytes, as of notifications: what is shorter is told what is wrong with it.
+const MAX_BODY: usize = 256 * 1_024;
 /// What a body looks like.
 const EXAMPLE: &str = "give {\"offset\":46}, perhaps with the `epoch`, as it came with the last message that was read";
 
