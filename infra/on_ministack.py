@@ -21,9 +21,9 @@ TOPIC = "orders/42"
 
 
 def rows(dynamodb, table, connection):
-    """The rows that mention the connection. Those of notifications and of the rate outlive it."""
+    """The rows that mention the connection. Those of notifications, of logs and of the rate outlive it."""
     items = dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True).build_full_result()["Items"]
-    stays = lambda key: key.startswith("work#") or key == "rate"
+    stays = lambda key: key.startswith(("work#", "head#", "log#", "lane#")) or key == "rate"
     return sorted(item["pk"]["S"] for item in items if not stays(item["pk"]["S"]) and connection in json.dumps(item))
 
 
