@@ -167,18 +167,24 @@ impl Registry {
         self.counter.read()
     }
 
+    /// The row of this key, if there is one. Read consistently.
+    async fn get(&self, key: items::Item) -> Result<Option<items::Item>, RegistryError> {
+        let answer = retry::retrying("GetItem", || async {
+            let request = self.client.get_item().table_name(&self.table).consistent_read(true);
+            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+            Ok(request.set_key(Some(key)).send().await?)
+        })
+        .await?;
+        self.counter.add_read(answer.consumed_capacity.as_ref());
+        Ok(answer.item)
+    }
+
     /// The connection, if it is registered. Read consistently.
     ///
     /// # Errors
     /// When DynamoDB fails or the row is malformed.
     pub async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, RegistryError> {
-        let answer = retry::retrying("GetItem", || async {
-            let request = self.client.get_item().table_name(&self.table).consistent_read(true);
-            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
-            Ok(request.set_key(Some(Key::connection(id).attributes())).send().await?)
-        })
-        .await?;
-        self.counter.add_read(answer.consumed_capacity.as_ref());
-        answer.item.as_ref().map(items::read).transpose()
+        let row = self.get(Key::connection(id).attributes()).await?;
+        row.as_ref().map(items::read).transpose()
     }
 }

@@ -30,14 +30,8 @@ impl Registry {
     /// # Errors
     /// When DynamoDB fails or the row is malformed.
     pub async fn durable_topics(&self, user: &UserId) -> Result<Vec<Topic>, RegistryError> {
-        let answer = retry::retrying("GetItem", || async {
-            let request = self.client.get_item().table_name(&self.table).consistent_read(true);
-            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
-            Ok(request.set_key(Some(Key::durable_topics(user).attributes())).send().await?)
-        })
-        .await?;
-        self.counter.add_read(answer.consumed_capacity.as_ref());
-        answer.item.as_ref().map_or(Ok(Vec::new()), items::topics)
+        let row = self.get(Key::durable_topics(user).attributes()).await?;
+        row.as_ref().map_or(Ok(Vec::new()), items::topics)
     }
 
     /// Subscribes all connections of a user to a topic, those to come included. Returns how many it is subscribed on now.

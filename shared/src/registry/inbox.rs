@@ -14,14 +14,8 @@ impl Registry {
     /// # Errors
     /// When DynamoDB fails or the row is malformed.
     pub async fn read_mark(&self, user: &UserId) -> Result<Option<LogPosition>, RegistryError> {
-        let answer = retry::retrying("GetItem", || async {
-            let request = self.client.get_item().table_name(&self.table).consistent_read(true);
-            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
-            Ok(request.set_key(Some(Key::read_mark(user).attributes())).send().await?)
-        })
-        .await?;
-        self.counter.add_read(answer.consumed_capacity.as_ref());
-        answer.item.as_ref().map(log::position).transpose()
+        let row = self.get(Key::read_mark(user).attributes()).await?;
+        row.as_ref().map(log::position).transpose()
     }
 
     /// Raises a user's mark; one of another epoch gives way. `false` where it stands there or higher already.

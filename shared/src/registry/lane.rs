@@ -92,14 +92,8 @@ impl Registry {
     /// # Errors
     /// When DynamoDB fails or the row is malformed.
     pub async fn lane_holder(&self, topic: &Topic, now: i64) -> Result<LaneHolder, RegistryError> {
-        let answer = retry::retrying("GetItem", || async {
-            let request = self.client.get_item().table_name(&self.table).consistent_read(true);
-            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
-            Ok(request.set_key(Some(Key::lane(topic).attributes())).send().await?)
-        })
-        .await?;
-        self.counter.add_read(answer.consumed_capacity.as_ref());
-        let Some(item) = answer.item else { return Ok(LaneHolder::Nobody) };
+        let row = self.get(Key::lane(topic).attributes()).await?;
+        let Some(item) = row else { return Ok(LaneHolder::Nobody) };
         let comes_again = item.get(COMES_AGAIN).and_then(|value| value.as_bool().ok()).copied().unwrap_or_default();
         Ok(match items::number(&item, LEASE)? >= now {
             false => LaneHolder::Nobody,

@@ -143,14 +143,8 @@ impl Registry {
     /// # Errors
     /// When DynamoDB fails or the head is malformed.
     pub async fn head(&self, log: &LogName) -> Result<Option<Head>, RegistryError> {
-        let answer = retry::retrying("GetItem", || async {
-            let request = self.client.get_item().table_name(&self.table).consistent_read(true);
-            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
-            Ok(request.set_key(Some(Key::head(log).attributes())).send().await?)
-        })
-        .await?;
-        self.counter.add_read(answer.consumed_capacity.as_ref());
-        answer.item.as_ref().map(Head::read).transpose()
+        let row = self.get(Key::head(log).attributes()).await?;
+        row.as_ref().map(Head::read).transpose()
     }
 
     /// Begins a log, unless somebody has; its head. `now` is in milliseconds since the epoch.
@@ -164,7 +158,15 @@ impl Registry {
         for (name, value) in [(OFFSET, 0), (FLOOR, 0), (EXPIRES_AT, head.expires_at)] {
             item.insert(name.to_owned(), number(value));
         }
-        let made = retry::retrying("PutItem", || async {
+        match self.put_new(item).await? {
+            Ok(()) => Ok(head),
+            Err(other) => Head::read(&other),
+        }
+    }
+
+    /// Puts a row where none stands; the row that stands there already, if one does.
+    async fn put_new(&self, item: Item) -> Result<Result<(), Item>, RegistryError> {
+        let put = retry::retrying("PutItem", || async {
             let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
             let request = request
                 .condition_expression("attribute_not_exists(#pk)")
@@ -178,13 +180,7 @@ impl Registry {
             }
         })
         .await?;
-        match made {
-            Ok(answer) => {
-                self.counter.add_write(answer.consumed_capacity.as_ref());
-                Ok(head)
-            }
-            Err(other) => Head::read(&other),
-        }
+        Ok(put.map(|answer| self.counter.add_write(answer.consumed_capacity.as_ref())))
     }
 
     /// Raises a head to an offset, unless it is higher. `false` where the log is another one by now. `now` is in

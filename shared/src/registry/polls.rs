@@ -68,14 +68,8 @@ impl Registry {
     }
 
     async fn polls(&self) -> Result<Item, RegistryError> {
-        let answer = retry::retrying("GetItem", || async {
-            let request = self.client.get_item().table_name(&self.table).consistent_read(true);
-            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
-            Ok(request.set_key(Some(Key::polls().attributes())).send().await?)
-        })
-        .await?;
-        self.counter.add_read(answer.consumed_capacity.as_ref());
-        Ok(answer.item.unwrap_or_default())
+        let row = self.get(Key::polls().attributes()).await?;
+        Ok(row.unwrap_or_default())
     }
 
     /// Takes a place; the row as it is where somebody else has it.

@@ -245,14 +245,8 @@ impl Registry {
     /// # Errors
     /// When DynamoDB fails.
     pub async fn stored(&self, key: &SegmentKey) -> Result<Option<String>, RegistryError> {
-        let answer = retry::retrying("GetItem", || async {
-            let request = self.client.get_item().table_name(&self.table).consistent_read(true);
-            let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
-            Ok(request.set_key(Some(key.payload())).send().await?)
-        })
-        .await?;
-        self.counter.add_read(answer.consumed_capacity.as_ref());
-        Ok(answer.item.and_then(|item| items::text(&item, keys::NOTIFICATION).cloned()))
+        let row = self.get(key.payload()).await?;
+        Ok(row.and_then(|item| items::text(&item, keys::NOTIFICATION).cloned()))
     }
 }
 

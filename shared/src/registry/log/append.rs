@@ -1,14 +1,13 @@
 //! Appending: one entry for a notification, however often it comes again.
 
-use aws_sdk_dynamodb::Error;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{Head, entry_id, number};
 use crate::history::Retention;
 use crate::ids::NotificationId;
 use crate::log::{LogName, LogPosition, MOST_OFFSET};
 use crate::registry::items;
-use crate::registry::keys::{self, EXPIRES_AT, ID, Key, NOTIFICATION, PK};
+use crate::registry::keys::{self, EXPIRES_AT, ID, Key, NOTIFICATION};
 use crate::registry::{Registry, RegistryError, retry};
 
 /// Places that are tried one after the other before the end of the log is looked for again.
@@ -120,25 +119,8 @@ impl Registry {
         item.insert(ID.to_owned(), AttributeValue::S(id.clone()));
         item.insert(NOTIFICATION.to_owned(), AttributeValue::S(append.notification.to_owned()));
         item.insert(EXPIRES_AT.to_owned(), number(expires_at));
-        let put = retry::retrying("PutItem", || async {
-            let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
-            let request = request
-                .condition_expression("attribute_not_exists(#pk)")
-                .expression_attribute_names("#pk", PK)
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            match request.send().await.map_err(Error::from) {
-                Ok(answer) => Ok(Ok(answer)),
-                Err(Error::ConditionalCheckFailedException(refused)) => Ok(Err(refused.item.unwrap_or_default())),
-                Err(error) => Err(error),
-            }
-        })
-        .await?;
-        Ok(match put {
-            Ok(answer) => {
-                self.counter.add_write(answer.consumed_capacity.as_ref());
-                Put::Done
-            }
+        Ok(match self.put_new(item).await? {
+            Ok(()) => Put::Done,
             Err(there) if items::text(&there, ID) == Some(&id) => Put::WasThere,
             Err(_) => Put::Taken,
         })
