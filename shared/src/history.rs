@@ -7,8 +7,8 @@ use crate::ids::{Topic, UserId};
 use crate::notification::Target;
 use crate::pattern::{InvalidPattern, Pattern};
 
-/// What is kept where the stack says nothing else: five minutes of everything.
-pub const DEFAULT: &str = r#"[{"to":{"topic":"**"},"seconds":300},{"to":{"user":"*"},"seconds":300}]"#;
+/// What is kept where the stack says nothing else: five minutes of everything, topics in order.
+pub const DEFAULT: &str = r#"[{"to":{"topic":"**"},"seconds":300,"ordered":true},{"to":{"user":"*"},"seconds":300}]"#;
 
 /// Longer than any invocation: what an invocation reads must not expire under its hands.
 pub const LEAST_SECONDS: u32 = 60;
@@ -228,11 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn by_default_topics_and_users_are_kept_for_five_minutes() {
+    fn by_default_topics_are_kept_in_order_and_users_too_for_five_minutes() {
         let history = History::parse(DEFAULT).unwrap();
-        let kept = Some(Retention { seconds: 300, messages: None, ordered: false });
-        assert_eq!(history.of_topic(&topic("a/b")), kept);
-        assert_eq!(history.of_user(&UserId::parse("u").unwrap()), kept);
+        let kept = |ordered| Some(Retention { seconds: 300, messages: None, ordered });
+        assert_eq!(history.of_topic(&topic("a/b")), kept(true));
+        assert_eq!(history.of_user(&UserId::parse("u").unwrap()), kept(false));
         assert_eq!(History::parse("[]").unwrap(), History::default());
     }
 

@@ -105,7 +105,7 @@ async fn workers_that_are_killed_leave_nobody_out_and_few_twice() {
 
 /// Kills one of the processes that push to `endpoint`, with the signal that nobody can catch.
 #[cfg(target_os = "linux")]
-fn kill_one(endpoint: &str) -> usize {
+pub(crate) fn kill_one(endpoint: &str) -> usize {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let marker = format!("WEBSOCKET_ENDPOINT={endpoint}");

@@ -70,6 +70,24 @@ async fn every_member_gets_each_message_once_and_in_order_whoever_says_it() {
     crowd.stack.stop().await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_leaves_no_gap_and_no_disorder_behind() {
+    let parameters = [ORDERED, ("TimeoutSeconds", "6"), ("VisibilitySeconds", "7")];
+    let crowd = Crowd::gather(60, Faults::default(), &parameters).await;
+    let kills = async {
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(200..900))).await;
+            crate::fanout::kill_one(crowd.standin.endpoint());
+        }
+    };
+    tokio::join!(say(&crowd, 120, Duration::from_millis(20)), kills);
+    // Whoever died may have left its message to the next one.
+    say(&crowd, 2, Duration::ZERO).await;
+    assert!(everybody_has_everything(&crowd, &[]).await >= 60);
+    crowd.stack.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_client_that_does_not_read_is_closed_and_holds_the_others_up_for_some_seconds_once() {
     let crowd = Crowd::gather(30, Faults::default(), &[ORDERED]).await;

@@ -105,11 +105,11 @@ impl FanOut {
             let now = self.delivery.clock().milliseconds();
             match registry.lane_holder(topic, now).await? {
                 LaneHolder::Nobody => {}
-                LaneHolder::ComesAgain => return Ok(report),
-                LaneHolder::Direct => {
-                    self.send_wake(topic, AFTER_A_LEASE).await?;
-                    return Ok(report);
-                }
+                LaneHolder::ComesAgain | LaneHolder::Direct { is_looked_after: true } => return Ok(report),
+                LaneHolder::Direct { is_looked_after: false } => match self.look_after(topic, now).await? {
+                    true => return Ok(report),
+                    false => continue,
+                },
             }
             let taker = LaneTaker { owner: &invocation.owner, comes_again, ends_at: invocation.lease_until };
             let Some((lease, at)) = registry.take_lane(topic, &taker, now).await? else {
@@ -119,6 +119,11 @@ impl FanOut {
             let (done, reports) = match self.hold(log, topic, lease, at, invocation).await {
                 // Somebody else holds it by now, and pushes what is there.
                 Err(FanOutError::Registry(RegistryError::LeaseLost)) => return Ok(report),
+                Err(error) if !comes_again => {
+                    // Others may have left their messages to this worker.
+                    self.send_wake(topic, AFTER_A_LEASE).await?;
+                    return Err(error);
+                }
                 held => held?,
             };
             report =
@@ -130,6 +135,16 @@ impl FanOut {
                 _ => return Ok(report),
             }
         }
+    }
+
+    /// Has the lane looked at when a lease of now is over; `false` where it is not held any more, or another does.
+    async fn look_after(&self, topic: &Topic, now: i64) -> Result<bool, FanOutError> {
+        let wakes_at = now + i64::try_from(AFTER_A_LEASE.as_millis()).unwrap_or_default();
+        let is_mine = self.delivery.registry().look_after_lane(topic, wakes_at, now).await?;
+        if is_mine {
+            self.send_wake(topic, AFTER_A_LEASE).await?;
+        }
+        Ok(is_mine)
     }
 
     /// Pushes what there is, then gives the lane back. Where the log was done, if it was not handed on; reports by the

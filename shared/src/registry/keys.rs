@@ -94,6 +94,8 @@ pub(super) const NEXT: &str = "next";
 pub(super) const BATCH_END: &str = "batch_end";
 /// Whether what made a lane's holder work comes again, should it die.
 pub(super) const COMES_AGAIN: &str = "comes_again";
+/// Until when a message is on its way that looks whether a lane goes on, in milliseconds since the epoch.
+pub(super) const WAKES_AT: &str = "wakes_at";
 /// What names an entry of a log.
 pub(super) const ID: &str = "id";
 /// Where a log ended when a notification for it was first taken up: offset and epoch.

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValu
 use tokio::sync::Mutex;
 
 use super::items::{self, Item};
-use super::keys::{BATCH_END, COMES_AGAIN, CURSOR, EPOCH, EXPIRES_AT, Key, LEASE, NEXT, OWNER, STRAGGLERS};
+use super::keys::{BATCH_END, COMES_AGAIN, CURSOR, EPOCH, EXPIRES_AT, Key, LEASE, NEXT, OWNER, STRAGGLERS, WAKES_AT};
 use super::work::position;
 use super::{Position, Registry, RegistryError, retry};
 use crate::ids::Topic;
@@ -32,7 +32,10 @@ pub enum LaneHolder {
     /// A worker whose message comes again, should it die.
     ComesAgain,
     /// A worker that somebody waits for: should it die, nothing comes again.
-    Direct,
+    Direct {
+        /// Whether somebody has seen to it that the lane is looked at when the lease is over.
+        is_looked_after: bool,
+    },
 }
 
 /// Who wants to hold a lane.
@@ -95,11 +98,29 @@ impl Registry {
         let row = self.get(Key::lane(topic).attributes()).await?;
         let Some(item) = row else { return Ok(LaneHolder::Nobody) };
         let comes_again = item.get(COMES_AGAIN).and_then(|value| value.as_bool().ok()).copied().unwrap_or_default();
+        let wakes_at = if item.contains_key(WAKES_AT) { items::number(&item, WAKES_AT)? } else { 0 };
         Ok(match items::number(&item, LEASE)? >= now {
             false => LaneHolder::Nobody,
             true if comes_again => LaneHolder::ComesAgain,
-            true => LaneHolder::Direct,
+            true => LaneHolder::Direct { is_looked_after: wakes_at >= now },
         })
+    }
+
+    /// Writes down that a message looks after the lane at `wakes_at`, before it is sent, so that the many who append while
+    /// one worker holds the lane send one. `false` where nobody holds it any more, or another message is on its way. Times
+    /// are in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn look_after_lane(&self, topic: &Topic, wakes_at: i64, now: i64) -> Result<bool, RegistryError> {
+        let request = lane_row(self, topic)
+            .update_expression("SET #wakes_at = :wakes_at")
+            .condition_expression("#lease >= :now AND (attribute_not_exists(#wakes_at) OR #wakes_at < :now)")
+            .expression_attribute_names("#lease", LEASE)
+            .expression_attribute_names("#wakes_at", WAKES_AT)
+            .expression_attribute_values(":wakes_at", number(wakes_at))
+            .expression_attribute_values(":now", number(now));
+        Ok(self.update_lane(request).await?.is_some())
     }
 
     /// Takes the lane of a topic, where nobody holds it; how far it is.
