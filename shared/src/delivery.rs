@@ -13,6 +13,7 @@ mod run;
 mod sign;
 mod track;
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +23,10 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::config::{self, ConfigError};
-use crate::ids::{ConnectionId, NotificationId};
+use crate::ids::{ConnectionId, NotificationId, Socket};
 use crate::metrics::{Metric, Recorder};
 use crate::notification::Notification;
-use crate::registry::{Member, Members, Position, Registry, RegistryError};
+use crate::registry::{Begun, Member, Members, Position, Registry, RegistryError};
 use limiter::Limiter;
 use run::Run;
 
@@ -94,6 +95,10 @@ pub struct Job<'a> {
     pub first: Vec<Member>,
     /// Where to begin.
     pub position: Position,
+    /// Who is asked before strict members get anything; `None` where there can be none.
+    pub doorkeeper: Option<Arc<Doorkeeper>>,
+    /// How far an earlier run got with strict members that it left, by their sort keys.
+    pub begun: BTreeMap<String, Begun>,
     /// Whether another worker can go on where this one stops: the position is then saved, and no more is done than can
     /// be saved.
     pub resumable: bool,
@@ -105,6 +110,31 @@ pub struct Job<'a> {
     pub save: &'a Save,
     /// Counts what comes of it, also where it stops half way.
     pub recorder: &'a Recorder,
+}
+
+/// Says what a member is to get whose client must get nothing twice and nothing out of order. `true` where what is known of
+/// it is old, and has to be read again.
+pub type Doorkeeper =
+    dyn Fn(Member, bool) -> Pin<Box<dyn Future<Output = Result<Admission, RegistryError>> + Send>> + Send + Sync;
+
+/// What a doorkeeper says.
+#[derive(Debug)]
+pub struct Admission {
+    /// The member as it is now.
+    pub member: Member,
+    /// What it gets.
+    pub verdict: Verdict,
+}
+
+/// What a member gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// What it has not.
+    Live,
+    /// Nothing: it has left, or whoever subscribes it tells it.
+    Passed,
+    /// Nothing, for it may have a part of it: it is closed, comes back and recovers.
+    Uncertain,
 }
 
 /// What becomes of a member that does not take its messages while others do.
@@ -195,6 +225,8 @@ pub struct Rest {
     pub goes_on: bool,
     /// Why it is left.
     pub why: Why,
+    /// How far strict members are that were begun with, by their sort keys.
+    pub begun: BTreeMap<String, Begun>,
 }
 
 /// Why a part of an audience is left to another invocation. Times are in milliseconds since the epoch.
@@ -326,6 +358,19 @@ impl Delivery {
         self.limiter.overload()
     }
 
+    /// Closes a socket; one that is gone is closed.
+    ///
+    /// # Errors
+    /// When API Gateway does not do it.
+    pub async fn close(&self, socket: &Socket) -> Result<(), DeliveryError> {
+        let reason = match self.sockets.delete(socket).await {
+            Ok(answer) if matches!(answer.status, 200..300 | 400 | 410) => return Ok(()),
+            Ok(answer) => format!("status {}", answer.status),
+            Err(error) => crate::describe(&error),
+        };
+        Err(DeliveryError::Unreachable { reason })
+    }
+
     /// Pushes the notification to the members of the job, until all are settled or its deadline.
     ///
     /// # Errors
@@ -335,7 +380,8 @@ impl Delivery {
         let (notifications, recorder) = (job.notifications, job.recorder);
         // A job without a notification has nothing to do.
         let Some(last) = notifications.last() else { return Err(DeliveryError::Empty) };
-        let mut run = Run::new(self, job, last);
+        let first = run::admitted(job.doorkeeper.clone(), job.first.clone()).await?;
+        let mut run = Run::new(self, job, last, first);
         let finish = run.finish().await;
         run.report().record(recorder);
         if run.report().delivered > 0 {

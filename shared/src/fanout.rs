@@ -5,6 +5,7 @@
 //! from a queue has a row in the registry, so that a message that comes twice, a worker that dies, or one whose time is
 //! up do no harm.
 
+mod doorkeeper;
 mod handover;
 mod lane;
 mod logged;
@@ -25,6 +26,7 @@ use crate::metrics::Recorder;
 use crate::queue::{Queue, QueueError};
 use crate::registry::RegistryError;
 
+pub use doorkeeper::PassedMember;
 pub use segment::{InvalidSegment, Segment, estimate, plan, split};
 pub use unread::tell_unread;
 pub use worker::HandedOn;

@@ -15,6 +15,7 @@ mod error;
 pub mod events;
 pub mod fanout;
 pub mod function;
+pub mod going_live;
 pub mod handshake;
 pub mod hex;
 pub mod history;

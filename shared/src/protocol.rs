@@ -3,6 +3,7 @@
 //! A protocol is pure: a text frame becomes a [`Request`], a [`Reply`] or a notification becomes a text frame. What a
 //! command does is the default route's business, so another protocol is another pair of functions, nothing else.
 
+pub mod centrifuge;
 mod raw;
 mod tidings_v1;
 
@@ -29,6 +30,8 @@ pub enum Protocol {
     TidingsV1Json,
     /// `raw`: the client receives the bare data; its commands are those of `tidings.v1.json`.
     Raw,
+    /// `centrifuge`: what Centrifugo's official libraries speak, in JSON.
+    Centrifuge,
 }
 
 /// A client's frame, understood.
@@ -301,6 +304,20 @@ impl ClientError {
     }
 }
 
+/// Understands a text frame of a client of `tidings.v1.json` or `raw`, which have the same commands.
+///
+/// # Errors
+/// When it cannot be understood; the error is what the client is to be told.
+pub fn decode(frame: &str) -> Result<Request, BadFrame> {
+    tidings_v1::decode(frame)
+}
+
+/// The text frame of a reply to such a client.
+#[must_use]
+pub fn encode_reply(reply: &Reply) -> String {
+    tidings_v1::encode_reply(reply)
+}
+
 /// What a log has, as a JSON object: the fields of a `history` reply of `tidings.v1.json`, in which messages are as they are
 /// pushed.
 #[must_use]
@@ -309,8 +326,10 @@ pub fn encode_told(told: &Told) -> String {
 }
 
 impl Protocol {
-    /// Every protocol, in the order of preference.
-    pub const ALL: [Self; 2] = [Self::TidingsV1Json, Self::Raw];
+    /// Every protocol.
+    pub const ALL: [Self; 3] = [Self::TidingsV1Json, Self::Raw, Self::Centrifuge];
+    /// Those that are subprotocols too, in the order of preference.
+    pub const SUBPROTOCOLS: [Self; 2] = [Self::TidingsV1Json, Self::Raw];
 
     /// The name a client chooses it by, in `Sec-WebSocket-Protocol` or `?protocol=`, and that rows carry.
     #[must_use]
@@ -318,6 +337,7 @@ impl Protocol {
         match self {
             Self::TidingsV1Json => "tidings.v1.json",
             Self::Raw => "raw",
+            Self::Centrifuge => centrifuge::NAME,
         }
     }
 
@@ -327,28 +347,10 @@ impl Protocol {
         Self::ALL.into_iter().find(|protocol| protocol.name() == name)
     }
 
-    /// Understands a client's text frame.
-    ///
-    /// # Errors
-    /// When it cannot be understood; the error is what the client is to be told.
-    pub fn decode(self, frame: &str) -> Result<Request, BadFrame> {
-        match self {
-            Self::TidingsV1Json | Self::Raw => tidings_v1::decode(frame),
-        }
-    }
-
-    /// The text frame of a reply.
-    #[must_use]
-    pub fn encode_reply(self, reply: &Reply) -> String {
-        match self {
-            Self::TidingsV1Json | Self::Raw => tidings_v1::encode_reply(reply),
-        }
-    }
-
     /// Whether its clients come back for what they missed.
     #[must_use]
     pub fn recovers(self) -> bool {
-        self == Self::TidingsV1Json
+        matches!(self, Self::TidingsV1Json | Self::Centrifuge)
     }
 
     /// The text frame that says what the connection's user has not read, unasked; `None` where the protocol has none.
@@ -356,7 +358,7 @@ impl Protocol {
     pub fn encode_unread(self, unread: &Unread) -> Option<String> {
         match self {
             Self::TidingsV1Json => Some(tidings_v1::encode_unread(unread)),
-            Self::Raw => None,
+            Self::Raw | Self::Centrifuge => None,
         }
     }
 
@@ -366,14 +368,16 @@ impl Protocol {
     pub fn encode_skip(self, place: &Place) -> Option<Bytes> {
         match self {
             Self::TidingsV1Json => Some(tidings_v1::encode_skip(place)),
-            Self::Raw => None,
+            Self::Raw | Self::Centrifuge => None,
         }
     }
 
-    /// The text frame of a notification for connections that are reached through `target`.
+    /// The text frame of a notification for connections that are reached through `target`. `is_ordered` says whether
+    /// everybody gets the messages of its log one after the other.
     #[must_use]
-    pub fn encode_message(self, notification: &Notification, target: &Target) -> Bytes {
+    pub fn encode_message(self, notification: &Notification, target: &Target, is_ordered: bool) -> Bytes {
         match self {
+            Self::Centrifuge => centrifuge::encode_message(notification, target, is_ordered),
             Self::TidingsV1Json => tidings_v1::encode_message(notification, target),
             Self::Raw => raw::encode_message(notification),
         }

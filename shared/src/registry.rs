@@ -8,6 +8,7 @@
 mod batch;
 mod capacity;
 mod durable;
+mod going_live;
 mod inbox;
 mod items;
 mod keys;
@@ -35,9 +36,10 @@ use capacity::Counter;
 use keys::Key;
 
 pub use capacity::Consumed;
+pub use going_live::{LaneBatch, Passing, Standing, Strict, Went, Written};
 pub use items::Connection;
 pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER, connection_of};
-pub use lane::{LaneHolder, LaneLease, LanePosition, LaneTaker, RENEWED_EVERY};
+pub use lane::{Begun, LaneHolder, LaneLease, LanePosition, LaneTaker, RENEWED_EVERY};
 pub use listing::{Audience, Page};
 pub use log::{Append, Appended, Entries, Entry, Head};
 pub use members::{Member, Members};
@@ -104,6 +106,9 @@ pub enum RegistryError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// What has to be done later could not be put on its queue.
+    #[error("it could not be seen to that a member is looked at again")]
+    Queue(#[source] BoxError),
     /// Somebody else works on the segment by now.
     #[error("the lease of the segment is lost")]
     LeaseLost,

@@ -101,6 +101,14 @@ impl Standin {
         self.sockets.lock().unwrap().insert(id.to_owned(), used);
     }
 
+    /// Notes something among the messages of a socket: what its client did then.
+    ///
+    /// # Panics
+    /// When there is no such socket.
+    pub fn note(&self, id: &str, what: &serde_json::Value) {
+        self.sockets.lock().unwrap().get_mut(id).unwrap().messages.push(Bytes::from(what.to_string()));
+    }
+
     /// Refuses the whole account for a while.
     pub fn fail(&self, outage: Outage) {
         *self.posts.lock().unwrap() = Posts { outage: Some(outage), ..Posts::default() };

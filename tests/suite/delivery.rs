@@ -135,6 +135,8 @@ async fn deliver_to(
         members,
         first: Vec::new(),
         position: Position::default(),
+        doorkeeper: None,
+        begun: std::collections::BTreeMap::new(),
         resumable: false,
         retry,
         deadline: Instant::now() + time,

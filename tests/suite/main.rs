@@ -19,6 +19,7 @@ mod events;
 mod examples;
 mod fanout;
 mod garbage;
+mod going_live;
 mod http_api;
 mod inbox;
 mod long_poll;

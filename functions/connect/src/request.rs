@@ -44,7 +44,7 @@ pub(crate) fn invalid(reason: impl ToString) -> Refusal {
 /// The client's first offer that we speak, else `?protocol=`, else the default. Offers that are all unknown are refused:
 /// API Gateway would complete the handshake without a subprotocol, and a browser would drop it without a reason.
 fn protocol(handshake: &Handshake) -> Result<(Protocol, Option<&'static str>), Refusal> {
-    let names = || Protocol::ALL.map(Protocol::name).join(" or ");
+    let names = || Protocol::SUBPROTOCOLS.map(Protocol::name).join(" or ");
     let offers = handshake.headers("sec-websocket-protocol").flat_map(|list| list.split(',')).map(str::trim);
     let offers: Vec<&str> = offers.filter(|name| !name.is_empty()).collect();
     if let Some(protocol) = offers.iter().find_map(|name| Protocol::from_name(name)) {

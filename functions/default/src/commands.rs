@@ -8,7 +8,7 @@ use tidings::Context;
 use tidings::context::Call;
 use tidings::function::BoxError;
 use tidings::metrics::{Metric, Recorder};
-use tidings::protocol::{BadFrame, ClientError, Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami};
+use tidings::protocol::{BadFrame, ClientError, Command, ErrorCode, Reply, ReplyBody, Whoami, decode, encode_reply};
 use tidings::registry::RegistryError;
 
 use crate::actions::Actions;
@@ -42,9 +42,7 @@ impl<S: 'static> Commands<S> {
             recorder.add(Metric::CommandsRefused, 1);
             return Ok(None);
         }
-        // Every protocol so far writes commands and replies alike, so that a ping costs no read.
-        let protocol = Protocol::default();
-        let (id_of_frame, asked) = match protocol.decode(&frame.text) {
+        let (id_of_frame, asked) = match decode(&frame.text) {
             Ok(request) => (request.id, Ok(request.command)),
             Err(bad) => (bad.id.clone(), Err(bad)),
         };
@@ -54,7 +52,7 @@ impl<S: 'static> Commands<S> {
             (None, Err(bad)) => self.not_understood(&frame, bad).await?,
         };
         let reply = Reply { id: id_of_frame, body };
-        let text = protocol.encode_reply(&reply);
+        let text = encode_reply(&reply);
         if text.len() > LONGEST_RESPONSE {
             services.sockets.send(&id.first_socket(), text).await.map_err(Error::Reply)?;
             return Ok(None);

@@ -47,7 +47,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings::clock::Clock;
 use tidings::delivery::Report;
-use tidings::fanout::{FanOut, FanOutError, HandedOn, Invocation, Segment};
+use tidings::fanout::{FanOut, FanOutError, HandedOn, Invocation, PassedMember, Segment};
 use tidings::lambda::Request;
 use tidings::metrics::{Metric, Metrics};
 use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification as Checked, Target};
@@ -90,6 +90,8 @@ enum Asked {
         /// How often the message has come.
         receives: u32,
     },
+    /// A member that a lane has passed.
+    Passed(PassedMember),
 }
 
 /// Why a record is not delivered.
@@ -159,6 +161,10 @@ impl Notifier {
     async fn deliver(&self, record: &Record, answer: Answer, invocation: &Invocation) -> Result<(), Undelivered> {
         let segments = match self.asked_for(record, invocation).await? {
             Asked::Segments(segments) => segments,
+            Asked::Passed(member) => {
+                let looked = self.deps.fan_out.check_passed(&member).await;
+                return looked.map_err(|error| Undelivered::Failed(error, None));
+            }
             Asked::Lane { topic, receives } => {
                 let woken = Box::pin(self.deps.fan_out.wake(&topic, receives, invocation)).await;
                 return woken.map_err(|error| Undelivered::Failed(error, None));
@@ -178,6 +184,7 @@ impl Notifier {
             let read = self.deps.fan_out.read(&message.body).await;
             return match read.map_err(|error| Undelivered::Failed(error, None))? {
                 HandedOn::Segment(segment) => Ok(Asked::Segments(vec![*segment])),
+                HandedOn::Passed(member) => Ok(Asked::Passed(member)),
                 HandedOn::Lane(topic) => Ok(Asked::Lane { topic, receives: message.receives }),
             };
         }

@@ -68,19 +68,21 @@ fn message(body: &[u8]) -> String {
 #[derive(Debug)]
 pub(super) struct Messages<'a> {
     notification: &'a Notification,
+    /// Whether everybody gets the messages of its log one after the other.
+    is_ordered: bool,
     encoded: HashMap<(usize, Protocol), Message>,
 }
 
 impl<'a> Messages<'a> {
-    pub(super) fn new(notification: &'a Notification) -> Self {
-        Self { notification, encoded: HashMap::new() }
+    pub(super) fn new(notification: &'a Notification, is_ordered: bool) -> Self {
+        Self { notification, is_ordered, encoded: HashMap::new() }
     }
 
     /// The message for those reached through the target of this index.
     pub(super) fn get(&mut self, target: usize, protocol: Protocol) -> Message {
         let encode = || {
             let target = self.notification.to.get(target).unwrap_or(&Target::Everyone);
-            Message::new(protocol.encode_message(self.notification, target))
+            Message::new(protocol.encode_message(self.notification, target, self.is_ordered))
         };
         self.encoded.entry((target, protocol)).or_insert_with(encode).clone()
     }
@@ -115,7 +117,8 @@ pub fn check_size(notification: &Notification) -> Result<(), DeliveryError> {
     // Once it stands in a log, it was checked.
     let most = if notification.log.is_some() { MAX_MESSAGE_BYTES } else { most };
     let Some(longest) = notification.to.iter().max_by_key(length) else { return Ok(()) };
-    let bytes = Protocol::ALL.map(|protocol| protocol.encode_message(notification, longest).len()).into_iter().max();
+    let bytes =
+        Protocol::ALL.map(|protocol| protocol.encode_message(notification, longest, true).len()).into_iter().max();
     match bytes {
         Some(bytes) if bytes > most => Err(DeliveryError::PayloadTooLarge { bytes, most }),
         _ => Ok(()),

@@ -1,6 +1,7 @@
 //! One notification on its way through its audience.
 
 mod settle;
+mod strict;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,9 +15,13 @@ use super::endpoint::Message;
 use super::limiter::Share;
 use super::post::{Messages, Outcome, post};
 use super::track::{MAX_OPEN, Track};
-use super::{Delivery, DeliveryError, Finish, Job, Lagging, Progress, Reach, Report, Rest, Retry, SaveError, Why};
+use super::{
+    Admission, Delivery, DeliveryError, Finish, Job, Lagging, Progress, Reach, Report, Rest, Retry, SaveError, Verdict,
+    Why,
+};
 use crate::notification::Notification;
 use crate::registry::{Member, Members, Position, RegistryError};
+pub(super) use strict::admitted;
 
 /// Members that are read ahead of the posts.
 const READ_AHEAD: usize = 500;
@@ -32,7 +37,14 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 const PASSING_REFUSAL_MS: i64 = 120_000;
 
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type Page = (Members, Result<Vec<Member>, RegistryError>);
+type Page = (Members, Result<Read, RegistryError>);
+type Looked = Result<Admission, RegistryError>;
+
+/// Members that were read, and looked at where that is needed.
+struct Read {
+    members: Vec<Admission>,
+    is_end: bool,
+}
 
 /// A member on its way, with what happened to it so far.
 #[derive(Debug)]
@@ -55,6 +67,10 @@ struct Attempt {
     first_failed: Option<Instant>,
     /// Which of the notifications is next, by its index.
     next: usize,
+    /// When what is known of it was read.
+    read_at: Instant,
+    /// Whether a strict member may have what it should not get twice: it only can be closed.
+    is_uncertain: bool,
 }
 
 struct Answer {
@@ -117,25 +133,27 @@ pub(super) struct Run<'a> {
     ok_since: Option<Instant>,
     /// Members of an ordered topic whose message is not taken.
     lagging_members: usize,
+    strict: strict::Strict,
 }
 
 impl<'a> Run<'a> {
-    /// `last` is the last of the job's notifications.
-    pub(super) fn new(delivery: &'a Delivery, job: Job<'a>, last: &'a Notification) -> Self {
+    /// `last` is the last of the job's notifications, and `first` what was read of its members already.
+    pub(super) fn new(delivery: &'a Delivery, job: Job<'a>, last: &'a Notification, first: Vec<Admission>) -> Self {
         let refusal = match job.retry {
             Retry::Refused { since } => Some(Refusal { since, reason: None }),
             _ => None,
         };
+        let is_ordered = job.lagging == Lagging::IsClosed;
         let mut run = Self {
             delivery,
             notifications: job.notifications,
             last,
             lagging: job.lagging,
             retry: job.retry,
-            is_small: job.members.is_at_end() && job.first.len() <= delivery.small_audience(),
+            is_small: job.members.is_at_end() && first.len() <= delivery.small_audience(),
             begin: Instant::now(),
             deadline: job.deadline,
-            messages: job.notifications.iter().map(Messages::new).collect(),
+            messages: job.notifications.iter().map(|said| Messages::new(said, is_ordered)).collect(),
             report: Report::new(&last.id),
             reach: vec![Reach::default(); last.to.len()],
             settled_new: 0,
@@ -153,6 +171,7 @@ impl<'a> Run<'a> {
             last_ok: None,
             ok_since: None,
             lagging_members: 0,
+            strict: strict::Strict::new(job.doorkeeper, job.begun),
             ready: VecDeque::new(),
             posts: FuturesUnordered::new(),
             waiting: FuturesUnordered::new(),
@@ -160,7 +179,7 @@ impl<'a> Run<'a> {
             removals: FuturesUnordered::new(),
             closing: FuturesUnordered::new(),
         };
-        run.queue(job.first);
+        run.queue(first);
         run
     }
 
@@ -209,6 +228,7 @@ impl<'a> Run<'a> {
                 (members, page) = pending_or(&mut self.reading), if self.reading.is_some() => self.take(members, page)?,
                 Some((attempt, closed)) = self.closing.next() => self.settle_closed(attempt, closed),
                 Some(attempt) = self.removals.next() => self.settle_removed(&attempt),
+                Some((attempt, looked)) = self.strict.looking.next() => self.looked_at(attempt, looked)?,
                 Some(attempt) = self.waiting.next() => self.ready.push_front(attempt),
                 Some(answer) = self.posts.next() => self.settle(answer)?,
             }
@@ -258,7 +278,8 @@ impl<'a> Run<'a> {
         let position = self.track.position();
         self.tell(self.resumable.then(|| position.clone())).await?;
         let is_read = self.read.is_none() && self.reading.is_none();
-        Ok(Some(Rest { goes_on: !is_read || position.counted.is_some(), position, why }))
+        let begun = self.strict.begun();
+        Ok(Some(Rest { goes_on: !is_read || position.counted.is_some(), position, why, begun }))
     }
 
     /// Saves what there is to tell, and waits for it.
@@ -298,6 +319,7 @@ impl<'a> Run<'a> {
             && self.gone.is_empty()
             && self.removals.is_empty()
             && self.closing.is_empty()
+            && self.strict.looking.is_empty()
     }
 
     fn read_on(&mut self) {
@@ -305,17 +327,24 @@ impl<'a> Run<'a> {
             return;
         }
         if let Some(mut members) = self.read.take() {
+            let doorkeeper = self.strict.doorkeeper.clone();
             self.reading = Some(Box::pin(async move {
-                let page = members.next().await;
-                (members, page)
+                let read = match members.next().await {
+                    Ok(page) => {
+                        let is_end = page.is_empty();
+                        admitted(doorkeeper, page).await.map(|members| Read { members, is_end })
+                    }
+                    Err(error) => Err(error),
+                };
+                (members, read)
             }));
         }
     }
 
-    fn take(&mut self, members: Members, page: Result<Vec<Member>, RegistryError>) -> Result<(), DeliveryError> {
+    fn take(&mut self, members: Members, read: Result<Read, RegistryError>) -> Result<(), DeliveryError> {
         self.reading = None;
-        let page = page?;
-        match page.is_empty() {
+        let Read { members: page, is_end } = read?;
+        match is_end {
             true => self.track.end(),
             false => self.read = Some(members),
         }
@@ -323,9 +352,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn queue(&mut self, page: Vec<Member>) {
-        for member in page {
+    fn queue(&mut self, page: Vec<Admission>) {
+        for Admission { member, verdict } in page {
             self.reach[member.target].seen += 1;
+            if verdict == Verdict::Passed {
+                continue;
+            }
             let is_left_out = self.notifications.iter().all(|said| said.except.contains(&member.connection));
             let next = self.next_for(&member, 0);
             if let Some(next) = next.filter(|_| self.position.is_open(&member.sort_key)) {
@@ -347,6 +379,8 @@ impl<'a> Run<'a> {
                     first_refused: None,
                     first_failed: None,
                     next,
+                    read_at: Instant::now(),
+                    is_uncertain: verdict == Verdict::Uncertain,
                 });
             }
         }
@@ -366,7 +400,10 @@ impl<'a> Run<'a> {
             let (again, new): (VecDeque<_>, _) = self.ready.drain(..).partition(|attempt| attempt.throttles > 0);
             self.ready = new;
             for attempt in again {
-                self.delay(attempt);
+                match attempt.member.strict {
+                    Some(_) => self.close(attempt),
+                    None => self.delay(attempt),
+                }
             }
         }
     }
@@ -374,12 +411,19 @@ impl<'a> Run<'a> {
     /// Starts what may start. Where a reservation is what holds the next post back, says until when.
     fn start_posts(&mut self) -> Option<Instant> {
         while self.may_start() {
+            if self.ready.front().is_some_and(Attempt::is_not_to_be_posted) {
+                let attempt = self.ready.pop_front()?;
+                self.track.begin(attempt.number);
+                self.look_at(attempt);
+                continue;
+            }
             let permit = match self.delivery.limiter.start(Instant::now()) {
                 Ok(permit) => permit,
                 Err(due) => return due,
             };
             let attempt = self.ready.pop_front()?;
             self.track.begin(attempt.number);
+            self.strict.posted(&attempt);
             let message = self.message(&attempt);
             let answer = post(self.delivery.sockets.clone(), attempt.member.socket.clone(), message);
             self.posts.push(Box::pin(async move {
@@ -393,6 +437,9 @@ impl<'a> Run<'a> {
     /// The first notification from this index on that the member gets something of: its message, or that there is none.
     fn next_for(&self, member: &Member, from: usize) -> Option<usize> {
         let is_told = |index: &usize| {
+            if self.strict.has(member, &self.notifications[*index]) {
+                return false;
+            }
             let is_left_out = self.notifications[*index].except.contains(&member.connection);
             !is_left_out || self.messages[*index].skip(member.protocol).is_some()
         };

@@ -11,17 +11,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
+use super::doorkeeper::Batch;
 use super::handover::{Handover, delay};
 use super::logged::Log;
 use super::{FanOut, FanOutError, Invocation, Segment};
-use crate::delivery::{Finish, Job, Lagging, Progress, Report, Retry, SaveError, Why};
+use crate::delivery::{Doorkeeper, Finish, Job, Lagging, Progress, Report, Retry, SaveError, Why};
 use crate::ids::{NotificationId, Topic};
 use crate::log::{Epoch, LogPosition, MOST_OFFSET, Place};
 use crate::metrics::Metric;
 use crate::notification::{Defaults, Notification, Target};
-use crate::registry::{
-    Entry, Head, LaneHolder, LaneLease, LanePosition, LaneTaker, Position, RENEWED_EVERY, RegistryError,
-};
+use crate::registry::{Entry, Head, LaneHolder, LaneLease, LanePosition, LaneTaker, RENEWED_EVERY, RegistryError};
 
 /// Messages that a member gets one after the other, before anything is written down.
 const MOST_AT_ONCE: usize = 50;
@@ -240,7 +239,7 @@ impl<'a> Holder<'a> {
             if let Some(why) = self.push(&notifications, end).await? {
                 return Ok(Left::HandedOn(why));
             }
-            (self.at.done, self.at.batch_end, self.at.position) = (end, None, Position::default());
+            self.at = LanePosition { done: end, epoch: self.at.epoch.clone(), ..LanePosition::default() };
             if Instant::now() >= self.invocation.deadline {
                 return Ok(Left::HandedOn(Why::TimeUp));
             }
@@ -297,6 +296,8 @@ impl<'a> Holder<'a> {
         let first_page = fan_out.first_page_of(&[target], &segment.interval, &self.at.position).await?;
         let position = self.at.position.clone();
         self.at.batch_end = Some(end);
+        // Until it is known who has what. A lease that ends without a word says the same.
+        let is_unsure = std::mem::replace(&mut self.at.is_unsure, true);
         let save = self.saver(batch);
         let job = Job {
             notifications: &notifications,
@@ -304,6 +305,8 @@ impl<'a> Holder<'a> {
             members: first_page.members,
             first: first_page.first,
             position,
+            doorkeeper: Some(self.doorkeeper(end, is_unsure)),
+            begun: self.at.begun.clone(),
             resumable: true,
             retry: Retry::No,
             deadline: invocation.deadline,
@@ -313,8 +316,16 @@ impl<'a> Holder<'a> {
         let Finish { report, rest, reach: _ } = fan_out.delivery.deliver(job).await?;
         self.reports.push((end, report));
         let Some(rest) = rest else { return Ok(None) };
-        self.at.position = rest.position;
+        (self.at.position, self.at.begun, self.at.is_unsure) = (rest.position, rest.begun, is_unsure);
         Ok(Some(rest.why))
+    }
+
+    fn doorkeeper(&self, end: u64, is_unsure: bool) -> Arc<Doorkeeper> {
+        let delivery = &self.fan_out.delivery;
+        let (registry, queue, clock) =
+            (delivery.registry().clone(), self.fan_out.queues.fan_out.clone(), delivery.clock());
+        let (topic, epoch) = (self.topic.clone(), self.epoch.clone());
+        Batch { registry, queue, clock, topic, epoch, end, is_unsure }.doorkeeper()
     }
 
     /// What a delivery says of its members: the failed and those in their handshake go on by name, with each message; the

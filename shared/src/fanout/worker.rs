@@ -1,5 +1,6 @@
 //! What one invocation does with one segment.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::slice;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::doorkeeper::PassedMember;
 use super::handover::{Handover, delay, follow};
 use super::lane::Wake;
 use super::logged::{Log, Part};
@@ -37,6 +39,8 @@ pub enum HandedOn {
     Segment(Box<Segment>),
     /// An ordered topic whose log has something to push.
     Lane(Topic),
+    /// A member that a lane has passed.
+    Passed(PassedMember),
 }
 
 /// What there is of an audience at its beginning.
@@ -80,6 +84,9 @@ impl FanOut {
     pub async fn read(&self, message: &str) -> Result<HandedOn, FanOutError> {
         if let Some(topic) = Wake::parse(message) {
             return Ok(HandedOn::Lane(topic));
+        }
+        if let Some(member) = PassedMember::parse(message) {
+            return Ok(HandedOn::Passed(member));
         }
         let message = Message::parse(message)?;
         let segment = match message.reference()? {
@@ -547,6 +554,8 @@ impl FanOut {
             members: first_page.members,
             first: first_page.first,
             position,
+            doorkeeper: None,
+            begun: BTreeMap::new(),
             resumable,
             retry: handover.segment.retry,
             deadline: invocation.deadline,

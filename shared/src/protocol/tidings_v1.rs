@@ -399,7 +399,8 @@ mod tests {
     #[test]
     fn a_message_carries_its_topic_only_to_those_reached_by_it() {
         let notification = notification(r#"{"to":[{"topic":"t"},{"user":"u"}],"type":"e","data":{"n": 1}}"#);
-        let frame = |index: usize| Protocol::TidingsV1Json.encode_message(&notification, &notification.to[index]);
+        let frame =
+            |index: usize| Protocol::TidingsV1Json.encode_message(&notification, &notification.to[index], false);
         let topic = r#"{"type":"message","id":"n1","topic":"t","event":"e","at":7,"ttl":3600,"data":{"n": 1}}"#;
         assert_eq!(frame(0), topic);
         assert_eq!(frame(1), topic.replace(r#""topic":"t","#, ""));
@@ -412,7 +413,7 @@ mod tests {
             (r#"{"to":"everyone","data":"say \"hi\"","dataType":"text"}"#, r#"say "hi""#),
             (r#"{"to":"everyone","data":"quoted"}"#, r#""quoted""#),
         ] {
-            assert_eq!(Protocol::Raw.encode_message(&notification(text), &Target::Everyone), frame);
+            assert_eq!(Protocol::Raw.encode_message(&notification(text), &Target::Everyone, false), frame);
         }
     }
 }

@@ -92,10 +92,24 @@ pub(super) const FLOOR: &str = "floor";
 pub(super) const NEXT: &str = "next";
 /// Up to which offset a lane is pushing messages now.
 pub(super) const BATCH_END: &str = "batch_end";
+/// How far strict members are that a lane has begun with: offsets by sort key, 0 where nobody knows.
+pub(super) const BEGUN: &str = "begun";
+/// Whether a lane's last holder gave it back without knowing who has what.
+pub(super) const UNSURE: &str = "unsure";
 /// Whether what made a lane's holder work comes again, should it die.
 pub(super) const COMES_AGAIN: &str = "comes_again";
 /// Until when a message is on its way that looks whether a lane goes on, in milliseconds since the epoch.
 pub(super) const WAKES_AT: &str = "wakes_at";
+/// How far a membership is that goes live: `pending`, `live` or `left`; absent for those of clients that sort by themselves.
+pub(super) const STATE: &str = "state";
+/// The place of the command that wrote such a membership.
+pub(super) const VERSION: &str = "version";
+/// Since when it is pending, in milliseconds since the epoch.
+pub(super) const SINCE: &str = "since";
+/// Up to which offset its client has everything.
+pub(super) const LIVE_FROM: &str = "live_from";
+/// Up to which offset a lane has passed it while it was pending.
+pub(super) const PASSED: &str = "passed";
 /// What names an entry of a log.
 pub(super) const ID: &str = "id";
 /// Where a log ended when a notification for it was first taken up: offset and epoch.

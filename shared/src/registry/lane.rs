@@ -3,6 +3,7 @@
 //! One worker at a time holds a lane, by a lease of some seconds which it renews. Where it stands is a place in the log, and
 //! within the messages that it pushes now a position in the audience, as with a segment.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Error;
@@ -11,7 +12,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValu
 use tokio::sync::Mutex;
 
 use super::items::{self, Item};
-use super::keys::{BATCH_END, COMES_AGAIN, CURSOR, EPOCH, EXPIRES_AT, Key, LEASE, NEXT, OWNER, STRAGGLERS, WAKES_AT};
+use super::keys::{
+    BATCH_END, BEGUN, COMES_AGAIN, CURSOR, EPOCH, EXPIRES_AT, Key, LEASE, NEXT, OWNER, STRAGGLERS, UNSURE, WAKES_AT,
+};
 use super::work::position;
 use super::{Position, Registry, RegistryError, retry};
 use crate::ids::Topic;
@@ -60,6 +63,19 @@ pub struct LanePosition {
     pub batch_end: Option<u64>,
     /// Which members have them.
     pub position: Position,
+    /// How far strict members are that were begun with, by their sort keys.
+    pub begun: BTreeMap<String, Begun>,
+    /// Whether strict members may have something of the batch that is not written down: the last holder died, or failed.
+    pub is_unsure: bool,
+}
+
+/// How far a holder got with a strict member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It has everything up to this offset.
+    At(u64),
+    /// It may have what was under way.
+    Uncertain,
 }
 
 /// The right to push what a topic's log has.
@@ -85,8 +101,29 @@ impl LanePosition {
             epoch: items::text(item, EPOCH).and_then(|text| Epoch::parse(text).ok()),
             batch_end: offset(BATCH_END)?,
             position: position(item),
+            begun: begun(item),
+            // Who gives a lane back leaves no lease.
+            is_unsure: item.contains_key(UNSURE) || (item.contains_key(LEASE) && items::number(item, LEASE)? != 0),
         })
     }
+}
+
+fn begun(item: &Item) -> BTreeMap<String, Begun> {
+    let Some(Ok(members)) = item.get(BEGUN).map(AttributeValue::as_m) else { return BTreeMap::new() };
+    let offset = |value: &AttributeValue| value.as_n().ok()?.parse::<u64>().ok().filter(|offset| *offset > 0);
+    let members = members.iter().map(|(sort_key, value)| (sort_key.clone(), offset(value)));
+    members.map(|(sort_key, offset)| (sort_key, offset.map_or(Begun::Uncertain, Begun::At))).collect()
+}
+
+fn begun_value(begun: &BTreeMap<String, Begun>) -> Option<AttributeValue> {
+    let members = begun.iter().map(|(sort_key, begun)| {
+        let offset = match begun {
+            Begun::At(offset) => *offset,
+            Begun::Uncertain => 0,
+        };
+        (sort_key.clone(), number(offset))
+    });
+    (!begun.is_empty()).then(|| AttributeValue::M(members.collect()))
 }
 
 impl Registry {
@@ -220,7 +257,7 @@ impl LaneLease {
 
     /// The row with this position, unless it was given back.
     fn with_position(&self, position: &LanePosition) -> UpdateItemFluentBuilder {
-        let LanePosition { done, epoch, batch_end, position } = position;
+        let LanePosition { done, epoch, batch_end, position, begun, is_unsure } = position;
         let stragglers = (!position.stragglers.is_empty())
             .then(|| AttributeValue::Ss(position.stragglers.iter().cloned().collect()));
         let (mut set, mut remove) = ("SET #lease = :until".to_owned(), Vec::new());
@@ -232,6 +269,8 @@ impl LaneLease {
             ("#batch_end", ":batch_end", BATCH_END, batch_end.map(number)),
             ("#cursor", ":cursor", CURSOR, position.cursor.clone().map(AttributeValue::S)),
             ("#stragglers", ":stragglers", STRAGGLERS, stragglers),
+            ("#begun", ":begun", BEGUN, begun_value(begun)),
+            ("#unsure", ":unsure", UNSURE, is_unsure.then_some(AttributeValue::Bool(true))),
         ] {
             request = request.expression_attribute_names(name, attribute);
             match value {

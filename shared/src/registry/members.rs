@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
+use super::going_live::{Standing, Strict};
 use super::items::{self, Item};
 use super::keys::{
-    CONNECTED_AT, EXPIRES_AT, Interval, Key, PK, PROTOCOL, SK, SOCKET, sort_key, topic_partition, user_partition,
+    CONNECTED_AT, EPOCH, EXPIRES_AT, Interval, Key, LIVE_FROM, PK, PROTOCOL, SINCE, SK, SOCKET, STATE, VERSION,
+    sort_key, topic_partition, user_partition,
 };
 use super::{Registry, RegistryError, retry};
 use crate::ids::{ConnectionId, Socket};
@@ -32,6 +34,8 @@ pub struct Member {
     pub connected_at: i64,
     /// Index of the first target that names it.
     pub target: usize,
+    /// How far it is, where its client must get nothing twice and nothing out of order.
+    pub strict: Option<Strict>,
     /// Partition of the membership that led to it.
     pub(super) membership: Arc<str>,
 }
@@ -130,7 +134,8 @@ impl Registry {
     }
 }
 
-pub(super) const PROJECTION: &str = "#sk, #protocol, #connected_at, #socket, #expires_at";
+pub(super) const PROJECTION: &str =
+    "#sk, #protocol, #connected_at, #socket, #expires_at, #state, #version, #since, #live_from, #epoch";
 
 pub(super) fn placeholders() -> HashMap<String, String> {
     [
@@ -139,14 +144,21 @@ pub(super) fn placeholders() -> HashMap<String, String> {
         ("#connected_at", CONNECTED_AT),
         ("#socket", SOCKET),
         ("#expires_at", EXPIRES_AT),
+        ("#state", STATE),
+        ("#version", VERSION),
+        ("#since", SINCE),
+        ("#live_from", LIVE_FROM),
+        ("#epoch", EPOCH),
     ]
     .map(|(placeholder, name)| (placeholder.to_owned(), name.to_owned()))
     .into()
 }
 
 /// What a row says of its connection. A row that cannot be read must not keep the others from being served.
-fn member(item: &Item, target: usize, membership: &Arc<str>, now: i64) -> Option<Member> {
-    if items::is_expired(item, now) {
+pub(super) fn member(item: &Item, target: usize, membership: &Arc<str>, now: i64) -> Option<Member> {
+    let strict = Strict::read(item);
+    let has_left = strict.as_ref().is_some_and(|strict| strict.standing == Standing::Left);
+    if has_left || items::is_expired(item, now) {
         return None;
     }
     match items::read(item) {
@@ -157,6 +169,7 @@ fn member(item: &Item, target: usize, membership: &Arc<str>, now: i64) -> Option
             protocol: connection.protocol,
             connected_at: connection.connected_at,
             target,
+            strict,
             membership: Arc::clone(membership),
         }),
         Err(error) => {

@@ -9,7 +9,7 @@ use crate::delivery::limiter::Answered;
 use crate::delivery::post::Outcome;
 use crate::delivery::{DeliveryError, Failed, Lagging, MAX_MESSAGE_BYTES, Retry};
 use crate::handshake::LONGEST_HANDSHAKE_MS;
-use crate::registry::Member;
+use crate::registry::{Begun, Member};
 
 /// How long to go on trying such a connection.
 const HANDSHAKE: Duration = Duration::from_secs(3);
@@ -30,7 +30,7 @@ const HOPELESS: u64 = 100;
 
 impl Attempt {
     /// What it counts for in the report.
-    fn counts(&self) -> u64 {
+    pub(super) fn counts(&self) -> u64 {
         u64::from(!self.is_left_out)
     }
 }
@@ -45,6 +45,10 @@ impl Run<'_> {
             is_first: attempt.throttles == 0 && !attempt.is_straggler,
             counts: !matches!(self.retry, Retry::Throttled { .. }),
         });
+        self.strict.answered(&attempt);
+        if attempt.member.strict.is_some() {
+            return self.settle_strict(attempt, outcome);
+        }
         match outcome {
             Outcome::Delivered => {
                 self.refusal = None;
@@ -65,7 +69,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn note_ok(&mut self) {
+    pub(super) fn note_ok(&mut self) {
         let now = Instant::now();
         if self.last_ok.is_none_or(|last| last + A_PAUSE < now) {
             self.ok_since = Some(now);
@@ -74,8 +78,11 @@ impl Run<'_> {
     }
 
     /// The member has its message; perhaps there is another one for it.
-    fn settle_delivered(&mut self, mut attempt: Attempt) {
+    pub(super) fn settle_delivered(&mut self, mut attempt: Attempt) {
         self.lagging_members -= usize::from(attempt.first_failed.take().is_some());
+        if let Some(place) = &self.notifications[attempt.next].log {
+            self.strict.got(&attempt, Begun::At(place.position.offset));
+        }
         match self.next_for(&attempt.member, attempt.next + 1) {
             Some(next) => {
                 (attempt.next, attempt.failures, attempt.throttles, attempt.refusals) = (next, 0, 0, 0);
@@ -89,7 +96,7 @@ impl Run<'_> {
     }
 
     /// Nothing more will be done for the member.
-    fn settled(&mut self, attempt: &Attempt) {
+    pub(super) fn settled(&mut self, attempt: &Attempt) {
         self.leave_out(attempt);
         self.settled_new += u64::from(attempt.is_new);
     }
@@ -98,6 +105,7 @@ impl Run<'_> {
     fn leave_out(&mut self, attempt: &Attempt) {
         self.lagging_members -= usize::from(attempt.first_failed.is_some());
         self.track.settle(attempt.number);
+        self.strict.settled(attempt);
         self.unsettled -= 1;
     }
 
@@ -127,7 +135,7 @@ impl Run<'_> {
 
     /// A member of an ordered topic that does not take its message is tried in place, for a later message must not overtake
     /// it. While nobody is reached it waits with the others; while others are, it holds them up, and is closed.
-    fn settle_lagging(&mut self, mut attempt: Attempt) {
+    pub(super) fn settle_lagging(&mut self, mut attempt: Attempt) {
         self.lagging_members += usize::from(attempt.first_failed.is_none());
         let first = *attempt.first_failed.get_or_insert_with(Instant::now);
         let limiter = &self.delivery.limiter;
@@ -149,7 +157,7 @@ impl Run<'_> {
     }
 
     /// Closes a client that does not read, so that it comes back, or does not.
-    fn close(&self, attempt: Attempt) {
+    pub(super) fn close(&self, attempt: Attempt) {
         let (sockets, socket) = (self.delivery.sockets.clone(), attempt.member.socket.clone());
         self.closing.push(Box::pin(async move {
             let closed = match sockets.delete(&socket).await {
@@ -162,6 +170,9 @@ impl Run<'_> {
     }
 
     pub(super) fn settle_closed(&mut self, attempt: Attempt, closed: bool) {
+        if !closed && attempt.member.strict.is_some() {
+            return self.close_again(Attempt { is_uncertain: true, ..attempt });
+        }
         if !closed {
             return match self.lagging {
                 Lagging::GoesOnByName => self.delay(attempt),
@@ -179,7 +190,7 @@ impl Run<'_> {
 
     /// 403 comes of roles and credentials that are not there yet, and of clocks that are wrong: it passes, or nobody is
     /// ever reached.
-    fn settle_forbidden(&mut self, mut attempt: Attempt, reason: String) {
+    pub(super) fn settle_forbidden(&mut self, mut attempt: Attempt, reason: String) {
         let epoch_ms = self.delivery.clock.milliseconds();
         attempt.refusals += 1;
         let first = *attempt.first_refused.get_or_insert_with(Instant::now);
@@ -187,7 +198,10 @@ impl Run<'_> {
         refusal.reason = Some(reason);
         let others_pass = self.last_ok.is_some_and(|last| last > first);
         if others_pass && attempt.refusals >= ATTEMPTS {
-            return self.delay(attempt);
+            return match attempt.member.strict {
+                Some(_) => self.close(attempt),
+                None => self.delay(attempt),
+            };
         }
         let pause = Duration::from_millis(50) * 2_u32.pow(attempt.refusals.min(5));
         self.wait(attempt, pause);
@@ -254,7 +268,7 @@ impl Run<'_> {
         }
     }
 
-    fn log(&self, member: &Member, reason: &str) {
+    pub(super) fn log(&self, member: &Member, reason: &str) {
         tracing::warn!(
             connection.id = %member.connection,
             notification.id = %self.last.id,
@@ -264,7 +278,7 @@ impl Run<'_> {
     }
 
     /// Tries again after half the pause to the whole of it.
-    fn wait(&mut self, attempt: Attempt, pause: Duration) {
+    pub(super) fn wait(&mut self, attempt: Attempt, pause: Duration) {
         let pause = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.waiting.push(Box::pin(async move {
             sleep(pause).await;
