@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use crate::ids::{ConnectionId, InvalidId, UserId};
 use crate::notification::scope;
-use crate::permissions::{CLAIMS, InvalidPermission, PERMISSIONS, Permissions, USER};
+use crate::permissions::{CLAIMS, InvalidPermission, PERMISSIONS, PROTOCOL, Permissions, USER};
+use crate::protocol::Protocol;
 use crate::trigger::Trigger;
 
 /// What an application's authorizer knows of a client beside its user.
@@ -22,6 +23,8 @@ pub struct Caller {
     pub permissions: Permissions,
     /// What the application's authorizer knows of it.
     pub claims: Claims,
+    /// What it speaks, as far as the authorizer says so: one that is not ours.
+    pub protocol: Protocol,
     /// Where it comes from.
     pub source_ip: Option<String>,
     /// API Gateway's id of what it sent.
@@ -50,7 +53,8 @@ impl Caller {
     #[must_use]
     pub fn anonymous(connection: ConnectionId) -> Self {
         let (permissions, claims) = (Permissions::default(), Claims::new());
-        Self { connection, user: None, permissions, claims, source_ip: None, request_id: String::new() }
+        let protocol = Protocol::default();
+        Self { connection, user: None, permissions, claims, protocol, source_ip: None, request_id: String::new() }
     }
 
     /// Reads what the authorizer said: `said` gives the value of a field of its context.
@@ -66,6 +70,7 @@ impl Caller {
             user: said(USER).map(UserId::parse).transpose().map_err(UnknownCaller::User)?,
             permissions: permissions.map_err(UnknownCaller::Permissions)?,
             claims: claims.map_err(UnknownCaller::Claims)?.unwrap_or_default(),
+            protocol: said(PROTOCOL).and_then(Protocol::from_name).unwrap_or_default(),
             ..Self::anonymous(connection)
         })
     }

@@ -18,6 +18,9 @@ pub const USER: &str = "user";
 /// Under which name the authorizer's context has what the application knows of a client, as the text of a JSON object.
 pub const CLAIMS: &str = "claims";
 
+/// Under which name the authorizer's context has the connection's protocol, where it is none of ours.
+pub const PROTOCOL: &str = "protocol";
+
 /// Under which name the authorizer's context has the permissions.
 pub const PERMISSIONS: &str = "permissions";
 

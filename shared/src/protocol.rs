@@ -11,6 +11,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::config::{ConfigError, optional};
+use crate::handshake::Handshake;
 use crate::ids::{ConnectionId, Topic, UserId};
 use crate::log::{Epoch, LogPosition, Place, Since};
 use crate::notification::{Defaults, Fields, InvalidNotification, Notification, Origin, Target};
@@ -183,6 +185,36 @@ pub enum ReplyBody {
 /// What a message's frame has that the stored notification has not, in bytes, at most.
 pub(crate) const ENVELOPE_BYTES: usize = 128;
 
+/// The protocols that a stack speaks beside those of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spoken(Vec<Protocol>);
+
+impl Spoken {
+    /// Reads names that are separated by commas, as `PROTOCOLS` has them; `None` where one of them is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let foreign = names.map(|name| Protocol::from_name(name).filter(|protocol| protocol.is_foreign()));
+        foreign.collect::<Option<_>>().map(Self)
+    }
+
+    /// Reads `PROTOCOLS`; without it nothing else is spoken.
+    ///
+    /// # Errors
+    /// When it names what is no protocol.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let Some(value) = optional("PROTOCOLS") else { return Ok(Self::default()) };
+        let expected = "list protocols, separated by commas; there is centrifuge";
+        Self::parse(&value).ok_or(ConfigError::Invalid { name: "PROTOCOLS", value, expected })
+    }
+
+    /// Whether the stack speaks it.
+    #[must_use]
+    pub fn has(&self, protocol: Protocol) -> bool {
+        !protocol.is_foreign() || self.0.contains(&protocol)
+    }
+}
+
 /// What a client is told of a log.
 #[derive(Debug, Clone)]
 pub struct Told {
@@ -345,6 +377,26 @@ impl Protocol {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|protocol| protocol.name() == name)
+    }
+
+    /// Whether clients of another product speak it, so that a stack has to say that it does too.
+    #[must_use]
+    pub fn is_foreign(self) -> bool {
+        self == Self::Centrifuge
+    }
+
+    /// The protocol that a handshake names; `None` where it names none, or none that is known.
+    #[must_use]
+    pub fn of_handshake(handshake: &Handshake) -> Option<Self> {
+        let offers = handshake.headers("sec-websocket-protocol").flat_map(|list| list.split(',')).map(str::trim);
+        let mut offered = offers.filter_map(Self::from_name).filter(|protocol| Self::SUBPROTOCOLS.contains(protocol));
+        offered.next().or_else(|| handshake.query("protocol").and_then(Self::from_name))
+    }
+
+    /// Whether its clients say who they are in their first frame, and are nobody until then.
+    #[must_use]
+    pub fn identifies_in_a_frame(self) -> bool {
+        self == Self::Centrifuge
     }
 
     /// Whether its clients come back for what they missed.

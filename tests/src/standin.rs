@@ -78,6 +78,10 @@ struct Posts {
 pub struct Standin {
     sockets: Arc<Mutex<HashMap<String, Used>>>,
     posts: Arc<Mutex<Posts>>,
+    /// How long a post is on its way at most, there and back each.
+    slowness: Arc<Mutex<Duration>>,
+    /// Of posts that are taken, the share that is not answered.
+    silence: Arc<Mutex<f64>>,
     endpoint: String,
 }
 
@@ -89,7 +93,13 @@ impl Standin {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/dev", listener.local_addr().unwrap());
-        let standin = Self { sockets: Arc::default(), posts: Arc::default(), endpoint };
+        let standin = Self {
+            sockets: Arc::default(),
+            posts: Arc::default(),
+            slowness: Arc::default(),
+            silence: Arc::default(),
+            endpoint,
+        };
         let router = Router::new().route("/dev/{at}/{id}", post(take).delete(close)).with_state(standin.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         standin
@@ -107,6 +117,29 @@ impl Standin {
     /// When there is no such socket.
     pub fn note(&self, id: &str, what: &serde_json::Value) {
         self.sockets.lock().unwrap().get_mut(id).unwrap().messages.push(Bytes::from(what.to_string()));
+    }
+
+    /// Lets each post take up to this long on its way, and its answer as long.
+    ///
+    /// # Panics
+    /// When a thread of the stand-in has panicked.
+    pub fn slow_down(&self, most: Duration) {
+        *self.slowness.lock().unwrap() = most;
+    }
+
+    /// Leaves a share of all posts without an answer, though their messages are taken.
+    ///
+    /// # Panics
+    /// When a thread of the stand-in has panicked.
+    pub fn lose_answers(&self, share: f64) {
+        *self.silence.lock().unwrap() = share;
+    }
+
+    async fn on_the_way(&self) {
+        let most = *self.slowness.lock().unwrap();
+        if !most.is_zero() {
+            tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
+        }
     }
 
     /// Refuses the whole account for a while.
@@ -235,8 +268,16 @@ async fn close(State(standin): State<Standin>, Path((_, id)): Path<(String, Stri
 }
 
 async fn take(State(standin): State<Standin>, Path((_, id)): Path<(String, String)>, message: Bytes) -> Response {
+    standin.on_the_way().await;
     match standin.decide(&id, &message) {
-        Some(response) => response,
+        Some(response) => {
+            let is_lost = fastrand::f64() < *standin.silence.lock().unwrap();
+            match is_lost {
+                true => std::future::pending().await,
+                false => standin.on_the_way().await,
+            }
+            response
+        }
         None => std::future::pending().await,
     }
 }

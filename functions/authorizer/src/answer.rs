@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tidings::permissions::{CLAIMS, PERMISSIONS, USER};
+use tidings::permissions::{CLAIMS, PERMISSIONS, PROTOCOL, USER};
+use tidings::protocol::Protocol;
 
 use crate::Denial;
 use crate::identity::Identity;
@@ -42,11 +43,14 @@ struct Statement {
 
 impl Answer {
     /// Lets this client in, if API Gateway can carry what is to be said about it.
-    pub(crate) fn allow(resource: &str, client: &Identity) -> Result<Self, Denial> {
+    pub(crate) fn allow(resource: &str, client: &Identity, protocol: Protocol) -> Result<Self, Denial> {
         let user = client.user.as_ref().map(|user| user.as_str().to_owned());
         let permissions = client.permissions.as_ref().map(ToString::to_string).unwrap_or_default();
         let mut context = BTreeMap::from([(PERMISSIONS, permissions)]);
         context.extend(user.clone().map(|user| (USER, user)));
+        if protocol.is_foreign() {
+            context.insert(PROTOCOL, protocol.name().to_owned());
+        }
         if !client.claims.is_empty() {
             // Texts and numbers under text: there is nothing in it that cannot be written.
             context.insert(CLAIMS, serde_json::to_string(&client.claims).unwrap_or_default());
@@ -95,7 +99,7 @@ mod tests {
 
     #[test]
     fn an_answer_names_this_method_and_nothing_else() {
-        let answer = Answer::allow(ARN, &client(Some("u1"), "subscribe:a publish:b/*")).unwrap();
+        let answer = Answer::allow(ARN, &client(Some("u1"), "subscribe:a publish:b/*"), Protocol::default()).unwrap();
         let policy = |effect| {
             json!({"Version": "2012-10-17", "Statement": [
                 {"Action": "execute-api:Invoke", "Effect": effect, "Resource": ARN}]})
@@ -109,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_client_without_a_name_has_no_user() {
-        let answer = serde_json::to_value(Answer::allow(ARN, &client(None, "")).unwrap()).unwrap();
+        let answer = serde_json::to_value(Answer::allow(ARN, &client(None, ""), Protocol::default()).unwrap()).unwrap();
         assert_eq!((&answer["principalId"], &answer["context"]), (&json!("anonymous"), &json!({"permissions": ""})));
     }
 
@@ -119,8 +123,8 @@ mod tests {
             let entries = (0..count).map(|number| format!("subscribe:orders/{number:05}"));
             entries.collect::<Vec<_>>().join(" ")
         };
-        assert!(Answer::allow(ARN, &client(Some("u"), &many(300))).is_ok());
-        let denial = Answer::allow(ARN, &client(Some("u"), &many(400))).unwrap_err();
+        assert!(Answer::allow(ARN, &client(Some("u"), &many(300)), Protocol::default()).is_ok());
+        let denial = Answer::allow(ARN, &client(Some("u"), &many(400)), Protocol::default()).unwrap_err();
         assert!(denial.to_string().contains("8 KB"), "{denial}");
     }
 }

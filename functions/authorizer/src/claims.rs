@@ -69,6 +69,28 @@ impl Claims {
         if fits { Ok(()) } else { Err(bad("is for another audience (aud or client_id) than TOKEN_AUDIENCE")) }
     }
 
+    /// A token of one subscription opens no connection, in no protocol.
+    pub(crate) fn check_opens_connections(&self) -> Result<(), Denial> {
+        match self.0.contains_key("channel") {
+            true => Err(bad("is one of a subscription (channel), and opens no connection")),
+            false => Ok(()),
+        }
+    }
+
+    /// All that it says.
+    pub(crate) fn into_all(self) -> Map<String, Value> {
+        self.0
+    }
+
+    /// Whom the token is about, where that is somebody.
+    pub(crate) fn named_user(&self, rules: &Rules) -> Result<Option<UserId>, Denial> {
+        match self.0.get(&rules.user_claim) {
+            None => Ok(None),
+            Some(Value::String(name)) if name.is_empty() => Ok(None),
+            Some(_) => self.user(rules).map(Some),
+        }
+    }
+
     /// Whom the token is about.
     pub(crate) fn user(&self, rules: &Rules) -> Result<UserId, Denial> {
         match self.0.get(&rules.user_claim) {

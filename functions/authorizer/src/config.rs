@@ -5,6 +5,7 @@ use tidings::aws::{self, Aws};
 use tidings::config::{ConfigError, optional, parsed, required};
 use tidings::metrics::Metrics;
 use tidings::permissions::{Permission, Permissions, for_user};
+use tidings::protocol::Spoken;
 use tidings::{UserId, ids::InvalidId};
 
 use crate::claims::Rules;
@@ -24,6 +25,8 @@ pub struct Deps {
     pub anonymous_permissions: PermissionTemplates,
     /// From which pages browsers may connect.
     pub origins: Origins,
+    /// What clients may speak.
+    pub spoken: Spoken,
     /// What counts.
     pub metrics: Metrics,
 }
@@ -52,7 +55,7 @@ pub struct PermissionTemplates(Vec<String>);
 impl Deps {
     /// Reads the environment: `AUTHENTICATION`, `ALLOW_ANONYMOUS`, `TOKEN_SECRET_ARN`, `TOKEN_ISSUER`, `TOKEN_AUDIENCE`,
     /// `JWKS_URL`, `USER_CLAIM`, `PERMISSIONS_CLAIM`, `SCOPE_PREFIX`, `DEFAULT_PERMISSIONS`, `ANONYMOUS_PERMISSIONS`,
-    /// `ALLOWED_ORIGINS`.
+    /// `ALLOWED_ORIGINS`, `PROTOCOLS`.
     ///
     /// # Errors
     /// When one is missing or not what it should be; the error names it.
@@ -62,6 +65,7 @@ impl Deps {
             default_permissions: templates("DEFAULT_PERMISSIONS")?,
             anonymous_permissions: templates("ANONYMOUS_PERMISSIONS")?,
             origins: origins()?,
+            spoken: Spoken::from_env()?,
             metrics: Metrics::from_env(),
         })
     }

@@ -37,6 +37,11 @@ impl Identity {
         Self::default()
     }
 
+    /// Who has not said who it is: it may nothing.
+    pub(crate) fn nobody() -> Self {
+        Self { permissions: Some(Permissions::default()), ..Self::default() }
+    }
+
     /// A user.
     ///
     /// # Errors

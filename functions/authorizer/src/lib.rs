@@ -39,6 +39,7 @@ pub mod keys;
 mod origin;
 mod request;
 mod token;
+mod verified;
 
 #[cfg(test)]
 mod fuzzing;
@@ -53,6 +54,7 @@ use std::sync::Arc;
 use tidings::function::{BoxFuture, Failure};
 use tidings::ids::InvalidId;
 use tidings::metrics::{Metric, Recorder};
+use tidings::protocol::Protocol;
 use tidings::{Handshake, Refusal};
 
 pub use answer::Answer;
@@ -60,6 +62,7 @@ pub use config::{Authentication, Deps};
 pub use function::Function;
 pub use identity::Identity;
 pub use request::Request;
+pub use verified::{TokenProblem, Verified};
 
 use claims::Claims;
 use keys::KeysError;
@@ -119,6 +122,9 @@ pub(crate) enum Denial {
     /// The token is not a good one.
     #[error("the token {0}")]
     Token(String),
+    /// The stack does not speak it.
+    #[error("?protocol={0} is not spoken here (PROTOCOLS)")]
+    Protocol(&'static str),
     /// The application's own way says so.
     #[error("{0}")]
     Application(Refusal),
@@ -131,9 +137,12 @@ impl Denial {
             Self::Origin(_) => Metric::DeniedOrigin,
             Self::NoToken => Metric::DeniedNoToken,
             Self::Time(_) => Metric::DeniedExpired,
-            Self::Handshake(_) | Self::NamesItself | Self::User(_) | Self::Token(_) | Self::Application(_) => {
-                Metric::DeniedInvalid
-            }
+            Self::Protocol(_)
+            | Self::Handshake(_)
+            | Self::NamesItself
+            | Self::User(_)
+            | Self::Token(_)
+            | Self::Application(_) => Metric::DeniedInvalid,
         }
     }
 }
@@ -214,7 +223,10 @@ impl<S> Authorizer<S> {
         let handshake = request.handshake().ok_or(Error::Event)?;
         let recorder = self.deps.metrics.recorder();
         let allowed = match self.decide(&handshake, &recorder).await {
-            Ok(identity) => Answer::allow(resource, &identity).map_err(Refused::Denied),
+            Ok(identity) => {
+                let protocol = Protocol::of_handshake(&handshake).unwrap_or_default();
+                Answer::allow(resource, &identity, protocol).map_err(Refused::Denied)
+            }
             Err(refused) => Err(refused),
         };
         match allowed {
@@ -260,6 +272,10 @@ impl<S> Authorizer<S> {
     async fn decide(&self, handshake: &Handshake, recorder: &Recorder) -> Result<Identity, Refused> {
         let deps = &self.deps;
         origin::check(&deps.origins, handshake)?;
+        let protocol = Protocol::of_handshake(handshake).unwrap_or_default();
+        if !deps.spoken.has(protocol) {
+            return Err(Denial::Protocol(protocol.name()).into());
+        }
         if let Some(hook) = &self.hook
             && let Some(identity) = hook(Arc::clone(&self.state), handshake.clone()).await?
         {
@@ -271,8 +287,11 @@ impl<S> Authorizer<S> {
         match credential(handshake)? {
             Credential::Token(token) => {
                 let claims = Unverified::read(&token)?.verify(keys, rules, recorder).await?;
+                claims.check_opens_connections()?;
                 Ok(identity_of(deps, rules, &claims)?)
             }
+            // Its first frame says who it is.
+            Credential::None if protocol.identifies_in_a_frame() => Ok(Identity::nobody()),
             Credential::None if !allow_anonymous => Err(Denial::NoToken.into()),
             Credential::None if names_itself(handshake) => Err(Denial::NamesItself.into()),
             Credential::None => Ok(deps.anonymous(None)),

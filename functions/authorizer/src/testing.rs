@@ -28,6 +28,7 @@ pub(crate) async fn authorizer(authentication: Authentication) -> Authorizer {
 
 fn deps(authentication: Authentication) -> Deps {
     Deps {
+        spoken: tidings::protocol::Spoken::default(),
         authentication,
         default_permissions: PermissionTemplates::parse("subscribe:users/{user}/**").unwrap(),
         anonymous_permissions: PermissionTemplates::parse("subscribe:public/** publish:rooms/{user}").unwrap(),

@@ -20,6 +20,8 @@ const SHOWN: usize = 64;
 pub(crate) struct Unverified<'a> {
     text: &'a str,
     header: Header,
+    /// Whether it need not end.
+    may_last: bool,
 }
 
 /// What one set of keys says to a token.
@@ -69,7 +71,12 @@ impl<'a> Unverified<'a> {
         if header.crit.is_some() {
             return Err(bad("has a critical extension (crit), and none is known here"));
         }
-        Ok(Self { text, header })
+        Ok(Self { text, header, may_last: false })
+    }
+
+    /// The same, which need not say when it ends: a server of another product made it.
+    pub(crate) fn lasting(self) -> Self {
+        Self { may_last: true, ..self }
     }
 
     /// What the token says, once it is known that an issuer's key signed it and that it is for us and for now.
@@ -118,7 +125,7 @@ impl<'a> Unverified<'a> {
         // `Claims` looks at `iss` and `aud`: here a list would do for an issuer, and `aud` is not the only place where a
         // token can name whom it is for.
         validation.validate_aud = false;
-        validation.set_required_spec_claims(&["exp"]);
+        validation.set_required_spec_claims(if self.may_last { &[][..] } else { &["exp"] });
         let token = decode::<Map<String, Value>>(self.text, &key.key, &validation);
         let claims = Claims::new(token.map_err(|error| problem(error.kind()))?.claims);
         claims.check(rules, jsonwebtoken::get_current_timestamp()).map_err(Problem::Claims)?;

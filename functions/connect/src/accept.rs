@@ -8,6 +8,7 @@ use tidings::context::{Call, Notifications};
 use tidings::events::{Event, EventBus};
 use tidings::function::Failure;
 use tidings::metrics::{Metric, Metrics};
+use tidings::protocol::Spoken;
 use tidings::registry::{Connection, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError};
 use tidings::{Attributes, Caller, Context, Handshake, Refusal};
 
@@ -19,6 +20,7 @@ pub struct Connect<S = ()> {
     pub(crate) registry: Registry,
     pub(crate) notifications: Notifications,
     pub(crate) bus: Option<EventBus>,
+    pub(crate) spoken: Spoken,
     pub(crate) metrics: Metrics,
     pub(crate) state: Arc<S>,
     pub(crate) hook: Option<Hook<S>>,
@@ -59,6 +61,12 @@ impl<S> Connect<S> {
         Self { bus: bus.into(), ..self }
     }
 
+    /// The same, for clients that speak these protocols too.
+    #[must_use]
+    pub fn with_protocols(self, spoken: Spoken) -> Self {
+        Self { spoken, ..self }
+    }
+
     /// Serves a handshake of who the authorizer says: 400 where it cannot be served, 401 where no authorizer let it in,
     /// 403 where it names a topic that the client may not subscribe to, and what the application's hook says.
     ///
@@ -89,7 +97,7 @@ impl<S> Connect<S> {
         handshake: Handshake,
         caller: Result<Caller, UnknownCaller>,
     ) -> Result<Result<Option<&'static str>, Refusal>, Error> {
-        let asked = match Asked::read(&handshake, caller) {
+        let asked = match Asked::read(&handshake, caller, &self.spoken) {
             Ok(asked) => asked,
             Err(refusal) => return Ok(Err(refusal)),
         };

@@ -12,6 +12,7 @@ use tidings::context::Notifications;
 use tidings::function::{BoxError, Load};
 use tidings::lambda::{self, response};
 use tidings::metrics::Metrics;
+use tidings::protocol::Spoken;
 use tidings::registry::Registry;
 use tidings::{Context, Handshake, Refusal};
 
@@ -70,11 +71,12 @@ impl<S: Send + Sync + 'static> Function<S> {
         metrics: Metrics,
     ) -> Result<Connect<S>, BoxError> {
         let state = Arc::new(self.load.load().await?);
-        Ok(Connect { registry, notifications, bus: None, metrics, state, hook: self.hook })
+        let spoken = Spoken::default();
+        Ok(Connect { registry, notifications, bus: None, spoken, metrics, state, hook: self.hook })
     }
 
     /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `NOTIFICATION_QUEUE_URL` for a hook that notifies,
-    /// and `EVENT_BUS_NAME`, the bus that is told of connections, if one is.
+    /// `EVENT_BUS_NAME`, the bus that is told of connections, if one is, and `PROTOCOLS`.
     #[must_use]
     pub fn run(self) -> ExitCode {
         lambda::run(self.start(), async |connect, event, _| serve(connect, event).await)
@@ -84,6 +86,7 @@ impl<S: Send + Sync + 'static> Function<S> {
         let aws = Aws::from_env()?;
         let table = required("TABLE_NAME", "it names the table of connections")?;
         let core = self.core(aws.registry(table), Notifications::from_env(&aws), Metrics::from_env()).await?;
+        let core = core.with_protocols(Spoken::from_env()?);
         Ok(core.with_bus(optional("EVENT_BUS_NAME").map(|name| aws.bus(name))))
     }
 }

@@ -3,7 +3,7 @@
 use tidings::caller::UnknownCaller;
 use tidings::handshake::TOKEN_SUBPROTOCOL;
 use tidings::permissions::Action;
-use tidings::protocol::Protocol;
+use tidings::protocol::{Protocol, Spoken};
 use tidings::registry::Connection;
 use tidings::{Caller, Handshake, Refusal, Topic};
 
@@ -17,12 +17,19 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    pub(crate) fn read(handshake: &Handshake, caller: Result<Caller, UnknownCaller>) -> Result<Self, Refusal> {
+    pub(crate) fn read(
+        handshake: &Handshake,
+        caller: Result<Caller, UnknownCaller>,
+        spoken: &Spoken,
+    ) -> Result<Self, Refusal> {
         let caller = caller.map_err(|unknown| match unknown {
             UnknownCaller::Unauthorized => Refusal::unauthorized(unknown.to_string()),
             _ => invalid(unknown),
         })?;
         let (protocol, subprotocol) = protocol(handshake)?;
+        if !spoken.has(protocol) {
+            return Err(invalid(format!("?protocol={} is not spoken here; name it in PROTOCOLS", protocol.name())));
+        }
         let topics = topics(handshake)?;
         if let Some(topic) = caller.permissions.first_refused(Action::Subscribe, &topics) {
             let reason = format!("you may not subscribe to the topic {:?}", topic.as_str());
@@ -47,7 +54,8 @@ fn protocol(handshake: &Handshake) -> Result<(Protocol, Option<&'static str>), R
     let names = || Protocol::SUBPROTOCOLS.map(Protocol::name).join(" or ");
     let offers = handshake.headers("sec-websocket-protocol").flat_map(|list| list.split(',')).map(str::trim);
     let offers: Vec<&str> = offers.filter(|name| !name.is_empty()).collect();
-    if let Some(protocol) = offers.iter().find_map(|name| Protocol::from_name(name)) {
+    let known = |name: &&str| Protocol::from_name(name).filter(|protocol| Protocol::SUBPROTOCOLS.contains(protocol));
+    if let Some(protocol) = offers.iter().find_map(known) {
         return Ok((protocol, Some(protocol.name())));
     }
     if offers.iter().any(|name| !name.starts_with(TOKEN_SUBPROTOCOL)) {
@@ -116,7 +124,8 @@ mod tests {
             change(event);
         });
         let handshake = lambda::handshake(&event).map_err(invalid)?;
-        Asked::read(&handshake, lambda::caller(&event, handshake.connection.clone()))
+        let spoken = Spoken::parse("centrifuge").unwrap();
+        Asked::read(&handshake, lambda::caller(&event, handshake.connection.clone()), &spoken)
     }
 
     #[test]
