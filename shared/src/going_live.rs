@@ -138,6 +138,15 @@ impl GoingLive<'_> {
         &self.topic
     }
 
+    /// Gives up: the client is told that it is not subscribed.
+    ///
+    /// # Errors
+    /// When the registry fails; then the connection has to be closed.
+    pub async fn give_up(&self) -> Result<(), RegistryError> {
+        let now = self.clock.milliseconds();
+        self.registry.take_back_pending(&self.connection.id, &self.topic, self.version, now).await
+    }
+
     fn reading(&self) -> Reading<'_> {
         let (log, retention) = (&self.log, self.retention);
         Reading { log, retention, connection: Some(&self.connection.id), now: self.clock.milliseconds() }

@@ -9,7 +9,8 @@ mod tidings_v1;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
 
 use crate::config::{ConfigError, optional};
 use crate::handshake::Handshake;
@@ -125,6 +126,15 @@ pub struct Publish {
 }
 
 impl Publish {
+    /// Data for the subscribers of a topic.
+    #[must_use]
+    pub fn to_topic(topic: Topic, data: &RawValue) -> Self {
+        // A topic and JSON can be written.
+        let target = to_raw_value(&json!({"topic": topic})).unwrap_or_default();
+        let fields = [("to".to_owned(), target), ("data".to_owned(), data.to_owned())].into_iter().collect();
+        Self { target: Target::Topic(topic), key: None, fields }
+    }
+
     /// The notification that it asks for, as one that `from` caused.
     ///
     /// # Errors

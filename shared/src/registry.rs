@@ -20,6 +20,7 @@ mod members;
 mod polls;
 mod rate;
 mod retry;
+mod session;
 mod topics;
 mod work;
 mod write;
@@ -37,13 +38,14 @@ use keys::Key;
 
 pub use capacity::Consumed;
 pub use going_live::{LaneBatch, Passing, Standing, Strict, Went, Written};
-pub use items::Connection;
+pub use items::{Connection, Session};
 pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER, connection_of};
 pub use lane::{Begun, LaneHolder, LaneLease, LanePosition, LaneTaker, RENEWED_EVERY};
 pub use listing::{Audience, Page};
 pub use log::{Append, Appended, Entries, Entry, Head};
 pub use members::{Member, Members};
 pub use polls::PollLease;
+pub use session::LONGEST_OPENING_MS;
 pub(crate) use topics::Change;
 
 pub use rate::{Granted, LearntRate, RateLimit, Wanted};

@@ -108,6 +108,11 @@ impl<S> Connect<S> {
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }
+        if connection.protocol.identifies_in_a_frame() {
+            self.registry.open(&connection).await.map_err(Error::Registry)?;
+            tracing::info!(connection.id = %connection.id, protocol = connection.protocol.name(), "opened");
+            return Ok(Ok(subprotocol));
+        }
         let durable = match self.registry.connect(&connection).await {
             Ok(durable) => durable,
             Err(error) => return too_much(error).map(Err),

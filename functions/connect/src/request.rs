@@ -31,6 +31,9 @@ impl Asked {
             return Err(invalid(format!("?protocol={} is not spoken here; name it in PROTOCOLS", protocol.name())));
         }
         let topics = topics(handshake)?;
+        if protocol.identifies_in_a_frame() && !topics.is_empty() {
+            return Err(invalid(format!("?topic= is not for {}; subscribe to the channel", protocol.name())));
+        }
         if let Some(topic) = caller.permissions.first_refused(Action::Subscribe, &topics) {
             let reason = format!("you may not subscribe to the topic {:?}", topic.as_str());
             return Err(Refusal::forbidden(reason));

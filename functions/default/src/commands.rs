@@ -8,7 +8,7 @@ use tidings::Context;
 use tidings::context::Call;
 use tidings::function::BoxError;
 use tidings::metrics::{Metric, Recorder};
-use tidings::protocol::{BadFrame, ClientError, Command, ErrorCode, Reply, ReplyBody, Whoami, decode, encode_reply};
+use tidings::protocol::{BadFrame, ClientError, Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami, decode, encode_reply};
 use tidings::registry::RegistryError;
 
 use crate::actions::Actions;
@@ -41,6 +41,9 @@ impl<S: 'static> Commands<S> {
         if verdict == Verdict::Ignore {
             recorder.add(Metric::CommandsRefused, 1);
             return Ok(None);
+        }
+        if frame.caller.protocol == Protocol::Centrifuge {
+            return Ok(self.centrifuge(frame, &recorder, &verdict).await);
         }
         let (id_of_frame, asked) = match decode(&frame.text) {
             Ok(request) => (request.id, Ok(request.command)),
@@ -125,7 +128,7 @@ impl<S: 'static> Commands<S> {
         }
     }
 
-    fn context(&self, frame: &Frame) -> Context<S> {
+    pub(crate) fn context(&self, frame: &Frame) -> Context<S> {
         let call = Call::new(frame.caller.clone(), self.services.registry.clone(), frame.at);
         let call =
             call.with_message(frame.message.clone()).with_notifications(self.services.notifications.clone().into());

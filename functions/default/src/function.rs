@@ -116,7 +116,7 @@ impl<S: Send + Sync + 'static> Function<S> {
     }
 
     async fn start(self) -> Result<Commands<S>, BoxError> {
-        self.core(Services::from_env()?).await
+        self.core(Services::from_env().await?).await
     }
 }
 

@@ -35,6 +35,7 @@
 //! ```
 
 mod actions;
+mod centrifuge;
 mod commands;
 mod frame;
 mod function;

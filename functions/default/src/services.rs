@@ -1,15 +1,18 @@
 //! What commands are carried out with.
 
 use tidings::aws::Aws;
-use tidings::config::{ConfigError, required};
+use tidings::clock::Clock;
+use tidings::config::required;
 use tidings::delivery::{Management, POST_DEADLINE, SocketError};
 use tidings::function::{BoxError, Failure};
 use tidings::history::History;
 use tidings::ids::InvalidId;
 use tidings::metrics::Metrics;
+use tidings::protocol::{Protocol, Spoken};
 use tidings::queue::{Queue, QueueError};
 use tidings::registry::{Registry, RegistryError};
 use tidings::trigger::Trigger;
+use tidings_authorizer::{Authorizer, Deps};
 
 use crate::guard::{Guard, Limits};
 
@@ -29,6 +32,10 @@ pub struct Services {
     pub guard: Guard,
     /// Which audiences have a log.
     pub history: History,
+    /// Who verifies the tokens of clients that say who they are in a frame; `None` where there are no such clients.
+    pub tokens: Option<Authorizer>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Services {
@@ -36,15 +43,17 @@ impl Services {
     #[must_use]
     pub fn new(registry: Registry, sockets: Management, notifications: Queue) -> Self {
         let (metrics, guard) = (Metrics::default(), Guard::new(Limits::default()));
-        Self { registry, sockets, notifications, metrics, guard, history: History::default() }
+        let (history, tokens, clock) = (History::default(), None, Clock::System);
+        Self { registry, sockets, notifications, metrics, guard, history, tokens, clock }
     }
 
-    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, `HISTORY` and what
-    /// [`Limits::from_env`] reads.
+    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, `HISTORY`, what
+    /// [`Limits::from_env`] reads, and, where `PROTOCOLS` names one whose clients say who they are in a frame, what the
+    /// authorizer does.
     ///
     /// # Errors
     /// When one is missing or not what it should be; the error names it.
-    pub fn from_env() -> Result<Self, ConfigError> {
+    pub async fn from_env() -> Result<Self, BoxError> {
         let aws = Aws::from_env()?;
         let table = required("TABLE_NAME", "it names the table of connections")?;
         let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
@@ -56,6 +65,11 @@ impl Services {
             metrics: Metrics::from_env(),
             guard: Guard::new(Limits::from_env()?),
             history: History::from_env()?,
+            tokens: match Spoken::from_env()?.has(Protocol::Centrifuge) {
+                true => Some(tidings_authorizer::Function::new().core(Deps::from_env()?).await?),
+                false => None,
+            },
+            clock: Clock::System,
         })
     }
 }

@@ -269,6 +269,33 @@ impl Registry {
         })
     }
 
+    /// Takes back a membership that is pending, if it is still this command's.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn take_back_pending(
+        &self,
+        connection: &ConnectionId,
+        topic: &Topic,
+        version: u64,
+        now: i64,
+    ) -> Result<(), RegistryError> {
+        let request = self
+            .update_membership(Key::topic(topic, connection))
+            .update_expression("SET #state = :left, #expires_at = :expires_at REMOVE #passed, #since")
+            .condition_expression("#version = :version AND #state = :pending")
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_names("#state", STATE)
+            .expression_attribute_names("#passed", PASSED)
+            .expression_attribute_names("#since", SINCE)
+            .expression_attribute_names("#expires_at", EXPIRES_AT)
+            .expression_attribute_values(":version", number(version))
+            .expression_attribute_values(":pending", AttributeValue::S(PENDING.to_owned()))
+            .expression_attribute_values(":left", AttributeValue::S(LEFT.to_owned()))
+            .expression_attribute_values(":expires_at", number(now / 1_000 + LEFT_SECONDS));
+        self.conditionally(request).await.map(drop)
+    }
+
     /// Which batch the lane of a topic works on. Read consistently.
     ///
     /// # Errors

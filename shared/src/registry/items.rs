@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
 
 use super::RegistryError;
-use super::keys::{ATTRIBUTES, CONNECTED_AT, EXPIRES_AT, Key, PROTOCOL, SK, SOCKET, TOPIC_BYTES, TOPICS, USER};
+use super::keys::{ATTRIBUTES, CONNECTED_AT, EXPIRES_AT, Key, PROTOCOL, SESSION, SK, SOCKET, TOPIC_BYTES, TOPICS, USER};
 use crate::attributes::Attributes;
 use crate::ids::{ConnectionId, Socket, Topic, UserId};
 use crate::protocol::Protocol;
@@ -34,6 +35,22 @@ pub struct Connection {
     pub topics: Vec<Topic>,
     /// What the application keeps with it. Memberships do not have them.
     pub attributes: Attributes,
+    /// What its first frame said, where that is how its client says who it is. Memberships do not have it.
+    pub session: Option<Session>,
+}
+
+/// What a client's own frame said of it, so that every later one obeys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Session {
+    /// What it may do, separated by spaces.
+    pub permissions: String,
+    /// When its token ends, in seconds since the epoch; `None` where it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+    /// What others are shown of it, as JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub info: Option<String>,
 }
 
 impl Connection {
@@ -47,6 +64,7 @@ impl Connection {
             connected_at: 0,
             topics: Vec::new(),
             attributes: Attributes::new(),
+            session: None,
             id,
         }
     }
@@ -109,6 +127,11 @@ pub(super) fn connection_item(connection: &Connection) -> Item {
     if !connection.topics.is_empty() {
         item.insert(TOPICS.to_owned(), topic_set(&connection.topics));
     }
+    if let Some(session) = &connection.session {
+        // Texts and a number can be written.
+        let session = serde_json::to_string(session).unwrap_or_default();
+        item.insert(SESSION.to_owned(), AttributeValue::S(session));
+    }
     if !connection.attributes.is_empty() {
         item.insert(ATTRIBUTES.to_owned(), AttributeValue::S(connection.attributes.to_json()));
     }
@@ -159,6 +182,10 @@ pub(super) fn read(item: &Item) -> Result<Connection, RegistryError> {
         attributes: match text(item, ATTRIBUTES) {
             Some(kept) => Attributes::from_json(kept).ok_or_else(|| malformed(ATTRIBUTES, "is not a JSON object"))?,
             None => Attributes::new(),
+        },
+        session: match text(item, SESSION).map(|text| serde_json::from_str(text)) {
+            Some(session) => Some(session.map_err(|_| malformed(SESSION, "is not what a client said"))?),
+            None => None,
         },
         id,
     })

@@ -13,6 +13,7 @@
 //! | lane of an ordered topic | `lane#<audience>` | `lane` |
 //! | entry of a log | `log#<audience>#<epoch>` | the offset, in 20 digits |
 //! | how far a user has read | `inbox#<user id>` | `read` |
+//! | connection that has not said who it is | `opening#<minute>` | `<hash prefix>#<connection id>` |
 //! | requests that wait for a message | `polls` | `polls` |
 //! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<hash prefix>#<connection id>` |
 //!
@@ -44,6 +45,8 @@ pub const SOCKET: &str = "socket";
 pub const TOPICS: &str = "topics";
 /// What an application keeps with the connection, as JSON; absent when it is nothing.
 pub(super) const ATTRIBUTES: &str = "attributes";
+/// What a client's own frame said of it, as JSON; absent where the authorizer said all.
+pub(super) const SESSION: &str = "session";
 /// How many bytes the names of these topics have together.
 pub(super) const TOPIC_BYTES: &str = "topic_bytes";
 /// The connection's user; absent when it is anonymous.
@@ -170,6 +173,11 @@ impl Key {
         Self { pk: format!("inbox#{user}"), sk: "read".to_owned() }
     }
 
+    /// A connection that has not said who it is, among those of the same minute.
+    pub(super) fn opening(minute: i64, connection: &ConnectionId) -> Self {
+        Self { pk: opening_partition(minute), sk: sort_key(connection) }
+    }
+
     /// The requests that wait for a message.
     pub(super) fn polls() -> Self {
         Self { pk: "polls".to_owned(), sk: "polls".to_owned() }
@@ -205,6 +213,11 @@ pub fn connection_of(sort_key: &str) -> Option<ConnectionId> {
 
 pub(super) fn user_partition(user: &UserId) -> String {
     format!("user#{user}")
+}
+
+/// Connections that were made in a minute since the epoch and have not said who they are.
+pub(super) fn opening_partition(minute: i64) -> String {
+    format!("opening#{minute}")
 }
 
 pub(super) fn work_partition(scope: &str, notification: &NotificationId) -> String {

@@ -1,0 +1,293 @@
+//! Clients of Centrifugo: what their frames ask for, and how they are answered.
+//!
+//! `connect` comes alone, then channels go side by side, and one channel in its order. Replies of a frame go together. Where
+//! a subscription goes live they are posted, so that it is known that they came before its first message.
+
+mod asks;
+mod channels;
+mod session;
+
+use std::collections::{HashMap, VecDeque};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tidings::going_live::{Ended, GoingLive};
+use tidings::log::LogPosition;
+use tidings::metrics::{Metric, Recorder};
+use tidings::notification::{Notification, Target};
+use tidings::permissions::Permissions;
+use tidings::protocol::centrifuge::{self, Answer, Code, Command, Disconnect, Method, Reply, decode, encode, encode_message};
+use tidings::registry::Connection;
+
+use crate::commands::Commands;
+use crate::frame::Frame;
+use crate::guard::Verdict;
+use crate::services::Services;
+
+/// Longest text that goes back as the route's response, in bytes: one frame of API Gateway's.
+const LONGEST_RESPONSE: usize = 32 * 1_024;
+
+/// What a command comes to.
+pub(crate) enum Step<'a> {
+    /// It is answered.
+    Answer(Answer),
+    /// It is answered, and once the client has that, it goes live.
+    Live(Answer, Going<'a>),
+    /// Nobody waits for anything.
+    Silence,
+    /// The connection ends, and its client is told why.
+    End(Disconnect),
+}
+
+/// A subscription on its way.
+pub(crate) struct Going<'a> {
+    pub(crate) live: GoingLive<'a>,
+    /// Up to where the client has everything, once it has its reply.
+    pub(crate) at: LogPosition,
+    /// Whether there is more.
+    pub(crate) is_behind: bool,
+}
+
+/// A client that has said who it is.
+pub(crate) struct Turn<'a, S> {
+    pub(crate) commands: &'a Commands<S>,
+    /// As the client's own words say who it is.
+    pub(crate) frame: &'a Frame,
+    pub(crate) connection: &'a Connection,
+    pub(crate) permissions: &'a Permissions,
+    pub(crate) recorder: &'a Recorder,
+}
+
+impl<S: 'static> Commands<S> {
+    /// Answers a frame.
+    pub(crate) async fn centrifuge(&self, frame: Frame, recorder: &Recorder, verdict: &Verdict) -> Option<String> {
+        let commands = match decode(&frame.text) {
+            Ok(commands) => commands,
+            Err(bad) => {
+                tracing::info!(connection.id = %frame.caller.connection, reason = %bad, "a frame is none of centrifuge");
+                return self.end(&frame, Disconnect::BAD_REQUEST).await;
+            }
+        };
+        match verdict {
+            Verdict::Dismiss(_) => return self.end(&frame, Disconnect::TOO_MANY_REQUESTS).await,
+            Verdict::Refuse(_) => {
+                recorder.add(Metric::CommandsRefused, commands.len() as u64);
+                return encode(&all(&commands, Code::TOO_MANY_REQUESTS));
+            }
+            Verdict::Pass | Verdict::Ignore => {}
+        }
+        if commands.iter().all(|command| matches!(command.method, Method::Pong)) {
+            return None;
+        }
+        match self.turn(&frame, recorder, &commands).await {
+            Ok(text) => text,
+            Err(end) => self.end(&frame, end).await,
+        }
+    }
+
+    /// Tells a client why its connection ends, and ends it.
+    async fn end(&self, frame: &Frame, why: Disconnect) -> Option<String> {
+        let id = &frame.caller.connection;
+        tracing::info!(connection.id = %id, code = why.code, reason = why.reason, "disconnects a client");
+        self.services.sockets.dismiss(&id.first_socket(), &centrifuge::disconnect(why)).await;
+        None
+    }
+
+    async fn turn(&self, frame: &Frame, recorder: &Recorder, commands: &[Command]) -> Result<Option<String>, Disconnect> {
+        let (connects, rest) = match commands.split_first() {
+            Some((Command { id, method: Method::Connect(connect) }, rest)) => (Some((*id, connect)), rest),
+            _ => (None, commands),
+        };
+        let opened = match connects {
+            Some((_, connect)) => self.connect(frame, connect).await?,
+            None => self.known(frame).await?,
+        };
+        let session::Opened { connection, connected, .. } = match opened {
+            Ok(opened) => opened,
+            // It may come again with another token. What came with it is answered the same.
+            Err(code) => return Ok(encode(&all(commands, code))),
+        };
+        let permissions = session::permissions(&connection);
+        let frame = session::as_said(frame, &connection, &permissions);
+        let (connection, permissions) = (&connection, &permissions);
+        let turn = Turn { commands: self, frame: &frame, connection, permissions, recorder };
+        let mut replies = Vec::new();
+        let mut going = Vec::new();
+        if let (Some((id, _)), Some(mut connected)) = (connects, connected) {
+            going = turn.server_subscriptions(id, &mut connected).await?;
+            replies.push(Reply { id, answer: Answer::Connect(connected.reply) });
+        }
+        let mut waves = waves(rest);
+        loop {
+            let wave = waves.pop_front().unwrap_or_default();
+            let is_last = waves.is_empty();
+            for (id, step) in turn.wave(&wave).await {
+                match step {
+                    Step::Answer(answer) => replies.push(Reply { id, answer }),
+                    Step::Live(answer, on_its_way) => {
+                        replies.push(Reply { id, answer });
+                        going.push(on_its_way);
+                    }
+                    Step::Silence => {}
+                    Step::End(why) => return Err(why),
+                }
+            }
+            // Nobody waits for a reply to a command without a number.
+            replies.retain(|reply| reply.id != 0);
+            let text = encode(&replies);
+            if going.is_empty() && is_last {
+                return turn.respond(text).await;
+            }
+            turn.post(text).await?;
+            replies.clear();
+            turn.go_live(std::mem::take(&mut going)).await?;
+            if is_last {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// The same answer to all commands.
+fn all(commands: &[Command], code: Code) -> Vec<Reply> {
+    let asked = commands.iter().filter(|command| command.id != 0);
+    asked.map(|command| Reply { id: command.id, answer: code.into() }).collect()
+}
+
+/// Commands that may be carried out side by side, by channel, and what has to wait until those are answered: whatever
+/// follows a subscription of the same channel.
+fn waves(commands: &[Command]) -> VecDeque<Vec<Vec<&Command>>> {
+    let mut waves: VecDeque<Vec<Vec<&Command>>> = VecDeque::new();
+    // In which wave a channel is, and at which place of it.
+    let mut channels: HashMap<&str, (usize, usize)> = HashMap::new();
+    for command in commands {
+        let channel = channel(&command.method);
+        let after_subscription = |wave: &Vec<Vec<&Command>>, place: usize| {
+            wave[place].last().is_some_and(|last| matches!(last.method, Method::Subscribe(_)))
+        };
+        let known = channel.and_then(|channel| channels.get(channel).copied());
+        let wave = match known {
+            Some((wave, place)) if after_subscription(&waves[wave], place) => wave + 1,
+            Some((wave, place)) => {
+                waves[wave][place].push(command);
+                continue;
+            }
+            None => 0,
+        };
+        if waves.len() <= wave {
+            waves.push_back(Vec::new());
+        }
+        waves[wave].push(vec![command]);
+        if let Some(channel) = channel {
+            channels.insert(channel, (wave, waves[wave].len() - 1));
+        }
+    }
+    waves
+}
+
+fn channel(method: &Method) -> Option<&str> {
+    match method {
+        Method::Subscribe(asked) => Some(&asked.channel),
+        Method::Unsubscribe { channel } | Method::Publish { channel, .. } => Some(channel),
+        _ => None,
+    }
+}
+
+impl<'a, S: 'static> Turn<'a, S> {
+    pub(crate) fn services(&self) -> &'a Services {
+        &self.commands.services
+    }
+
+    /// Carries out the commands of a wave, with what each comes to.
+    async fn wave(&self, channels: &[Vec<&Command>]) -> Vec<(u32, Step<'a>)> {
+        let one = |commands: &Vec<&Command>| {
+            let commands: Vec<Command> = commands.iter().map(|command| (*command).clone()).collect();
+            async move {
+                let mut steps = Vec::new();
+                for command in commands {
+                    steps.push((command.id, self.run(command).await));
+                }
+                steps
+            }
+        };
+        let all: FuturesUnordered<_> = channels.iter().map(one).collect();
+        all.collect::<Vec<_>>().await.into_iter().flatten().collect()
+    }
+
+    async fn run(&self, command: Command) -> Step<'a> {
+        let version = u64::from(command.id);
+        match command.method {
+            Method::Connect(_) | Method::Unknown => Step::End(Disconnect::BAD_REQUEST),
+            Method::Subscribe(asked) => self.subscribe(asked, version).await,
+            Method::Unsubscribe { channel } => self.unsubscribe(&channel, version).await,
+            Method::Publish { channel, data } => self.publish(&channel, &data, command.id).await,
+            Method::Presence { .. } | Method::PresenceStats { .. } => Step::Answer(Code::NOT_AVAILABLE.into()),
+            Method::History(asked) => self.history(&asked).await,
+            Method::Rpc { method, data } => self.rpc(&method, data.as_deref()).await,
+            Method::Refresh { token } => self.refresh(&token).await,
+            Method::SubRefresh { channel, token } => self.refresh_subscription(&channel, &token).await,
+            Method::Send => Step::End(Disconnect::NOT_AVAILABLE),
+            Method::Pong => Step::Silence,
+        }
+    }
+
+    /// The answer as the route's response, or posted where it is too long for one.
+    async fn respond(&self, text: Option<String>) -> Result<Option<String>, Disconnect> {
+        match text {
+            Some(long) if long.len() > LONGEST_RESPONSE => self.post(Some(long)).await.map(|()| None),
+            text => Ok(text),
+        }
+    }
+
+    /// Posts replies. Where it is not known that they came, the client has to begin anew.
+    async fn post(&self, text: Option<String>) -> Result<(), Disconnect> {
+        let Some(text) = text else { return Ok(()) };
+        let sent = self.services().sockets.send(&self.connection.socket, text).await;
+        sent.map_err(|error| {
+            tracing::info!(connection.id = %self.connection.id, %error, "replies could not be posted");
+            Disconnect::FORCE_RECONNECT
+        })
+    }
+
+    /// Makes subscriptions live whose replies have arrived, with what came meanwhile.
+    async fn go_live(&self, going: Vec<Going<'a>>) -> Result<(), Disconnect> {
+        for Going { live, at, is_behind } in going {
+            let target = Target::Topic(live.topic().clone());
+            let post = async |messages: &[Notification]| {
+                for message in messages {
+                    let bytes = encode_message(message, &target, true);
+                    let text = String::from_utf8_lossy(&bytes).into_owned();
+                    self.services().sockets.send(&self.connection.socket, text).await?;
+                }
+                Ok::<_, tidings::delivery::SocketError>(())
+            };
+            match live.finish(at, is_behind, post).await {
+                Ok(Ended::Live | Ended::Overtaken) => {}
+                Ok(Ended::Stuck) => return Err(Disconnect::INSUFFICIENT_STATE),
+                Err(error) => {
+                    tracing::error!(error = tidings::describe(&error), "a subscription does not go live");
+                    return Err(Disconnect::INSUFFICIENT_STATE);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_go_side_by_side_and_whatever_follows_a_subscription_of_its_channel_waits_for_it() {
+        let text = "{\"subscribe\":{\"channel\":\"a\"},\"id\":2}\n{\"subscribe\":{\"channel\":\"b\"},\"id\":3}\n\
+                    {\"unsubscribe\":{\"channel\":\"a\"},\"id\":4}\n{\"subscribe\":{\"channel\":\"a\"},\"id\":5}\n\
+                    {\"rpc\":{\"method\":\"m\"},\"id\":6}";
+        let commands = decode(text).unwrap();
+        let ids: Vec<Vec<Vec<u32>>> = waves(&commands)
+            .iter()
+            .map(|wave| wave.iter().map(|group| group.iter().map(|command| command.id).collect()).collect())
+            .collect();
+        assert_eq!(ids, [vec![vec![2], vec![3], vec![6]], vec![vec![4, 5]]]);
+    }
+}

@@ -1,0 +1,113 @@
+//! What a client asks for once: `publish`, `history` and `rpc`.
+
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+use tidings::Topic;
+use tidings::log::{Epoch, LogName, LogPosition, Since};
+use tidings::permissions::Action;
+use tidings::protocol::centrifuge::{Answer, Code, ErrorReply, History, Page, Publication};
+use tidings::protocol::{ClientError, ErrorCode, MAX_MESSAGES_PER_COMMAND, Publish, ReplyBody};
+use tidings::recovery::{Asked, Reading, RecoveryError};
+
+use super::session::internal;
+use super::{Step, Turn};
+use crate::publish;
+use crate::subscribe::MOST_BYTES;
+
+/// What an application's own error is under: the first of those that Centrifugo leaves to applications.
+const APPLICATION: u32 = 400;
+
+impl<'a, S: 'static> Turn<'a, S> {
+    /// Its reply means that the message is on the queue.
+    pub(super) async fn publish(&self, channel: &str, data: &RawValue, id: u32) -> Step<'a> {
+        let Ok(topic) = Topic::parse(channel) else { return Step::Answer(Code::BAD_REQUEST.into()) };
+        let mut frame = self.frame.clone();
+        // A frame can have several.
+        frame.message = format!("{}-{id}", frame.message);
+        let publish = Publish::to_topic(topic, data);
+        Step::Answer(match publish::run(self.services(), &frame, self.recorder, publish).await {
+            Ok(ReplyBody::Error(error)) => refused(&error),
+            Ok(_) => Answer::Publish {},
+            Err(error) => internal(&error).into(),
+        })
+    }
+
+    pub(super) async fn history(&self, asked: &History) -> Step<'a> {
+        Step::Answer(match self.read(asked).await {
+            Ok(page) => Answer::History(page),
+            Err(code) => code.into(),
+        })
+    }
+
+    async fn read(&self, asked: &History) -> Result<Page, Code> {
+        let topic = Topic::parse(asked.channel.as_str()).map_err(|_| Code::BAD_REQUEST)?;
+        if !self.permissions.allow(Action::Subscribe, &topic) {
+            return Err(Code::PERMISSION_DENIED);
+        }
+        let services = self.services();
+        let retention = services.history.of_topic(&topic).ok_or(Code::NOT_AVAILABLE)?;
+        let log = LogName::Topic(topic);
+        let reading =
+            Reading { log: &log, retention, connection: Some(&self.connection.id), now: services.clock.milliseconds() };
+        let end = services.registry.end_of_log(&reading).await.map_err(|error| internal(&error))?;
+        let since = match &asked.since {
+            None => None,
+            Some(since) if Epoch::parse(&since.epoch).ok().as_ref() == Some(&end.epoch) => Some(Since {
+                position: LogPosition { offset: since.offset, epoch: end.epoch.clone() },
+                connection: None,
+            }),
+            Some(_) => return Err(Code::UNRECOVERABLE_POSITION),
+        };
+        let limit = match asked.limit {
+            0 => return Ok(Page::of(&end, Vec::new())),
+            1.. => usize::try_from(asked.limit).unwrap_or(usize::MAX).min(MAX_MESSAGES_PER_COMMAND),
+            _ => MAX_MESSAGES_PER_COMMAND,
+        };
+        let wanted = Asked { since: since.as_ref(), limit, reverse: asked.reverse };
+        let mut room = MOST_BYTES;
+        match services.registry.history(&reading, wanted, &mut room).await {
+            Ok(told) => {
+                let publications = told.messages.iter().map(|message| Publication::of(message, true)).collect();
+                Ok(Page::of(&told.position, publications))
+            }
+            Err(RecoveryError::Ahead { .. }) => Ok(Page::of(&end, Vec::new())),
+            Err(error) => Err(internal(&error)),
+        }
+    }
+
+    /// An action of the application.
+    pub(super) async fn rpc(&self, method: &str, data: Option<&RawValue>) -> Step<'a> {
+        let body: Result<Map<String, Value>, _> = match data.map(RawValue::get) {
+            None | Some("null") => Ok(Map::new()),
+            Some(text) => serde_json::from_str(text),
+        };
+        let (Ok(body), Ok(action)) = (body, self.commands.actions.of(method)) else {
+            let is_known = self.commands.actions.of(method).is_ok();
+            return Step::Answer(if is_known { Code::BAD_REQUEST.into() } else { Code::METHOD_NOT_FOUND.into() });
+        };
+        Step::Answer(match action(self.commands.context(self.frame), body).await {
+            Ok(reply) => Answer::Rpc { data: json(reply.data()) },
+            Err(error) => match error.into_client() {
+                Ok(error) => refused(&error),
+                Err(error) => internal(error.as_ref()).into(),
+            },
+        })
+    }
+}
+
+fn json(data: Option<&Value>) -> Box<RawValue> {
+    // JSON can be written.
+    data.and_then(|data| to_raw_value(data).ok()).unwrap_or_else(|| RawValue::NULL.to_owned())
+}
+
+/// The code of what a client is told in words of ours.
+fn refused(error: &ClientError) -> Answer {
+    let code = match error.code {
+        ErrorCode::Forbidden => Code::PERMISSION_DENIED,
+        ErrorCode::TooManyRequests => Code::TOO_MANY_REQUESTS,
+        ErrorCode::TooManyTopics => Code::LIMIT_EXCEEDED,
+        ErrorCode::Application(_) => Code { code: APPLICATION, message: "", temporary: false },
+        _ => Code::BAD_REQUEST,
+    };
+    Answer::Error(ErrorReply { code: code.code, message: error.message.clone(), temporary: code.temporary })
+}
