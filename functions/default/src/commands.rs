@@ -83,7 +83,7 @@ impl<S: 'static> Commands<S> {
             Command::Unread => return inbox::unread(&self.services, frame).await,
             Command::Read(asked) => return inbox::read(&self.services, frame, asked).await,
             Command::Unsubscribe(topics) => {
-                let done = registry.unsubscribe(id, &topics).await;
+                let done = registry.unsubscribe_at(frame.place(), id, &topics).await;
                 done.map(|()| note(frame, recorder, &topics, Metric::Unsubscriptions, "unsubscribed"))
             }
         };

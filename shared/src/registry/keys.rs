@@ -48,6 +48,16 @@ pub(super) const ATTRIBUTES: &str = "attributes";
 pub(super) const TOPIC_BYTES: &str = "topic_bytes";
 /// The connection's user; absent when it is anonymous.
 pub const USER: &str = "user";
+/// The place of the command that wrote a membership; absent where no command has. See [`super::Place`].
+pub(super) const PLACE: &str = "place";
+/// How often a server has written a membership since that command; absent where none has.
+pub(super) const RAISED: &str = "raised";
+/// [`LEFT`] where a membership is none any more; absent else.
+pub(super) const STATE: &str = "state";
+/// What [`STATE`] is of a connection that has left.
+pub(super) const LEFT: &str = "left";
+/// Topics that a connection has left lately, a string set: their memberships have a row still.
+pub(super) const LEFT_TOPICS: &str = "left_topics";
 
 /// When the right to work on a segment ends, in milliseconds since the epoch.
 pub(super) const LEASE: &str = "lease";

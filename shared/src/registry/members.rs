@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 
 use super::items::{self, Item};
 use super::keys::{
-    CONNECTED_AT, EXPIRES_AT, Interval, Key, PK, PROTOCOL, SK, SOCKET, sort_key, topic_partition, user_partition,
+    CONNECTED_AT, EXPIRES_AT, Interval, Key, PK, PROTOCOL, SK, SOCKET, STATE, sort_key, topic_partition, user_partition,
 };
 use super::{Registry, RegistryError, retry};
 use crate::ids::{ConnectionId, Socket};
@@ -69,7 +69,7 @@ struct Page {
 
 impl Registry {
     /// The members of the audiences that `targets` name, as far as their sort keys lie in `interval`. Rows that have
-    /// expired at `now` (milliseconds since the epoch) are left out.
+    /// expired at `now` (milliseconds since the epoch) and those of connections that have left are left out.
     ///
     /// Read consistently, so that nobody is missed whose subscription was acknowledged.
     #[must_use]
@@ -130,7 +130,7 @@ impl Registry {
     }
 }
 
-pub(super) const PROJECTION: &str = "#sk, #protocol, #connected_at, #socket, #expires_at";
+pub(super) const PROJECTION: &str = "#sk, #protocol, #connected_at, #socket, #expires_at, #state";
 
 pub(super) fn placeholders() -> HashMap<String, String> {
     [
@@ -139,6 +139,7 @@ pub(super) fn placeholders() -> HashMap<String, String> {
         ("#connected_at", CONNECTED_AT),
         ("#socket", SOCKET),
         ("#expires_at", EXPIRES_AT),
+        ("#state", STATE),
     ]
     .map(|(placeholder, name)| (placeholder.to_owned(), name.to_owned()))
     .into()
@@ -146,7 +147,7 @@ pub(super) fn placeholders() -> HashMap<String, String> {
 
 /// What a row says of its connection. A row that cannot be read must not keep the others from being served.
 fn member(item: &Item, target: usize, membership: &Arc<str>, now: i64) -> Option<Member> {
-    if items::is_expired(item, now) {
+    if !items::counts(item, now) {
         return None;
     }
     match items::read(item) {
