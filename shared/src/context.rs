@@ -17,7 +17,7 @@ use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
 use crate::notification::{Defaults, Notification};
 use crate::permissions::Permissions;
 use crate::queue::Queue;
-use crate::registry::{Change, Registry, RegistryError};
+use crate::registry::{By, Change, Registry, RegistryError};
 use crate::trigger::Trigger;
 
 /// The application's state, who is on the other end, and what can be done for it.
@@ -220,7 +220,7 @@ impl<S> Context<S> {
     }
 
     async fn change(&self, change: Change, topics: &[Topic]) -> Result<(), Error> {
-        let now = self.call.registry.change_own(self.connection(), change, topics).await?;
+        let now = self.call.registry.change_own(self.connection(), change, topics, By::Server).await?;
         self.call.attributes.get_or_init(|| now.attributes);
         Ok(())
     }

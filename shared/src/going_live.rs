@@ -6,7 +6,7 @@
 //! finish   live from P, unless a lane has passed it beyond: then the rest is posted, and again
 //! ```
 //!
-//! Commands of one connection run side by side, in any order. Each has a place, its version: a lower one changes nothing.
+//! Commands of one connection run side by side, in any order. Each has a place: an earlier one changes nothing.
 //! A subscribe that meets a row of its own connection waits until the lane has ended the batch that may have read it.
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::log::{LogName, LogPosition, Since};
 use crate::notification::Notification;
 use crate::protocol::Told;
 use crate::recovery::{Reading, RecoveryError};
-use crate::registry::{Connection, Registry, RegistryError, Went, Written};
+use crate::registry::{Connection, Place, Registry, RegistryError, Went, Written};
 
 /// For how long a command waits for another of the same connection, and for a lane.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -37,7 +37,7 @@ pub struct GoingLive<'a> {
     log: LogName,
     topic: Topic,
     retention: Retention,
-    version: u64,
+    place: Place,
     clock: Clock,
 }
 
@@ -63,7 +63,7 @@ pub enum Ended {
     Stuck,
 }
 
-/// Begins to subscribe a connection to an ordered topic. `version` is the command's place among those of the connection.
+/// Begins to subscribe a connection to an ordered topic. `place` is the command's among those of the connection.
 ///
 /// # Errors
 /// When the registry fails; then the connection has to be closed.
@@ -72,12 +72,12 @@ pub async fn begin<'a>(
     connection: &'a Connection,
     topic: &Topic,
     retention: Retention,
-    version: u64,
+    place: Place,
     clock: Clock,
 ) -> Result<Begun<GoingLive<'a>>, RegistryError> {
     let end = Instant::now() + PATIENCE;
     let replaced = loop {
-        match registry.write_pending(connection, topic, version, clock.milliseconds()).await? {
+        match registry.write_pending(connection, topic, place, clock.milliseconds()).await? {
             Written::Ours { replaced } => break replaced,
             Written::Newer => return Ok(Begun::Overtaken),
             Written::Pending if Instant::now() >= end => return Ok(Begun::Stuck),
@@ -89,7 +89,7 @@ pub async fn begin<'a>(
         return Ok(Begun::Stuck);
     }
     let (log, topic) = (LogName::Topic(topic.clone()), topic.clone());
-    Ok(Begun::Ours(GoingLive { registry, connection, log, topic, retention, version, clock }))
+    Ok(Begun::Ours(GoingLive { registry, connection, log, topic, retention, place, clock }))
 }
 
 /// Unsubscribes a connection from an ordered topic.
@@ -100,12 +100,12 @@ pub async fn leave(
     registry: &Registry,
     connection: &Connection,
     topic: &Topic,
-    version: u64,
+    place: Place,
     clock: Clock,
 ) -> Result<Begun<()>, RegistryError> {
     let end = Instant::now() + PATIENCE;
     loop {
-        match registry.write_left(connection, topic, version, clock.milliseconds()).await? {
+        match registry.write_left(connection, topic, place, clock.milliseconds()).await? {
             Written::Ours { .. } => return Ok(Begun::Ours(())),
             Written::Newer => return Ok(Begun::Overtaken),
             Written::Pending if Instant::now() >= end => return Ok(Begun::Stuck),
@@ -144,7 +144,7 @@ impl GoingLive<'_> {
     /// When the registry fails; then the connection has to be closed.
     pub async fn give_up(&self) -> Result<(), RegistryError> {
         let now = self.clock.milliseconds();
-        self.registry.take_back_pending(&self.connection.id, &self.topic, self.version, now).await
+        self.registry.take_back_pending(&self.connection.id, &self.topic, self.place, now).await
     }
 
     fn reading(&self) -> Reading<'_> {
@@ -181,7 +181,7 @@ impl GoingLive<'_> {
         let mut is_behind = is_behind;
         for _ in 0..ROUNDS {
             if !is_behind {
-                match self.registry.go_live(&self.connection.id, &self.topic, self.version, &at).await? {
+                match self.registry.go_live(&self.connection.id, &self.topic, self.place, &at).await? {
                     Went::Live => return Ok(Ended::Live),
                     Went::NotOurs => return Ok(Ended::Overtaken),
                     Went::Passed(_) => {}

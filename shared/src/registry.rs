@@ -1,9 +1,10 @@
 //! Who is connected and who listens to what: one DynamoDB table, no scans, no index.
 //!
-//! Nothing else knows DynamoDB. Every write of a membership goes through one pair of functions (`join`, `leave`), and
+//! Nothing else knows DynamoDB. Every row of a membership is made from one pair of functions (`join`, `leave`), and
 //! there are no transactions, which DynamoDB cancels where they meet: whoever changes a connection looks at its row again
 //! at last, so that one which is gone leaves no orphan behind, whatever the order. What a crash leaves all the same dies
-//! by its `expires_at`, or with the first push that finds its socket gone.
+//! by its `expires_at`, or with the first push that finds its socket gone. What a client asked for last counts, whatever
+//! is carried out last: memberships know their [`Place`].
 
 mod batch;
 mod capacity;
@@ -17,6 +18,8 @@ mod listing;
 mod log;
 mod lookup;
 mod members;
+mod memberships;
+mod place;
 mod polls;
 mod rate;
 mod retry;
@@ -44,6 +47,8 @@ pub use lane::{Begun, LaneHolder, LaneLease, LanePosition, LaneTaker, RENEWED_EV
 pub use listing::{Audience, Page};
 pub use log::{Append, Appended, Entries, Entry, Head};
 pub use members::{Member, Members};
+pub(crate) use place::By;
+pub use place::Place;
 pub use polls::PollLease;
 pub use session::LONGEST_OPENING_MS;
 pub(crate) use topics::Change;

@@ -22,7 +22,7 @@ use tidings::history::History;
 use tidings::log::LogName;
 use tidings::notification::{Defaults, Notification};
 use tidings::protocol::Protocol;
-use tidings::registry::{Connection, Registry};
+use tidings::registry::{Connection, Place, Registry};
 use tidings::{NotificationId, Topic};
 
 use crate::fanout;
@@ -175,7 +175,8 @@ impl World {
         let is_clear = match command {
             'S' => self.subscribe(connection, topic, version).await,
             _ => {
-                let left = going_live::leave(&self.registry, connection, topic, version, Clock::System).await;
+                let left =
+                    going_live::leave(&self.registry, connection, topic, Place::new(0, version), Clock::System).await;
                 matches!(left, Ok(Begun::Ours(()) | Begun::Overtaken))
             }
         };
@@ -187,7 +188,9 @@ impl World {
     /// Whether it is known what the client has.
     async fn subscribe(&self, connection: &Connection, topic: &Topic, version: u64) -> bool {
         let retention = self.history.of_topic(topic).unwrap();
-        match going_live::begin(&self.registry, connection, topic, retention, version, Clock::System).await {
+        match going_live::begin(&self.registry, connection, topic, retention, Place::new(0, version), Clock::System)
+            .await
+        {
             Ok(Begun::Ours(going)) => self.go(&going, connection, version).await,
             Ok(Begun::Overtaken) => true,
             Ok(Begun::Stuck) | Err(_) => false,

@@ -8,6 +8,7 @@ mod interleavings;
 mod lifecycle;
 mod listing;
 mod log;
+mod places;
 mod rate;
 mod reading;
 
@@ -100,7 +101,9 @@ pub(crate) async fn said(table: &Table) -> Said {
     for row in table.rows().await {
         let (pk, sk) = (text(&row, "pk").to_owned(), text(&row, "sk").to_owned());
         if ["conn#", "user#", "topic#"].iter().any(|prefix| pk.starts_with(prefix)) {
-            said.found.push((pk, sk));
+            if row.get("state").is_none_or(|state| state.as_s().unwrap() != "left") {
+                said.found.push((pk, sk));
+            }
         } else if let Some(id) = pk.strip_prefix("subs#") {
             // Four prefixes share a partition.
             let prefix = u8::from_str_radix(&sk[..2], 16).unwrap() / 4 * 4;

@@ -16,8 +16,10 @@ use tidings::log::LogPosition;
 use tidings::metrics::{Metric, Recorder};
 use tidings::notification::{Notification, Target};
 use tidings::permissions::Permissions;
-use tidings::protocol::centrifuge::{self, Answer, Code, Command, Disconnect, Method, Reply, decode, encode, encode_message};
-use tidings::registry::Connection;
+use tidings::protocol::centrifuge::{
+    self, Answer, Code, Command, Disconnect, Method, Reply, decode, encode, encode_message,
+};
+use tidings::registry::{Connection, Place};
 
 use crate::commands::Commands;
 use crate::frame::Frame;
@@ -93,7 +95,12 @@ impl<S: 'static> Commands<S> {
         None
     }
 
-    async fn turn(&self, frame: &Frame, recorder: &Recorder, commands: &[Command]) -> Result<Option<String>, Disconnect> {
+    async fn turn(
+        &self,
+        frame: &Frame,
+        recorder: &Recorder,
+        commands: &[Command],
+    ) -> Result<Option<String>, Disconnect> {
         let (connects, rest) = match commands.split_first() {
             Some((Command { id, method: Method::Connect(connect) }, rest)) => (Some((*id, connect)), rest),
             _ => (None, commands),
@@ -146,6 +153,11 @@ impl<S: 'static> Commands<S> {
             }
         }
     }
+}
+
+/// Where a command stands among those of its connection: the libraries number them.
+fn place(id: u32) -> Place {
+    Place::new(0, u64::from(id))
 }
 
 /// The same answer to all commands.
@@ -215,11 +227,11 @@ impl<'a, S: 'static> Turn<'a, S> {
     }
 
     async fn run(&self, command: Command) -> Step<'a> {
-        let version = u64::from(command.id);
+        let place = place(command.id);
         match command.method {
             Method::Connect(_) | Method::Unknown => Step::End(Disconnect::BAD_REQUEST),
-            Method::Subscribe(asked) => self.subscribe(asked, version).await,
-            Method::Unsubscribe { channel } => self.unsubscribe(&channel, version).await,
+            Method::Subscribe(asked) => self.subscribe(asked, place).await,
+            Method::Unsubscribe { channel } => self.unsubscribe(&channel, place).await,
             Method::Publish { channel, data } => self.publish(&channel, &data, command.id).await,
             Method::Presence { .. } | Method::PresenceStats { .. } => Step::Answer(Code::NOT_AVAILABLE.into()),
             Method::History(asked) => self.history(&asked).await,

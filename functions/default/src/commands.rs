@@ -8,7 +8,9 @@ use tidings::Context;
 use tidings::context::Call;
 use tidings::function::BoxError;
 use tidings::metrics::{Metric, Recorder};
-use tidings::protocol::{BadFrame, ClientError, Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami, decode, encode_reply};
+use tidings::protocol::{
+    BadFrame, ClientError, Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami, decode, encode_reply,
+};
 use tidings::registry::RegistryError;
 
 use crate::actions::Actions;
@@ -84,7 +86,7 @@ impl<S: 'static> Commands<S> {
             Command::Unread => return inbox::unread(&self.services, frame).await,
             Command::Read(asked) => return inbox::read(&self.services, frame, asked).await,
             Command::Unsubscribe(topics) => {
-                let done = registry.unsubscribe(id, &topics).await;
+                let done = registry.unsubscribe_at(frame.place(), id, &topics).await;
                 done.map(|()| note(frame, recorder, &topics, Metric::Unsubscriptions, "unsubscribed"))
             }
         };

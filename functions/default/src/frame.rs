@@ -2,6 +2,7 @@
 
 use tidings::permissions::Action;
 use tidings::protocol::{ClientError, ErrorCode};
+use tidings::registry::Place;
 use tidings::{Caller, Topic};
 
 /// A text frame of one client.
@@ -14,7 +15,8 @@ pub struct Frame {
     pub text: String,
     /// API Gateway's id of it, which is the same when it comes again.
     pub message: String,
-    /// When it came, in milliseconds since the epoch.
+    /// When it came, in milliseconds since the epoch. Of two frames of a connection the later one counts, whichever is
+    /// carried out last.
     pub at: i64,
 }
 
@@ -23,6 +25,11 @@ impl Frame {
     #[must_use]
     pub fn new(caller: Caller, text: impl Into<String>) -> Self {
         Self { caller, text: text.into(), message: String::new(), at: 0 }
+    }
+
+    /// Where its command stands among those of its connection: the protocol does not number them.
+    pub(crate) fn place(&self) -> Place {
+        Place::new(self.at, 0)
     }
 
     /// The refusal of what the caller may not do on all of these topics.

@@ -43,7 +43,7 @@ async fn to_topics(
     if let Some(refused) = frame.refused(Action::Subscribe, &topics) {
         return Ok(ReplyBody::Error(refused));
     }
-    if let Err(error) = services.registry.subscribe(&frame.caller.connection, &topics).await {
+    if let Err(error) = services.registry.subscribe_at(frame.place(), &frame.caller.connection, &topics).await {
         return refused(error);
     }
     note(frame, recorder, &topics, Metric::Subscriptions, "subscribed");

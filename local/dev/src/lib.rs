@@ -76,6 +76,9 @@ pub struct DevOptions {
     pub connection_lifetime: Duration,
     /// Refuse unsigned `@connections` calls.
     pub strict: bool,
+    /// Let each frame of a client wait for 0 to 300 ms at random before its function is called, so that frames of a
+    /// connection overtake one another; the same seed gives the same waits.
+    pub shuffle: Option<u64>,
     /// Build the functions with the release profile.
     pub release: bool,
     /// Run what the target folder has, and watch nothing.
@@ -105,6 +108,7 @@ impl DevOptions {
             idle_timeout: gateway.idle_timeout,
             connection_lifetime: gateway.connection_lifetime,
             strict: false,
+            shuffle: None,
             release: false,
             no_build: false,
             record: None,
@@ -383,6 +387,7 @@ fn gateway_settings(options: &DevOptions, services: &Services, observer: &Observ
         idle_timeout: options.idle_timeout,
         connection_lifetime: options.connection_lifetime,
         strict: options.strict,
+        shuffle: options.shuffle,
         observer: observer.clone(),
         ..gateway::Settings::default()
     }

@@ -130,14 +130,20 @@ impl Origin {
         finish(&envelope, &request_id)
     }
 
-    /// The event of one text message.
-    pub(super) fn message(&self, authorizer: Option<&AuthorizerContext>, route_key: &str, body: &str) -> Event {
+    /// The event of one text message that came at `at`, in epoch milliseconds.
+    pub(super) fn message(
+        &self,
+        authorizer: Option<&AuthorizerContext>,
+        route_key: &str,
+        body: &str,
+        at: i64,
+    ) -> Event {
         let request_id = ids::request();
         let envelope = Envelope {
             request_context: RequestContext {
                 authorizer,
                 message_id: Some(ids::message(&self.connection_id)),
-                ..self.context(route_key, "MESSAGE", &request_id, epoch_ms())
+                ..self.context(route_key, "MESSAGE", &request_id, at)
             },
             stage_variables: self.variables(),
             body: Some(body),
@@ -384,7 +390,7 @@ mod tests {
         for event in [
             origin.connect(&handshake, None),
             origin.authorize(&handshake, "arn"),
-            origin.message(None, "chat", ""),
+            origin.message(None, "chat", "", 2_000),
             origin.disconnect(None, 1000, ""),
         ] {
             assert_eq!(settled(&event)["stageVariables"], json!({"table": "t1"}));

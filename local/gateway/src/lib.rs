@@ -26,6 +26,7 @@ mod responses;
 mod selection;
 mod serve;
 mod settings;
+mod shuffle;
 mod socket;
 mod throttle;
 mod traffic;
@@ -37,6 +38,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -82,6 +84,8 @@ struct Shared {
     throttle: Option<Throttle>,
     connections: Connections,
     clock: Clock,
+    /// How many connections were opened so far.
+    opened: AtomicU64,
     /// How many handshakes and connections there are, those in their `$disconnect` included.
     present: watch::Sender<usize>,
     stopping: watch::Sender<bool>,
@@ -163,6 +167,7 @@ impl Gateway {
             settings,
             connections: Connections::default(),
             clock: Clock::default(),
+            opened: AtomicU64::new(0),
             present: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
         }))

@@ -13,8 +13,19 @@ use tidings_local_stack::{Integration, Route};
 
 const DEFAULT: &str = "$default";
 
+/// A message that has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Incoming<'a> {
+    pub(super) text: &'a str,
+    /// When, in epoch milliseconds.
+    pub(super) at: i64,
+    /// How long it waits before its function is called.
+    pub(super) wait: Duration,
+}
+
 /// Handles one message. Messages of a connection may overtake each other, as they may on AWS.
-pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, text: &str) {
+pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, message: Incoming<'_>) {
+    let text = message.text;
     let Some((route_key, route)) = select(api, text) else {
         let request_id = ids::request();
         debug!(connection.id = connection.id(), request.id = request_id, "no route for a message; sent Forbidden");
@@ -40,7 +51,7 @@ pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, 
         }
         Integration::Lambda { function, timeout_ms } => {
             let limit = Duration::from_millis(*timeout_ms);
-            invoke(shared, connection, text, Invocation { route_key, route, function, limit }).await;
+            invoke(shared, connection, message, Invocation { route_key, route, function, limit }).await;
         }
         Integration::Unsupported { reason } => {
             warn!(connection.id = connection.id(), route.key = route_key, reason, "the route is not emulated");
@@ -71,9 +82,12 @@ struct Invocation<'a> {
     limit: Duration,
 }
 
-async fn invoke(shared: &Shared, connection: &Connection, text: &str, invocation: Invocation<'_>) {
+async fn invoke(shared: &Shared, connection: &Connection, message: Incoming<'_>, invocation: Invocation<'_>) {
     let Invocation { route_key, route, function, limit } = invocation;
-    let event = connection.origin.message(connection.authorizer.as_ref(), route_key, text);
+    let event = connection.origin.message(connection.authorizer.as_ref(), route_key, message.text, message.at);
+    if !message.wait.is_zero() {
+        tokio::time::sleep(message.wait).await;
+    }
     let answer = integration::call(&shared.invoker, function, limit, event.payload)
         .await
         .and_then(|answer| ProxyResponse::parse(&answer))

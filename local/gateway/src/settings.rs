@@ -17,6 +17,9 @@ pub struct Settings {
     pub connection_lifetime: Duration,
     /// Refuse `@connections` calls without a Signature Version 4 header, as AWS does. The signature is not verified.
     pub strict: bool,
+    /// Let each message wait for 0 to 300 ms at random before its function is called, so that messages of a connection
+    /// overtake one another: the seed says which wait how long, by the numbers of connection and message.
+    pub shuffle: Option<u64>,
     /// New connections per second before handshakes are answered 429, with a burst of as many. AWS: 500 for an
     /// account and region. `None` lets everyone in.
     pub new_connections_per_second: Option<u32>,
@@ -32,6 +35,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(10 * 60),
             connection_lifetime: Duration::from_secs(2 * 60 * 60),
             strict: false,
+            shuffle: None,
             new_connections_per_second: Some(500),
             observer: Observer::default(),
         }

@@ -1,6 +1,7 @@
 //! The task of one open WebSocket: reads frames, writes what is queued, watches the clock, and runs `$disconnect`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
@@ -18,8 +19,10 @@ use tracing::{debug, info, warn};
 
 use super::connections::{Connection, Outgoing, Queue};
 use super::ending::{Ending, Farewell};
+use super::events::epoch_ms;
+use super::messages::Incoming;
 use super::traffic::MAX_MESSAGE;
-use super::{Api, Shared, integration, messages};
+use super::{Api, Shared, integration, messages, shuffle};
 use tidings_local_stack::Integration;
 
 /// The most that one frame of a client may hold.
@@ -98,15 +101,21 @@ async fn read(
     stream: &mut SplitStream<Socket>,
 ) -> Ending {
     let permits = Arc::new(Semaphore::new(IN_FLIGHT));
+    let number = shared.opened.fetch_add(1, Ordering::Relaxed);
+    let mut count = 0;
     while let Some(frame) = stream.next().await {
         match frame {
             Ok(Message::Text(text)) => {
                 connection.traffic.count_received();
                 connection.touch();
+                // Here, for what is spawned below may start in another order.
+                let at = epoch_ms();
+                let wait = shared.settings.shuffle.map(|seed| shuffle::wait(seed, number, count)).unwrap_or_default();
+                count += 1;
                 let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
                 let (shared, api, connection) = (Arc::clone(shared), Arc::clone(api), Arc::clone(connection));
                 tokio::spawn(async move {
-                    messages::handle(&shared, &api, &connection, &text).await;
+                    messages::handle(&shared, &api, &connection, Incoming { text: &text, at, wait }).await;
                     drop(permit);
                 });
             }

@@ -93,6 +93,12 @@ impl Starting {
         self
     }
 
+    /// Lets frames of a client overtake one another, as they can on AWS: each waits for 0 to 300 ms at random before its
+    /// function is called, and with the same seed the same again.
+    pub fn shuffled(self, seed: u64) -> Self {
+        self.with(|options| options.shuffle = Some(seed))
+    }
+
     /// Everything else that `tidings dev` can be told.
     pub fn with(mut self, change: impl FnOnce(&mut DevOptions)) -> Self {
         change(&mut self.options);

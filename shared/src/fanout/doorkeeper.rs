@@ -30,7 +30,7 @@ pub struct PassedMember {
     /// Which connection.
     connection: ConnectionId,
     /// By which of its commands.
-    version: u64,
+    place: String,
 }
 
 impl PassedMember {
@@ -91,9 +91,9 @@ impl Batch {
             Standing::Pending { since } if self.clock.milliseconds() - since > LONGEST_SUBSCRIBE_MS => {
                 Some(Verdict::Uncertain)
             }
-            Standing::Pending { .. } => match self.registry.pass(member, strict.version, self.end).await? {
+            Standing::Pending { .. } => match self.registry.pass(member, &strict.place, self.end).await? {
                 Passing::First => {
-                    self.have_it_looked_at(member, strict.version).await?;
+                    self.have_it_looked_at(member, &strict.place).await?;
                     Some(Verdict::Passed)
                 }
                 Passing::Again => Some(Verdict::Passed),
@@ -102,8 +102,9 @@ impl Batch {
         })
     }
 
-    async fn have_it_looked_at(&self, member: &Member, version: u64) -> Result<(), RegistryError> {
-        let message = PassedMember { passed: self.topic.clone(), connection: member.connection.clone(), version };
+    async fn have_it_looked_at(&self, member: &Member, place: &str) -> Result<(), RegistryError> {
+        let message =
+            PassedMember { passed: self.topic.clone(), connection: member.connection.clone(), place: place.to_owned() };
         // Names and a number can be written.
         let body = serde_json::to_string(&message).unwrap_or_default();
         let sent = self.queue.send(vec![body], member.connection.as_str(), LOOK_AGAIN).await;
@@ -117,10 +118,10 @@ impl FanOut {
     /// # Errors
     /// When it is to come again.
     pub async fn check_passed(&self, member: &PassedMember) -> Result<(), FanOutError> {
-        let PassedMember { passed: topic, connection, version } = member;
+        let PassedMember { passed: topic, connection, place } = member;
         let strict = self.delivery.registry().strict(connection, topic).await?;
-        let is_pending = strict
-            .is_some_and(|strict| strict.version == *version && matches!(strict.standing, Standing::Pending { .. }));
+        let is_pending =
+            strict.is_some_and(|strict| strict.place == *place && matches!(strict.standing, Standing::Pending { .. }));
         if is_pending {
             self.delivery.close(&connection.first_socket()).await?;
         }

@@ -17,7 +17,9 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::batch::MAX_READS;
 use super::items::{self, Connection};
 use super::keys::{Interval, Key, TOPICS, user_partition};
-use super::topics::{Change, Done, TopicSet};
+use super::memberships::Said;
+use super::place::By;
+use super::topics::{Change, TopicSet};
 use super::{Registry, RegistryError, retry};
 use crate::ids::{Topic, UserId};
 
@@ -76,36 +78,34 @@ impl Registry {
         .await
     }
 
-    /// Subscribes a connection that was just written to its user's durable topics, and sees to it that its memberships are
-    /// what its row says, see [`Registry::settle`]. Returns the durable topics.
+    /// Subscribes a connection that was just written to its user's durable topics, and sees to it that its row lists what
+    /// its memberships are, see [`Registry::settle`]. Returns the durable topics.
     pub(super) async fn join_durable_topics(&self, connection: &Connection) -> Result<Vec<Topic>, RegistryError> {
         let set = TopicSet::Granted(&connection.id);
-        let mut done = Done::new(connection, Change::Join, &connection.topics);
+        let mut said: Said = connection.topics.iter().map(|topic| (topic.clone(), Change::Join)).collect();
         let mut granted = Vec::new();
         let mut failures = 0;
-        for round in 0.. {
-            let (mut now, durable) = self.look_at(connection).await?;
-            let is_granted = durable == granted;
-            let added = difference(&durable, &granted);
-            for (change, topics) in [(Change::Join, &added), (Change::Leave, &difference(&granted, &durable))] {
-                if !topics.is_empty() {
-                    let row = self.change_set(set, change, topics).await?;
-                    now = row.as_ref().map(items::read).transpose()?;
-                }
+        let mut round = 0;
+        let now = loop {
+            let (now, durable) = self.look_at(connection).await?;
+            if now.is_none() || durable == granted {
+                break now;
             }
-            done.watch(&added);
-            granted = durable;
-            let writes = done.act(Some(&now.ok_or(RegistryError::NotConnected)?));
-            if writes.is_empty() && is_granted {
-                break;
-            }
-            self.write_all(writes).await?;
             // The first round is as it should be; only then somebody else is at work.
             if round > 0 && !retry::again(&mut failures).await {
                 return Err(RegistryError::Contended);
             }
-        }
-        Ok(granted)
+            round += 1;
+            let (added, taken) = (difference(&durable, &granted), difference(&granted, &durable));
+            for (change, topics) in [(Change::Join, &added), (Change::Leave, &taken)] {
+                if !topics.is_empty() && self.change_set(set, change, topics).await?.is_some() {
+                    said.extend(self.change_memberships(connection, change, topics, By::Server).await?);
+                }
+            }
+            granted = durable;
+        };
+        let now = self.settle(connection, set, said, now).await?;
+        now.map(|_| granted).ok_or(RegistryError::NotConnected)
     }
 
     /// A connection and the durable topics of its user as they are now, in one read.
@@ -172,17 +172,19 @@ impl Registry {
         let changes: Vec<_> = sets.map(|set| self.change_set(set, change, topics)).collect();
         let rows: Vec<_> = stream::iter(changes).buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
         let changed = rows.iter().flatten().map(items::read).collect::<Result<Vec<_>, _>>()?;
-        self.write_all(changed.iter().map(|connection| change.write(connection, topic)).collect()).await?;
+        let writes = changed.iter().map(|connection| self.change_membership(connection, change, topic, By::Server));
+        let writes: Vec<_> = writes.collect();
+        let said: Vec<_> = stream::iter(writes).buffered(SIDE_BY_SIDE).collect().await;
         let ids: Vec<_> = changed.iter().map(|connection| connection.id.clone()).collect();
+        // All of them are looked at together, and most are as they should be.
         let now = self.connections(&ids).await?;
-        let now: HashMap<_, _> = now.iter().map(|now| (&now.id, now.topics.contains(topic))).collect();
-        for connection in &changed {
-            // Most are as they should be, and all of them were looked at together.
-            if now.get(&connection.id).copied() != Some(change == Change::Join) {
-                self.settle(connection, change, topics).await?;
-            }
+        let count = now.len();
+        let mut now: HashMap<_, _> = now.into_iter().map(|now| (now.id.clone(), now)).collect();
+        for (connection, said) in changed.iter().zip(said) {
+            let (set, now) = (TopicSet::Granted(&connection.id), now.remove(&connection.id));
+            self.settle(connection, set, Said::from([said?]), now).await?;
         }
-        Ok(now.len())
+        Ok(count)
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! A subscribe writes *pending*, reads the log, tells its client what was missed, and goes *live* from there, unless a lane
 //! has passed it meanwhile. Leaving keeps a row that says so for a minute, so that a command which comes late changes
-//! nothing. Each command has a place, its version, and a lower one never overwrites a higher.
+//! nothing. Each command has a [`Place`], and an earlier one never overwrites a later.
+
+use std::cmp::Ordering;
 
 use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -11,8 +13,11 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::items::{self, Connection, Item, Membership, join};
-use super::keys::{EPOCH, EXPIRES_AT, Key, LEASE, LIVE_FROM, NEXT, OWNER, PASSED, PK, SINCE, SK, STATE, VERSION};
+use super::keys::{
+    EPOCH, EXPIRES_AT, Key, LEASE, LEFT, LIVE, LIVE_FROM, NEXT, OWNER, PASSED, PENDING, PK, PLACE, SINCE, SK, STATE,
+};
 use super::members::{self, Member};
+use super::place::Place;
 use super::{Registry, RegistryError, retry};
 use crate::ids::{ConnectionId, Topic};
 use crate::log::{Epoch, LogPosition};
@@ -20,15 +25,11 @@ use crate::log::{Epoch, LogPosition};
 /// How long a row says that a connection has left, in seconds: longer than any frame of it can be late.
 const LEFT_SECONDS: i64 = 60;
 
-const PENDING: &str = "pending";
-const LIVE: &str = "live";
-const LEFT: &str = "left";
-
 /// A membership of a client that must get nothing twice and nothing out of order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strict {
-    /// The place of the command that wrote it.
-    pub version: u64,
+    /// The place of the command that wrote it, as the table has it.
+    pub place: String,
     /// How far it is.
     pub standing: Standing,
 }
@@ -104,7 +105,7 @@ impl Strict {
             }
             _ => Standing::Left,
         };
-        Some(Self { version: version(item), standing })
+        Some(Self { place: place_of(item), standing })
     }
 }
 
@@ -112,13 +113,20 @@ fn has_state(item: &Item, state: &str) -> bool {
     items::text(item, STATE).is_some_and(|there| there == state)
 }
 
-fn version(item: &Item) -> u64 {
-    items::number(item, VERSION).ok().and_then(|version| u64::try_from(version).ok()).unwrap_or_default()
+fn place_of(item: &Item) -> String {
+    item.get(PLACE).and_then(|place| place.as_n().ok()).cloned().unwrap_or_default()
+}
+
+/// Whether a row is of this command, or of a later one.
+fn compared(item: &Item, place: Place) -> Ordering {
+    let digits = |text: &str| text.parse::<u128>().unwrap_or_default();
+    let own = place.attribute();
+    digits(&place_of(item)).cmp(&digits(own.as_n().map_or("", String::as_str)))
 }
 
 /// No command writes over a later one, nor over a subscribe that is at work.
 const MAY_WRITE: &str =
-    "(attribute_not_exists(#version) OR #version < :version) AND (attribute_not_exists(#state) OR #state <> :pending)";
+    "(attribute_not_exists(#place) OR #place < :place) AND (attribute_not_exists(#state) OR #state <> :pending)";
 
 impl Registry {
     /// Writes that a connection is about to be live in a topic.
@@ -129,14 +137,14 @@ impl Registry {
         &self,
         connection: &Connection,
         topic: &Topic,
-        version: u64,
+        place: Place,
         now: i64,
     ) -> Result<Written, RegistryError> {
         let mut row = join(connection, Membership::Topic(topic));
         row.insert(STATE.to_owned(), AttributeValue::S(PENDING.to_owned()));
         row.insert(SINCE.to_owned(), number(now));
         let request = self.update_membership(Key::topic(topic, &connection.id));
-        self.write_version(set_all(request, &row, &[LIVE_FROM, PASSED, EPOCH]), version).await
+        self.write_in_place(set_all(request, &row, &[LIVE_FROM, PASSED, EPOCH]), place).await
     }
 
     /// Writes that a connection has left a topic.
@@ -147,31 +155,31 @@ impl Registry {
         &self,
         connection: &Connection,
         topic: &Topic,
-        version: u64,
+        place: Place,
         now: i64,
     ) -> Result<Written, RegistryError> {
         let mut row = join(connection, Membership::Topic(topic));
         row.insert(STATE.to_owned(), AttributeValue::S(LEFT.to_owned()));
         row.insert(EXPIRES_AT.to_owned(), number(now / 1_000 + LEFT_SECONDS));
         let request = self.update_membership(Key::topic(topic, &connection.id));
-        self.write_version(set_all(request, &row, &[LIVE_FROM, PASSED, EPOCH, SINCE]), version).await
+        self.write_in_place(set_all(request, &row, &[LIVE_FROM, PASSED, EPOCH, SINCE]), place).await
     }
 
-    async fn write_version(&self, request: UpdateItemFluentBuilder, version: u64) -> Result<Written, RegistryError> {
+    async fn write_in_place(&self, request: UpdateItemFluentBuilder, place: Place) -> Result<Written, RegistryError> {
         let request = request
             .condition_expression(MAY_WRITE)
-            .expression_attribute_names("#version", VERSION)
-            .expression_attribute_values(":version", number(version))
+            .expression_attribute_names("#place", PLACE)
+            .expression_attribute_values(":place", place.attribute())
             .expression_attribute_values(":pending", AttributeValue::S(PENDING.to_owned()))
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         Ok(match self.conditionally(request).await? {
             Ok(before) => Written::Ours { replaced: !before.is_empty() },
-            Err(there) => match self::version(&there) {
+            Err(there) => match compared(&there, place) {
                 // Its answer was lost, and it was repeated.
-                own if own == version => Written::Ours { replaced: true },
-                later if later > version => Written::Newer,
-                _ => Written::Pending,
+                Ordering::Equal => Written::Ours { replaced: true },
+                Ordering::Greater => Written::Newer,
+                Ordering::Less => Written::Pending,
             },
         })
     }
@@ -199,18 +207,18 @@ impl Registry {
     ///
     /// # Errors
     /// When DynamoDB fails.
-    pub async fn pass(&self, member: &Member, version: u64, offset: u64) -> Result<Passing, RegistryError> {
+    pub async fn pass(&self, member: &Member, place: &str, offset: u64) -> Result<Passing, RegistryError> {
         let key = Key { pk: member.membership.to_string(), sk: member.sort_key.clone() };
         let request = self
             .update_membership(key)
             .update_expression("SET #passed = :passed")
             .condition_expression(
-                "#version = :version AND #state = :pending AND (attribute_not_exists(#passed) OR #passed <= :passed)",
+                "#place = :place AND #state = :pending AND (attribute_not_exists(#passed) OR #passed <= :passed)",
             )
-            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_names("#place", PLACE)
             .expression_attribute_names("#state", STATE)
             .expression_attribute_names("#passed", PASSED)
-            .expression_attribute_values(":version", number(version))
+            .expression_attribute_values(":place", number(place))
             .expression_attribute_values(":pending", AttributeValue::S(PENDING.to_owned()))
             .expression_attribute_values(":passed", number(offset))
             .return_values(ReturnValue::AllOld)
@@ -219,7 +227,7 @@ impl Registry {
             Ok(before) if before.contains_key(PASSED) => Passing::Again,
             Ok(_) => Passing::First,
             // Somebody passed it further, in a life of the log that is over.
-            Err(there) if self::version(&there) == version && has_state(&there, PENDING) => Passing::Again,
+            Err(there) if place_of(&there) == place && has_state(&there, PENDING) => Passing::Again,
             Err(_) => Passing::Changed,
         })
     }
@@ -232,22 +240,22 @@ impl Registry {
         &self,
         connection: &ConnectionId,
         topic: &Topic,
-        version: u64,
+        place: Place,
         at: &LogPosition,
     ) -> Result<Went, RegistryError> {
         let request = self
             .update_membership(Key::topic(topic, connection))
             .update_expression("SET #state = :live, #live_from = :from, #epoch = :epoch REMOVE #passed, #since")
             .condition_expression(
-                "#version = :version AND #state = :pending AND (attribute_not_exists(#passed) OR #passed <= :from)",
+                "#place = :place AND #state = :pending AND (attribute_not_exists(#passed) OR #passed <= :from)",
             )
-            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_names("#place", PLACE)
             .expression_attribute_names("#state", STATE)
             .expression_attribute_names("#passed", PASSED)
             .expression_attribute_names("#since", SINCE)
             .expression_attribute_names("#live_from", LIVE_FROM)
             .expression_attribute_names("#epoch", EPOCH)
-            .expression_attribute_values(":version", number(version))
+            .expression_attribute_values(":place", place.attribute())
             .expression_attribute_values(":pending", AttributeValue::S(PENDING.to_owned()))
             .expression_attribute_values(":live", AttributeValue::S(LIVE.to_owned()))
             .expression_attribute_values(":from", number(at.offset))
@@ -257,7 +265,7 @@ impl Registry {
             Ok(_) => return Ok(Went::Live),
             Err(there) => there,
         };
-        let is_ours = self::version(&there) == version;
+        let is_ours = compared(&there, place) == Ordering::Equal;
         Ok(match (is_ours, items::text(&there, STATE).map(String::as_str)) {
             (true, Some(PENDING)) => {
                 let passed = items::number(&there, PASSED).unwrap_or_default();
@@ -277,19 +285,19 @@ impl Registry {
         &self,
         connection: &ConnectionId,
         topic: &Topic,
-        version: u64,
+        place: Place,
         now: i64,
     ) -> Result<(), RegistryError> {
         let request = self
             .update_membership(Key::topic(topic, connection))
             .update_expression("SET #state = :left, #expires_at = :expires_at REMOVE #passed, #since")
-            .condition_expression("#version = :version AND #state = :pending")
-            .expression_attribute_names("#version", VERSION)
+            .condition_expression("#place = :place AND #state = :pending")
+            .expression_attribute_names("#place", PLACE)
             .expression_attribute_names("#state", STATE)
             .expression_attribute_names("#passed", PASSED)
             .expression_attribute_names("#since", SINCE)
             .expression_attribute_names("#expires_at", EXPIRES_AT)
-            .expression_attribute_values(":version", number(version))
+            .expression_attribute_values(":place", place.attribute())
             .expression_attribute_values(":pending", AttributeValue::S(PENDING.to_owned()))
             .expression_attribute_values(":left", AttributeValue::S(LEFT.to_owned()))
             .expression_attribute_values(":expires_at", number(now / 1_000 + LEFT_SECONDS));
@@ -329,10 +337,10 @@ impl Registry {
     }
 }
 
-/// Makes the row say this, beside the version; nothing is left of `gone`.
+/// Makes the row say this, beside the place; nothing is left of `gone`.
 fn set_all(request: UpdateItemFluentBuilder, row: &Item, gone: &[&'static str]) -> UpdateItemFluentBuilder {
     let mut request = request.expression_attribute_names("#state", STATE);
-    let mut set = vec!["#version = :version".to_owned()];
+    let mut set = vec!["#place = :place".to_owned()];
     for (name, value) in row.iter().filter(|(name, _)| ![PK, SK].contains(&name.as_str())) {
         if name != STATE {
             request = request.expression_attribute_names(format!("#{name}"), name);

@@ -6,7 +6,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use super::RegistryError;
-use super::keys::{ATTRIBUTES, CONNECTED_AT, EXPIRES_AT, Key, PROTOCOL, SESSION, SK, SOCKET, TOPIC_BYTES, TOPICS, USER};
+use super::keys::{
+    ATTRIBUTES, CONNECTED_AT, EXPIRES_AT, Key, LEFT, LEFT_TOPICS, PROTOCOL, SESSION, SK, SOCKET, STATE, TOPIC_BYTES,
+    TOPICS, USER,
+};
 use crate::attributes::Attributes;
 use crate::ids::{ConnectionId, Socket, Topic, UserId};
 use crate::protocol::Protocol;
@@ -99,7 +102,8 @@ impl Membership<'_> {
     }
 }
 
-/// The row that puts `connection` into an audience. With [`leave`], the only way memberships are written.
+/// The row that puts `connection` into an audience. With [`leave`], the only way memberships are written; those of topics
+/// that a connection joins and leaves later are updates to it.
 pub(super) fn join(connection: &Connection, membership: Membership<'_>) -> Item {
     let mut item = membership.key(&connection.id).attributes();
     describe(connection, &mut item);
@@ -206,14 +210,33 @@ pub(super) fn is_expired(item: &Item, now: i64) -> bool {
     number(item, EXPIRES_AT).is_ok_and(|expires_at| expires_at <= now / 1_000)
 }
 
+/// Whether a membership is one: who has left keeps a row for a while.
+pub(super) fn is_member(item: &Item) -> bool {
+    text(item, STATE).is_none_or(|state| state != LEFT)
+}
+
+/// Whether a membership counts at `now`, in milliseconds since the epoch.
+pub(super) fn counts(item: &Item, now: i64) -> bool {
+    is_member(item) && !is_expired(item, now)
+}
+
 /// The topics that a row lists, sorted.
 pub(super) fn topics(item: &Item) -> Result<Vec<Topic>, RegistryError> {
-    let names = match item.get(TOPICS) {
+    set_of_topics(item, TOPICS)
+}
+
+/// The topics that the connection of a row has left lately, sorted.
+pub(super) fn left_topics(item: &Item) -> Result<Vec<Topic>, RegistryError> {
+    set_of_topics(item, LEFT_TOPICS)
+}
+
+fn set_of_topics(item: &Item, name: &'static str) -> Result<Vec<Topic>, RegistryError> {
+    let names = match item.get(name) {
         None => return Ok(Vec::new()),
-        Some(value) => value.as_ss().map_err(|_| malformed(TOPICS, "is not a string set"))?,
+        Some(value) => value.as_ss().map_err(|_| malformed(name, "is not a string set"))?,
     };
     let topics: Result<Vec<_>, _> = names.iter().map(Topic::parse).collect();
-    let mut topics = topics.map_err(|_| malformed(TOPICS, "holds something else than topics"))?;
+    let mut topics = topics.map_err(|_| malformed(name, "holds something else than topics"))?;
     topics.sort_unstable();
     Ok(topics)
 }

@@ -51,6 +51,21 @@ pub(super) const SESSION: &str = "session";
 pub(super) const TOPIC_BYTES: &str = "topic_bytes";
 /// The connection's user; absent when it is anonymous.
 pub const USER: &str = "user";
+/// The place of the command that wrote a membership; absent where no command has. See [`super::Place`].
+pub(super) const PLACE: &str = "place";
+/// How often a server has written a membership since that command; absent where none has.
+pub(super) const RAISED: &str = "raised";
+/// [`LEFT`] where a membership is none any more. [`PENDING`] or [`LIVE`] where it is one of a client that must get nothing
+/// twice and nothing out of order; absent for all others.
+pub(super) const STATE: &str = "state";
+/// What [`STATE`] is of a membership whose subscribe is at work.
+pub(super) const PENDING: &str = "pending";
+/// What [`STATE`] is of one that is told.
+pub(super) const LIVE: &str = "live";
+/// What [`STATE`] is of a connection that has left.
+pub(super) const LEFT: &str = "left";
+/// Topics that a connection has left lately, a string set: their memberships have a row still.
+pub(super) const LEFT_TOPICS: &str = "left_topics";
 
 /// When the right to work on a segment ends, in milliseconds since the epoch.
 pub(super) const LEASE: &str = "lease";
@@ -103,10 +118,6 @@ pub(super) const UNSURE: &str = "unsure";
 pub(super) const COMES_AGAIN: &str = "comes_again";
 /// Until when a message is on its way that looks whether a lane goes on, in milliseconds since the epoch.
 pub(super) const WAKES_AT: &str = "wakes_at";
-/// How far a membership is that goes live: `pending`, `live` or `left`; absent for those of clients that sort by themselves.
-pub(super) const STATE: &str = "state";
-/// The place of the command that wrote such a membership.
-pub(super) const VERSION: &str = "version";
 /// Since when it is pending, in milliseconds since the epoch.
 pub(super) const SINCE: &str = "since";
 /// Up to which offset its client has everything.

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
 use futures_util::future::try_join_all;
 
 use super::items::{self, Connection};
-use super::keys::{EXPIRES_AT, Interval, USER, connection_of, topic_partition, user_partition};
+use super::keys::{EXPIRES_AT, Interval, LEFT, STATE, USER, connection_of, topic_partition, user_partition};
 use super::{Registry, RegistryError, members, retry};
 use crate::ids::{ConnectionId, Topic, UserId};
 
@@ -16,6 +16,9 @@ use crate::ids::{ConnectionId, Topic, UserId};
 const MAX_ROUNDS: usize = 40;
 /// Partitions that are read side by side where the first ones have little.
 const MOST_SIDE_BY_SIDE: usize = 16;
+
+/// Which rows of an audience count, as [`items::counts`] has it.
+const COUNTS: &str = "#expires_at > :now AND NOT #state = :left";
 
 /// Connections that are looked at together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +73,8 @@ impl Registry {
     }
 
     /// Up to `limit` connections of an audience, from behind `after` on. Rows that have expired at `now` (milliseconds
-    /// since the epoch) are left out, and a page may be shorter for it, even empty: only an absent [`Page::next`] is the
-    /// end. Read consistently.
+    /// since the epoch) and those of connections that have left are left out, and a page may be shorter for it, even
+    /// empty: only an absent [`Page::next`] is the end. Read consistently.
     ///
     /// # Errors
     /// When DynamoDB fails.
@@ -124,7 +127,7 @@ impl Registry {
         })
         .await?;
         self.counter.add_read(answer.consumed_capacity.as_ref());
-        let alive = answer.items().iter().filter(|item| !items::is_expired(item, now));
+        let alive = answer.items().iter().filter(|item| items::counts(item, now));
         Ok(Read {
             alive: alive.filter_map(items::readable).collect(),
             last: answer.items().last().map(items::sort_key),
@@ -147,10 +150,13 @@ impl Registry {
         let mut count = 0;
         loop {
             let answer = retry::retrying("Query", || async {
-                let request = self.query(pk, &interval).select(Select::Count).filter_expression("#expires_at > :now");
-                let request = request.expression_attribute_names("#expires_at", EXPIRES_AT);
-                let now = AttributeValue::N((now / 1_000).to_string());
-                Ok(request.expression_attribute_values(":now", now).send().await?)
+                let request = self.query(pk, &interval).select(Select::Count).filter_expression(COUNTS);
+                let request = request
+                    .expression_attribute_names("#expires_at", EXPIRES_AT)
+                    .expression_attribute_names("#state", STATE)
+                    .expression_attribute_values(":now", AttributeValue::N((now / 1_000).to_string()))
+                    .expression_attribute_values(":left", AttributeValue::S(LEFT.to_owned()));
+                Ok(request.send().await?)
             })
             .await?;
             self.counter.add_read(answer.consumed_capacity.as_ref());

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
-use super::going_live::{Standing, Strict};
+use super::going_live::Strict;
 use super::items::{self, Item};
 use super::keys::{
-    CONNECTED_AT, EPOCH, EXPIRES_AT, Interval, Key, LIVE_FROM, PK, PROTOCOL, SINCE, SK, SOCKET, STATE, VERSION,
-    sort_key, topic_partition, user_partition,
+    CONNECTED_AT, EPOCH, EXPIRES_AT, Interval, Key, LIVE_FROM, PK, PLACE, PROTOCOL, SINCE, SK, SOCKET, STATE, sort_key,
+    topic_partition, user_partition,
 };
 use super::{Registry, RegistryError, retry};
 use crate::ids::{ConnectionId, Socket};
@@ -73,7 +73,7 @@ struct Page {
 
 impl Registry {
     /// The members of the audiences that `targets` name, as far as their sort keys lie in `interval`. Rows that have
-    /// expired at `now` (milliseconds since the epoch) are left out.
+    /// expired at `now` (milliseconds since the epoch) and those of connections that have left are left out.
     ///
     /// Read consistently, so that nobody is missed whose subscription was acknowledged.
     #[must_use]
@@ -135,7 +135,7 @@ impl Registry {
 }
 
 pub(super) const PROJECTION: &str =
-    "#sk, #protocol, #connected_at, #socket, #expires_at, #state, #version, #since, #live_from, #epoch";
+    "#sk, #protocol, #connected_at, #socket, #expires_at, #state, #place, #since, #live_from, #epoch";
 
 pub(super) fn placeholders() -> HashMap<String, String> {
     [
@@ -145,7 +145,7 @@ pub(super) fn placeholders() -> HashMap<String, String> {
         ("#socket", SOCKET),
         ("#expires_at", EXPIRES_AT),
         ("#state", STATE),
-        ("#version", VERSION),
+        ("#place", PLACE),
         ("#since", SINCE),
         ("#live_from", LIVE_FROM),
         ("#epoch", EPOCH),
@@ -156,9 +156,7 @@ pub(super) fn placeholders() -> HashMap<String, String> {
 
 /// What a row says of its connection. A row that cannot be read must not keep the others from being served.
 pub(super) fn member(item: &Item, target: usize, membership: &Arc<str>, now: i64) -> Option<Member> {
-    let strict = Strict::read(item);
-    let has_left = strict.as_ref().is_some_and(|strict| strict.standing == Standing::Left);
-    if has_left || items::is_expired(item, now) {
+    if !items::counts(item, now) {
         return None;
     }
     match items::read(item) {
@@ -169,7 +167,7 @@ pub(super) fn member(item: &Item, target: usize, membership: &Arc<str>, now: i64
             protocol: connection.protocol,
             connected_at: connection.connected_at,
             target,
-            strict,
+            strict: Strict::read(item),
             membership: Arc::clone(membership),
         }),
         Err(error) => {

@@ -37,10 +37,15 @@ impl Registry {
         let is_written = retry::retrying("PutItem", || async {
             let request = self.client.put_item().table_name(&self.table).set_item(Some(item.clone()));
             let request = request
-                .condition_expression("attribute_exists(#pk) AND (attribute_not_exists(#session) OR #session = :session)")
+                .condition_expression(
+                    "attribute_exists(#pk) AND (attribute_not_exists(#session) OR #session = :session)",
+                )
                 .expression_attribute_names("#pk", PK)
                 .expression_attribute_names("#session", SESSION)
-                .expression_attribute_values(":session", item.get(SESSION).cloned().unwrap_or(AttributeValue::Null(true)))
+                .expression_attribute_values(
+                    ":session",
+                    item.get(SESSION).cloned().unwrap_or(AttributeValue::Null(true)),
+                )
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
             match request.send().await.map_err(Error::from) {
                 Ok(answer) => {

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, WriteRequest,
+    AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
 
-use super::items::{self, Connection, Item, Membership, join, leave, topic_bytes, topic_set};
-use super::keys::{Key, PK, TOPIC_BYTES, TOPICS};
-use super::{
-    MAX_DURABLE_TOPICS_PER_USER, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError, batch, retry,
-};
+use super::items::{self, Connection, Item, topic_bytes, topic_set};
+use super::keys::{Key, LEFT_TOPICS, PK, TOPIC_BYTES, TOPICS};
+use super::memberships::Said;
+use super::place::By;
+use super::{MAX_DURABLE_TOPICS_PER_USER, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError, retry};
 use crate::ids::{ConnectionId, Topic, UserId};
 
 /// Topics of one update: each is a part of the condition, which may have 4 KB. No set may grow by more.
@@ -23,6 +23,9 @@ const TOPICS_AT_ONCE: usize = 100;
 /// An update is refused once where the set is not as was guessed, and again only where others change the same topics at
 /// the same time.
 const ATTEMPTS: usize = 10;
+/// Topics that a connection's row remembers to have left, and bytes of their names: each change of the row pays for them.
+const MOST_LEFT: usize = 16;
+const MOST_LEFT_BYTES: usize = 1_024;
 
 /// A change of what somebody is subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +38,6 @@ impl Change {
     /// The change that makes a topic of a set what it is.
     pub(super) fn towards(is_in_set: bool) -> Self {
         if is_in_set { Self::Join } else { Self::Leave }
-    }
-
-    /// The write that does it to a membership of this connection.
-    pub(super) fn write(self, connection: &Connection, topic: &Topic) -> WriteRequest {
-        match self {
-            Self::Join => batch::put(join(connection, Membership::Topic(topic))),
-            Self::Leave => batch::delete(leave(&connection.id, Membership::Topic(topic))),
-        }
     }
 }
 
@@ -106,38 +101,10 @@ impl TopicSet<'_> {
     }
 }
 
-/// What was done last to memberships of a connection.
-#[derive(Debug)]
-pub(super) struct Done<'a> {
-    connection: &'a Connection,
-    last: HashMap<Topic, Change>,
-}
-
-impl<'a> Done<'a> {
-    pub(super) fn new(connection: &'a Connection, change: Change, topics: &[Topic]) -> Self {
-        Self { connection, last: topics.iter().map(|topic| (topic.clone(), change)).collect() }
-    }
-
-    /// Watches over these topics too, for which nothing was done yet.
-    pub(super) fn watch(&mut self, topics: &[Topic]) {
-        for topic in topics {
-            self.last.entry(topic.clone()).or_insert(Change::Leave);
-        }
-    }
-
-    /// The writes that make the memberships what the connection's row says now, and counts them as done. Of a connection
-    /// that is gone nothing stays.
-    pub(super) fn act(&mut self, now: Option<&Connection>) -> Vec<WriteRequest> {
-        let mut writes = Vec::new();
-        for (topic, last) in &mut self.last {
-            let wanted = Change::towards(now.is_some_and(|now| now.topics.contains(topic)));
-            if *last != wanted {
-                *last = wanted;
-                writes.push(wanted.write(self.connection, topic));
-            }
-        }
-        writes
-    }
+/// The topics of which a connection's row does not say the same as their memberships.
+fn disagreeing(row: &Connection, said: &Said) -> Vec<Topic> {
+    let says = |topic| Change::towards(row.topics.contains(topic));
+    said.iter().filter(|(topic, said)| says(topic) != **said).map(|(topic, _)| topic.clone()).collect()
 }
 
 /// Refuses topics that a connection may not have from the beginning.
@@ -154,35 +121,104 @@ impl Registry {
         set: TopicSet<'_>,
         change: Change,
         topics: &[Topic],
+        by: By,
     ) -> Result<Option<Connection>, RegistryError> {
         let Some(row) = self.change_set(set, change, topics).await? else { return Ok(None) };
         let connection = items::read(&row)?;
-        self.write_all(topics.iter().map(|topic| change.write(&connection, topic)).collect()).await?;
-        self.settle(&connection, change, topics).await
+        let said = self.change_memberships(&connection, change, topics, by).await?;
+        let now = self.connection(&connection.id).await?;
+        self.settle(&connection, set, said, now).await
     }
 
-    /// Sees to it that memberships which were just changed are what the connection's row says: others change both as well.
-    /// Each looks at the row again after what it did to a membership, and acts again until both agree; so whoever acts
-    /// last leaves them in agreement. Returns what the connection is then; `None` when it is gone.
+    /// Sees to it that a connection's row lists those memberships which say that they are one: others change both as well.
+    /// `said` is what they said after the row was last written, and `now` the connection as it was read after that.
+    /// Returns what it is in the end; `None` when it is gone.
+    ///
+    /// Whoever writes a row looks at what memberships say after that, and whoever writes a membership looks at the row
+    /// after that; and each acts again until both agree. So whoever acts last leaves them in agreement.
     pub(super) async fn settle(
         &self,
         connection: &Connection,
-        change: Change,
-        topics: &[Topic],
+        set: TopicSet<'_>,
+        mut said: Said,
+        mut now: Option<Connection>,
     ) -> Result<Option<Connection>, RegistryError> {
-        let mut done = Done::new(connection, change, topics);
+        let mut looked = false;
         let mut failures = 0;
+        let mut refused = None;
         loop {
-            let now = self.connection(&connection.id).await?;
-            let writes = done.act(now.as_ref());
-            if writes.is_empty() {
-                return Ok(now);
+            let Some(row) = &now else {
+                // Of a connection that is gone nothing stays.
+                self.delete_memberships(&connection.id, said.keys()).await?;
+                return Ok(None);
+            };
+            let wrong = disagreeing(row, &said);
+            if wrong.is_empty() {
+                return refused.map_or(Ok(now), Err);
             }
-            self.write_all(writes).await?;
-            if !retry::again(&mut failures).await {
-                return Err(RegistryError::Contended);
+            if looked {
+                refused = self.follow(connection, set, &said, &wrong).await?.or(refused);
+                if !retry::again(&mut failures).await {
+                    return Err(RegistryError::Contended);
+                }
             }
+            let seen;
+            (now, seen) = self.look_at_memberships(&connection.id, &wrong).await?;
+            said.extend(seen);
+            looked = true;
         }
+    }
+
+    /// Changes a connection's row as its memberships say. Those for which it has no room any more are ended, and the
+    /// refusal is returned.
+    async fn follow(
+        &self,
+        connection: &Connection,
+        set: TopicSet<'_>,
+        said: &Said,
+        wrong: &[Topic],
+    ) -> Result<Option<RegistryError>, RegistryError> {
+        let (joined, left): (Vec<_>, Vec<_>) =
+            wrong.iter().cloned().partition(|topic| said.get(topic) == Some(&Change::Join));
+        if !left.is_empty() {
+            self.change_set(set, Change::Leave, &left).await?;
+        }
+        if joined.is_empty() {
+            return Ok(None);
+        }
+        match self.change_set(set, Change::Join, &joined).await {
+            Ok(_) => Ok(None),
+            Err(error @ (RegistryError::TooManyTopics { .. } | RegistryError::TopicsTooLong { .. })) => {
+                self.change_memberships(connection, Change::Leave, &joined, By::Server).await?;
+                Ok(Some(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a connection's row forget what it has left, where that is much: the memberships' rows go by themselves.
+    async fn forget_left(&self, row: &Item) -> Result<(), RegistryError> {
+        let left = items::left_topics(row)?;
+        if left.len() <= MOST_LEFT && topic_bytes(&left) <= MOST_LEFT_BYTES {
+            return Ok(());
+        }
+        let key = Key { pk: items::text(row, PK).cloned().unwrap_or_default(), sk: items::sort_key(row) }.attributes();
+        retry::retrying("UpdateItem", || async {
+            let request = self.client.update_item().table_name(&self.table).set_key(Some(key));
+            let request = request
+                .update_expression("REMOVE #left")
+                .condition_expression("attribute_exists(#left)")
+                .expression_attribute_names("#left", LEFT_TOPICS)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            match request.send().await.map_err(Error::from) {
+                Ok(answer) => self.counter.add_write(answer.consumed_capacity.as_ref()),
+                // The connection is gone, or somebody else was first.
+                Err(Error::ConditionalCheckFailedException(_)) => {}
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Changes a set, by all of the topics or none. Returns its row; `None` when there is none.
@@ -198,6 +234,9 @@ impl Registry {
         let mut row = None;
         for some in topics.chunks(TOPICS_AT_ONCE) {
             row = self.change_some(set, change, some).await?;
+        }
+        if let (Change::Leave, Some(row)) = (change, &row) {
+            self.forget_left(row).await?;
         }
         Ok(row)
     }
@@ -236,9 +275,12 @@ impl Registry {
         change: Change,
         moving: &[&Topic],
     ) -> Result<Result<Item, Option<Item>>, RegistryError> {
-        let update = match change {
-            Change::Join => "ADD #topics :topics, #bytes :moved",
-            Change::Leave => "DELETE #topics :topics ADD #bytes :moved",
+        // Who leaves keeps a row for a while, which the end of the connection has to find.
+        let update = match (change, set) {
+            (Change::Join, TopicSet::Durable(_)) => "ADD #topics :topics, #bytes :moved",
+            (Change::Leave, TopicSet::Durable(_)) => "DELETE #topics :topics ADD #bytes :moved",
+            (Change::Join, _) => "ADD #topics :topics, #bytes :moved DELETE #left :topics",
+            (Change::Leave, _) => "DELETE #topics :topics ADD #bytes :moved, #left :topics",
         };
         let (names, values) = placeholders(set, change, moving);
         let outcome = retry::retrying("UpdateItem", || async {
@@ -270,6 +312,9 @@ type Names = HashMap<String, String>;
 fn placeholders(set: TopicSet<'_>, change: Change, moving: &[&Topic]) -> (Names, Item) {
     let moved = topic_bytes(moving.iter().copied());
     let mut names = vec![("#topics", TOPICS), ("#bytes", TOPIC_BYTES)];
+    if !matches!(set, TopicSet::Durable(_)) {
+        names.push(("#left", LEFT_TOPICS));
+    }
     let topics = moving.iter().enumerate();
     let mut values: Item =
         topics.map(|(index, topic)| (format!(":t{index}"), AttributeValue::S(topic.to_string()))).collect();
@@ -300,28 +345,17 @@ mod tests {
         names.iter().map(|name| Topic::parse(*name).unwrap()).collect()
     }
 
-    fn connection(names: &[&str]) -> Connection {
-        let id = ConnectionId::parse("c").unwrap();
-        Connection { topics: topics(names), ..Connection::new(id) }
-    }
-
-    /// What was done, as the topics that were put and those that were deleted.
-    fn acted(done: &mut Done<'_>, now: Option<&Connection>) -> (usize, usize) {
-        let writes = done.act(now);
-        let puts = writes.iter().filter(|write| write.put_request().is_some()).count();
-        (puts, writes.len() - puts)
-    }
-
     #[test]
-    fn memberships_follow_the_row_until_both_agree() {
-        let one = connection(&["a", "b"]);
-        let mut done = Done::new(&one, Change::Join, &one.topics);
-        assert_eq!(acted(&mut done, Some(&one)), (0, 0));
-        done.watch(&topics(&["b", "c"]));
-        assert_eq!(acted(&mut done, Some(&connection(&["b", "c"]))), (1, 1));
-        assert_eq!(acted(&mut done, Some(&connection(&["b", "c"]))), (0, 0));
-        assert_eq!(acted(&mut done, Some(&connection(&["a"]))), (1, 2));
-        assert_eq!(acted(&mut done, None), (0, 1));
+    fn a_row_that_lists_what_its_memberships_say_agrees_with_them() {
+        let id = ConnectionId::parse("c").unwrap();
+        let row = Connection { topics: topics(&["a", "b"]), ..Connection::new(id) };
+        let disagree = |said: &[(&str, Change)]| {
+            let said = said.iter().map(|(name, change)| (Topic::parse(*name).unwrap(), *change)).collect();
+            disagreeing(&row, &said)
+        };
+        assert_eq!(disagree(&[("a", Change::Join), ("c", Change::Leave)]), []);
+        assert_eq!(disagree(&[("a", Change::Leave), ("b", Change::Join)]), topics(&["a"]));
+        assert_eq!(disagree(&[("c", Change::Join)]), topics(&["c"]));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Connect, subscribe, unsubscribe, disconnect.
 //!
-//! A connection is what its own row says: who it is, and what it is subscribed to. Everybody changes that row first and
-//! the memberships then, and looks at it again at last, see [`Registry::settle`]. So the order in which calls meet does
-//! not matter, and no two of them can conflict.
+//! A connection's own row says who it is, and what it is subscribed to. Everybody changes that row first and the
+//! memberships then, and looks at it again at last, see [`Registry::settle`]: of a topic the membership has the last word,
+//! for it knows which command was the later one. So the order in which calls meet does not matter, and no two of them can
+//! conflict.
 
 use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
 
-use super::items::{self, Connection, join, leave, memberships};
+use super::items::{self, Connection, Item, Membership, join, leave, memberships};
 use super::keys::{Key, SOCKET};
+use super::place::{By, Place};
 use super::topics::{Change, TopicSet, check_first};
 use super::{Member, Registry, RegistryError, batch, retry};
 use crate::ids::{ConnectionId, Socket, Topic};
@@ -50,21 +52,42 @@ impl Registry {
         }
     }
 
-    /// Subscribes a connection to topics, all or none of them. Topics that it is subscribed to already stay.
+    /// Subscribes a connection to topics for a server: after whatever its client has asked for by now. All or none of
+    /// them; topics that it is subscribed to already stay.
     ///
     /// # Errors
     /// [`RegistryError::NotConnected`] when the connection is gone, [`RegistryError::TooManyTopics`] or
     /// [`RegistryError::TopicsTooLong`] when it would exceed its limits; else when DynamoDB fails.
     pub async fn subscribe(&self, id: &ConnectionId, topics: &[Topic]) -> Result<(), RegistryError> {
-        self.change_own(id, Change::Join, topics).await.map(drop)
+        self.change_own(id, Change::Join, topics, By::Server).await.map(drop)
     }
 
-    /// Unsubscribes a connection from topics, all or none of them. Topics that it is not subscribed to do not matter.
+    /// Subscribes a connection to topics as its client asks with a command of this place. Topics for which it has asked
+    /// for something else with a later one stay as that has made them.
+    ///
+    /// # Errors
+    /// As [`Self::subscribe`]. Of a connection at its limits that asks for a topic and its end at once, either command may
+    /// be told that there is no room.
+    pub async fn subscribe_at(&self, place: Place, id: &ConnectionId, topics: &[Topic]) -> Result<(), RegistryError> {
+        self.change_own(id, Change::Join, topics, By::Command(place)).await.map(drop)
+    }
+
+    /// Unsubscribes a connection from topics for a server: after whatever its client has asked for by now. Topics that it
+    /// is not subscribed to do not matter.
     ///
     /// # Errors
     /// [`RegistryError::NotConnected`] when the connection is gone; else when DynamoDB fails.
     pub async fn unsubscribe(&self, id: &ConnectionId, topics: &[Topic]) -> Result<(), RegistryError> {
-        self.change_own(id, Change::Leave, topics).await.map(drop)
+        self.change_own(id, Change::Leave, topics, By::Server).await.map(drop)
+    }
+
+    /// Unsubscribes a connection from topics as its client asks with a command of this place. A subscribe of an earlier
+    /// place that is still to be carried out does not bring them back.
+    ///
+    /// # Errors
+    /// As [`Self::subscribe_at`].
+    pub async fn unsubscribe_at(&self, place: Place, id: &ConnectionId, topics: &[Topic]) -> Result<(), RegistryError> {
+        self.change_own(id, Change::Leave, topics, By::Command(place)).await.map(drop)
     }
 
     /// Subscribes or unsubscribes a connection; what it is then, which was read for it.
@@ -73,8 +96,9 @@ impl Registry {
         id: &ConnectionId,
         change: Change,
         topics: &[Topic],
+        by: By,
     ) -> Result<Connection, RegistryError> {
-        let changed = self.change(TopicSet::Subscriptions(id), change, topics).await?;
+        let changed = self.change(TopicSet::Subscriptions(id), change, topics, by).await?;
         changed.ok_or(RegistryError::NotConnected)
     }
 
@@ -84,9 +108,10 @@ impl Registry {
     /// # Errors
     /// When DynamoDB fails.
     pub async fn disconnect(&self, id: &ConnectionId, socket: &Socket) -> Result<Option<Connection>, RegistryError> {
-        let Some(connection) = self.delete_connection(id, socket).await? else { return Ok(None) };
-        let left = memberships(&connection).map(|membership| batch::delete(leave(id, membership)));
-        self.write_all(left.collect()).await?;
+        let Some(row) = self.delete_connection(id, socket).await? else { return Ok(None) };
+        let (connection, left) = (items::read(&row)?, items::left_topics(&row)?);
+        let all = memberships(&connection).chain(left.iter().map(Membership::Topic));
+        self.write_all(all.map(|membership| batch::delete(leave(id, membership))).collect()).await?;
         Ok(Some(connection))
     }
 
@@ -101,7 +126,7 @@ impl Registry {
         self.write_all(vec![batch::delete(key)]).await
     }
 
-    async fn delete_connection(&self, id: &ConnectionId, socket: &Socket) -> Result<Option<Connection>, RegistryError> {
+    async fn delete_connection(&self, id: &ConnectionId, socket: &Socket) -> Result<Option<Item>, RegistryError> {
         let condition = match *socket == id.first_socket() {
             true => "attribute_not_exists(#socket) OR #socket = :socket",
             false => "#socket = :socket",
@@ -121,6 +146,6 @@ impl Registry {
         .await?;
         let Some(answer) = answer else { return Ok(None) };
         self.counter.add_write(answer.consumed_capacity.as_ref());
-        answer.attributes.as_ref().map(items::read).transpose()
+        Ok(answer.attributes)
     }
 }

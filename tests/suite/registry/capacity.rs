@@ -41,8 +41,8 @@ async fn each_operation_costs_what_it_should(table: Table) {
     assert_eq!(subscribe - connect, units(1.0, 2.0));
     assert_eq!(two - subscribe, units(1.0, 3.0));
     assert_eq!(unsubscribe - two, units(1.0, 3.0));
-    // The connection, everyone, its user and its topic.
-    assert_eq!(disconnect - unsubscribe, units(0.0, 4.0));
+    // The connection, everyone, its user and its topic, and those that it has left.
+    assert_eq!(disconnect - unsubscribe, units(0.0, 6.0));
 }
 
 /// What an application keeps with a connection is in the connection's row, and nowhere else.

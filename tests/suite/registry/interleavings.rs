@@ -9,11 +9,11 @@ use futures_util::future::join_all;
 use tests::engine::{Engine, Table, http};
 use tests::faults::Faulty;
 use tidings::notification::Target;
-use tidings::registry::{Connection, Interval, Registry, RegistryError};
+use tidings::registry::{Connection, Interval, Place, Registry, RegistryError};
 use tidings::{Topic, UserId};
 use tokio::sync::Semaphore;
 
-use super::{connection, read, registry, said, topic, topics};
+use super::{NOW, connection, read, registry, said, topic, topics};
 
 const OPERATIONS: usize = 10_000;
 const SIDE_BY_SIDE: usize = 24;
@@ -40,8 +40,9 @@ struct End {
 
 #[derive(Clone, Copy)]
 enum Command {
-    Subscribe(usize, usize),
-    Unsubscribe(usize, usize),
+    /// As the client asks, in whatever order, or a server does.
+    Subscribe(usize, usize, Option<Place>),
+    Unsubscribe(usize, usize, Option<Place>),
     /// To a topic that nobody unsubscribes from.
     Keep(usize),
     Disconnect,
@@ -109,10 +110,14 @@ async fn client(registry: &Registry, number: usize, done: &AtomicUsize, fate: Fa
 fn command(number: usize) -> Command {
     let (one, other) = (fastrand::usize(..SHARED_TOPICS), fastrand::usize(..SHARED_TOPICS));
     match fastrand::u8(..5) {
-        0 | 1 => Command::Subscribe(one, other),
-        2 | 3 => Command::Unsubscribe(one, other),
+        0 | 1 => Command::Subscribe(one, other, place()),
+        2 | 3 => Command::Unsubscribe(one, other, place()),
         _ => Command::Keep(number),
     }
+}
+
+fn place() -> Option<Place> {
+    fastrand::bool().then(|| Place::new(NOW, fastrand::u64(..10)))
 }
 
 /// What an operation came to, unless it crashed.
@@ -150,8 +155,14 @@ fn kept(command: Command) -> Option<Topic> {
 async fn run(registry: &Registry, connected: &Connection, command: Command) -> Result<(), RegistryError> {
     let pair = |one, other| [topic(&format!("t{one}")), topic(&format!("s{other}"))];
     match command {
-        Command::Subscribe(one, other) => registry.subscribe(&connected.id, &pair(one, other)).await,
-        Command::Unsubscribe(one, other) => registry.unsubscribe(&connected.id, &pair(one, other)).await,
+        Command::Subscribe(one, other, Some(place)) => {
+            registry.subscribe_at(place, &connected.id, &pair(one, other)).await
+        }
+        Command::Unsubscribe(one, other, Some(place)) => {
+            registry.unsubscribe_at(place, &connected.id, &pair(one, other)).await
+        }
+        Command::Subscribe(one, other, None) => registry.subscribe(&connected.id, &pair(one, other)).await,
+        Command::Unsubscribe(one, other, None) => registry.unsubscribe(&connected.id, &pair(one, other)).await,
         Command::Keep(_) => registry.subscribe(&connected.id, &Vec::from_iter(kept(command))).await,
         Command::Disconnect => registry.disconnect(&connected.id, &connected.socket).await.map(drop),
     }

@@ -9,7 +9,7 @@ use tidings::permissions::Action;
 use tidings::protocol::Told;
 use tidings::protocol::centrifuge::{Answer, Code, Disconnect, Publication, Subscribe, Subscribed};
 use tidings::recovery::RecoveryError;
-use tidings::registry::RegistryError;
+use tidings::registry::{Place, RegistryError};
 
 use super::session::internal;
 use super::{Going, Step, Turn};
@@ -23,7 +23,7 @@ struct Found {
 }
 
 impl<'a, S: 'static> Turn<'a, S> {
-    pub(super) async fn subscribe(&self, asked: Subscribe, version: u64) -> Step<'a> {
+    pub(super) async fn subscribe(&self, asked: Subscribe, place: Place) -> Step<'a> {
         let refused = |code: Code| Step::Answer(code.into());
         let Ok(topic) = Topic::parse(asked.channel.as_str()) else { return refused(Code::BAD_REQUEST) };
         if asked.tf.is_some() {
@@ -42,7 +42,7 @@ impl<'a, S: 'static> Turn<'a, S> {
         } else {
             return refused(Code::PERMISSION_DENIED);
         };
-        self.subscribe_permitted(&topic, &asked, version, expires_at).await
+        self.subscribe_permitted(&topic, &asked, place, expires_at).await
     }
 
     /// Subscribes to a topic that the client may be told of. Only in ordered ones the library may go by offsets.
@@ -50,15 +50,15 @@ impl<'a, S: 'static> Turn<'a, S> {
         &self,
         topic: &Topic,
         asked: &Subscribe,
-        version: u64,
+        place: Place,
         expires_at: Option<i64>,
     ) -> Step<'a> {
         let subscribed =
             Subscribed { expires: expires_at.is_some(), ttl: self.ttl(expires_at), ..Subscribed::default() };
         let retention = self.services().history.of_topic(topic).filter(|retention| retention.ordered);
         let step = match retention {
-            Some(retention) => self.go(topic, retention, asked, version, subscribed).await,
-            None => self.join(topic, asked, subscribed).await,
+            Some(retention) => self.go(topic, retention, asked, place, subscribed).await,
+            None => self.join(topic, asked, place, subscribed).await,
         };
         let step = step.unwrap_or_else(failed);
         if matches!(step, Step::Live(..) | Step::Answer(Answer::Subscribe(_))) {
@@ -69,8 +69,14 @@ impl<'a, S: 'static> Turn<'a, S> {
     }
 
     /// A topic whose messages come as they come.
-    async fn join(&self, topic: &Topic, asked: &Subscribe, subscribed: Subscribed) -> Result<Step<'a>, RegistryError> {
-        self.services().registry.subscribe(&self.connection.id, std::slice::from_ref(topic)).await?;
+    async fn join(
+        &self,
+        topic: &Topic,
+        asked: &Subscribe,
+        place: Place,
+        subscribed: Subscribed,
+    ) -> Result<Step<'a>, RegistryError> {
+        self.services().registry.subscribe_at(place, &self.connection.id, std::slice::from_ref(topic)).await?;
         if asked.recover && asked.rejects_unrecovered() {
             return Ok(Step::Answer(Code::UNRECOVERABLE_POSITION.into()));
         }
@@ -83,12 +89,12 @@ impl<'a, S: 'static> Turn<'a, S> {
         topic: &Topic,
         retention: Retention,
         asked: &Subscribe,
-        version: u64,
+        place: Place,
         subscribed: Subscribed,
     ) -> Result<Step<'a>, RegistryError> {
         let (registry, clock) = (&self.services().registry, self.services().clock);
         registry.note_topic(&self.connection.id, topic).await?.ok_or(RegistryError::NotConnected)?;
-        let live = match going_live::begin(registry, self.connection, topic, retention, version, clock).await? {
+        let live = match going_live::begin(registry, self.connection, topic, retention, place, clock).await? {
             Begun::Ours(live) => live,
             // An unsubscribe that was sent later: the library does not wait for this.
             Begun::Overtaken => return Ok(Step::Answer(Code::INTERNAL.into())),
@@ -114,13 +120,14 @@ impl<'a, S: 'static> Turn<'a, S> {
         Ok(Step::Live(Answer::Subscribe(answer), Going { live, at, is_behind }))
     }
 
-    pub(super) async fn unsubscribe(&self, channel: &str, version: u64) -> Step<'a> {
+    pub(super) async fn unsubscribe(&self, channel: &str, place: Place) -> Step<'a> {
         let Ok(topic) = Topic::parse(channel) else { return Step::Answer(Code::BAD_REQUEST.into()) };
         let is_ordered = self.services().history.of_topic(&topic).is_some_and(|retention| retention.ordered);
         let left = match is_ordered {
-            true => self.leave(&topic, version).await,
+            true => self.leave(&topic, place).await,
             false => {
-                let left = self.services().registry.unsubscribe(&self.connection.id, std::slice::from_ref(&topic)).await;
+                let topics = std::slice::from_ref(&topic);
+                let left = self.services().registry.unsubscribe_at(place, &self.connection.id, topics).await;
                 left.map(|()| true)
             }
         };
@@ -137,9 +144,9 @@ impl<'a, S: 'static> Turn<'a, S> {
     }
 
     /// Whether it is known that nothing more comes.
-    async fn leave(&self, topic: &Topic, version: u64) -> Result<bool, RegistryError> {
+    async fn leave(&self, topic: &Topic, place: Place) -> Result<bool, RegistryError> {
         let (registry, clock) = (&self.services().registry, self.services().clock);
-        match going_live::leave(registry, self.connection, topic, version, clock).await? {
+        match going_live::leave(registry, self.connection, topic, place, clock).await? {
             Begun::Ours(()) => {
                 registry.strike_topic(&self.connection.id, topic).await?;
                 Ok(true)
@@ -153,10 +160,10 @@ impl<'a, S: 'static> Turn<'a, S> {
 /// What the client missed, if it says where it is.
 async fn found(live: &GoingLive<'_>, asked: &Subscribe) -> Result<Found, RecoveryError> {
     let mut room = MOST_BYTES;
-    let since = Epoch::parse(&asked.epoch).ok().filter(|_| asked.recover).map(|epoch| Since {
-        position: LogPosition { offset: asked.offset, epoch },
-        connection: None,
-    });
+    let since = Epoch::parse(&asked.epoch)
+        .ok()
+        .filter(|_| asked.recover)
+        .map(|epoch| Since { position: LogPosition { offset: asked.offset, epoch }, connection: None });
     if let Some(since) = &since {
         match live.missed(Some(since), &mut room).await {
             Ok(told) => {

@@ -186,7 +186,7 @@ impl<'a, S: 'static> Turn<'a, S> {
         let mut going = Vec::new();
         for topic in std::mem::take(&mut opening.channels) {
             let asked = opening.at.get(topic.as_str()).cloned().unwrap_or_default();
-            let step = self.subscribe_permitted(&topic, &asked, u64::from(id), None).await;
+            let step = self.subscribe_permitted(&topic, &asked, super::place(id), None).await;
             let subscribed = match step {
                 Step::Live(Answer::Subscribe(subscribed), on_its_way) => {
                     going.push(on_its_way);

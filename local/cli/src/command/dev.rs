@@ -56,6 +56,10 @@ pub(super) struct Arguments {
     /// Refuse unsigned calls of @connections and of IAM routes, as AWS does
     #[arg(long)]
     strict: bool,
+    /// Let each frame of a client wait for 0 to 300 ms at random before its function is called, as frames of one connection
+    /// can overtake one another on AWS; the same seed gives the same waits, by the numbers of connection and frame
+    #[arg(long, value_name = "SEED")]
+    shuffle: Option<u64>,
     /// Build the functions with the release profile
     #[arg(long)]
     release: bool,
@@ -82,6 +86,7 @@ Examples:
   tidings dev --parameter Tidings/Authentication=hs256       a parameter of the nested stack Tidings
   tidings dev --dynamodb-endpoint http://127.0.0.1:8001      with DynamoDB Local
   tidings dev --lambda-endpoint http://127.0.0.1:3001        with sam local start-lambda
+  tidings dev --shuffle 7                                    frames of a connection overtake one another
   tidings dev --record events                                keep the events of the run as files";
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -123,6 +128,7 @@ impl Arguments {
             idle_timeout: self.idle_timeout,
             connection_lifetime: self.connection_lifetime,
             strict: self.strict,
+            shuffle: self.shuffle,
             release: self.release,
             no_build: self.no_build,
             record: self.record,
