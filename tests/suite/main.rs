@@ -7,6 +7,7 @@ mod appending;
 mod application;
 mod authorizing;
 mod bad_input;
+mod centrifuge;
 mod client;
 #[path = "../conformance/suite.rs"]
 mod conformance;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
 use tests::engine::{Engine, Row, Table, http};
 use tests::faults::Faulty;

@@ -1,0 +1,212 @@
+// Centrifugo's official library for JavaScript, unmodified, against a stack: `node centrifuge.mjs URL SECRET`.
+// Prints a line for each thing that holds, and ends with 1 at the first that does not.
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { Centrifuge } from 'centrifuge';
+import WebSocket from 'ws';
+
+const [url, secret] = process.argv.slice(2);
+const PATIENCE = 20_000;
+
+const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+function token(claims) {
+  const body = `${base64({ alg: 'HS256', typ: 'JWT' })}.${base64({ exp: Math.floor(Date.now() / 1000) + 600, ...claims })}`;
+  return `${body}.${createHmac('sha256', secret).update(body).digest('base64url')}`;
+}
+
+const user = (sub, more) => token({ sub, permissions: 'subscribe:room/* publish:room/*', ...more });
+
+/** A client whose sockets can be cut. */
+function client(options) {
+  const sockets = [];
+  class Cuttable extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      sockets.push(this);
+    }
+  }
+  const made = new Centrifuge(url, { websocket: Cuttable, minReconnectDelay: 50, maxReconnectDelay: 500, ...options });
+  made.cut = () => sockets.at(-1).terminate();
+  return made;
+}
+
+const once = (emitter, name, test = () => true) =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no ${name} within ${PATIENCE} ms`)), PATIENCE);
+    emitter.on(name, (context) => {
+      if (test(context)) {
+        clearTimeout(timer);
+        resolve(context);
+      }
+    });
+  });
+
+async function until(what, test) {
+  const end = Date.now() + PATIENCE;
+  while (!(await test())) {
+    assert.ok(Date.now() < end, `not within ${PATIENCE} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Subscribes and collects what comes: data and offsets. */
+function collect(of, channel, options) {
+  const subscription = of.newSubscription(channel, options);
+  const got = [];
+  const contexts = [];
+  subscription.on('publication', (publication) => got.push(publication));
+  subscription.on('subscribed', (context) => contexts.push(context));
+  subscription.subscribe();
+  return { subscription, got, contexts };
+}
+
+async function connected(options) {
+  const made = client(options);
+  const ready = once(made, 'connected');
+  made.connect();
+  const context = await ready;
+  return { made, context };
+}
+
+const checks = {
+  async 'connects with a token of its first frame and is told its connection'() {
+    const { made, context } = await connected({ token: user('u1') });
+    assert.match(context.client, /./);
+    made.disconnect();
+  },
+
+  async 'gets what another publishes, with offsets that rise by one'() {
+    const { made: one } = await connected({ token: user('u1') });
+    const { made: other } = await connected({ token: user('u2') });
+    const { got, subscription } = collect(one, 'room/a');
+    const { contexts } = { contexts: [await once(subscription, 'subscribed')] };
+    assert.equal(contexts[0].recoverable, true);
+    for (let number = 0; number < 10; number += 1) await other.publish('room/a', { number });
+    await until('ten publications', () => got.length >= 10);
+    assert.deepEqual(got.map((publication) => publication.offset), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    const history = await other.history('room/a', { limit: 3, reverse: true });
+    assert.deepEqual(history.publications.map((publication) => publication.offset), [10, 9, 8]);
+    assert.equal((await other.history('room/a', { limit: 0 })).offset, 10);
+    one.disconnect();
+    other.disconnect();
+  },
+
+  async 'recovers what was said while its socket was cut, once and in order'() {
+    const { made: one } = await connected({ token: user('u1') });
+    const { made: other } = await connected({ token: user('u2') });
+    const { got, subscription, contexts } = collect(one, 'room/b');
+    await once(subscription, 'subscribed');
+    for (let round = 0; round < 3; round += 1) {
+      for (let number = 0; number < 5; number += 1) await other.publish('room/b', { number });
+      one.cut();
+      for (let number = 0; number < 5; number += 1) await other.publish('room/b', { number });
+      await until('everything', () => got.length >= (round + 1) * 10);
+    }
+    await other.publish('room/b', 'last');
+    await until('the last', () => got.length >= 31);
+    assert.deepEqual(got.map((publication) => publication.offset), Array.from({ length: 31 }, (_, index) => index + 1));
+    assert.ok(contexts.length >= 4 && contexts.slice(1).every((context) => context.wasRecovering && context.recovered));
+    one.disconnect();
+    other.disconnect();
+  },
+
+  async 'is refused what its token does not permit, and stays connected'() {
+    const { made } = await connected({ token: user('u1') });
+    const { subscription } = collect(made, 'secret/a');
+    assert.equal((await once(subscription, 'unsubscribed')).code, 103);
+    await assert.rejects(made.publish('secret/a', 1), { code: 103 });
+    await assert.rejects(made.history('secret/a'), { code: 103 });
+    await assert.rejects(made.rpc('nothing', {}), { code: 104 });
+    assert.equal(made.state, 'connected');
+    made.disconnect();
+  },
+
+  async 'a token of one subscription lets its user in, and nobody else'() {
+    const { made } = await connected({ token: user('u1') });
+    const own = token({ sub: 'u1', channel: 'secret/b' });
+    const { subscription } = collect(made, 'secret/b', { token: own });
+    await once(subscription, 'subscribed');
+    const foreign = collect(made, 'secret/c', { token: own });
+    assert.equal((await once(foreign.subscription, 'unsubscribed')).code, 103);
+    made.disconnect();
+    const opening = client({ token: own });
+    const gone = once(opening, 'disconnected');
+    opening.connect();
+    assert.equal((await gone).code, 3500);
+  },
+
+  async 'a forged token keeps it away, and an expired one has it fetch another'() {
+    const forged = client({ token: `${user('u1').slice(0, -4)}AAAA` });
+    const gone = once(forged, 'disconnected');
+    forged.connect();
+    assert.equal((await gone).code, 3500);
+    let fetched = 0;
+    const expired = client({
+      token: user('u1', { exp: Math.floor(Date.now() / 1000) - 600 }),
+      getToken: async () => {
+        fetched += 1;
+        return user('u1');
+      },
+    });
+    const ready = once(expired, 'connected');
+    expired.connect();
+    await ready;
+    assert.equal(fetched, 1);
+    expired.disconnect();
+  },
+
+  async 'refreshes its token before that ends'() {
+    let fetched = 0;
+    const getToken = async () => {
+      fetched += 1;
+      return user('u1', { exp: Math.floor(Date.now() / 1000) + (fetched === 1 ? 3 : 600) });
+    };
+    const { made } = await connected({ getToken });
+    await until('a second token', () => fetched >= 2);
+    assert.equal(made.state, 'connected');
+    await made.publish('room/c', 1);
+    made.disconnect();
+  },
+
+  async 'channels of its token are its subscriptions from the beginning'() {
+    const { made: one, context } = await connected({ token: user('u1', { channels: ['news'] }) });
+    assert.ok(context.client);
+    const got = [];
+    one.on('publication', (publication) => got.push(publication));
+    const { made: other } = await connected({ token: user('u2', { permissions: 'publish:news' }) });
+    await other.publish('news', 'hello');
+    await until('the news', () => got.length > 0);
+    assert.deepEqual([got[0].channel, got[0].data], ['news', 'hello']);
+    one.disconnect();
+    other.disconnect();
+  },
+
+  async 'subscribe, unsubscribe and subscribe at once end subscribed'() {
+    const { made: one } = await connected({ token: user('u1') });
+    const { made: other } = await connected({ token: user('u2') });
+    const { got, subscription } = collect(one, 'room/d');
+    subscription.unsubscribe();
+    subscription.subscribe();
+    await until('a subscription', () => subscription.state === 'subscribed');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await other.publish('room/d', 1);
+    await until('a publication', () => got.length > 0);
+    assert.equal(got.length, 1);
+    one.disconnect();
+    other.disconnect();
+  },
+};
+
+const chosen = process.argv[4];
+for (const [name, check] of Object.entries(checks)) {
+  if (chosen && !name.includes(chosen)) continue;
+  try {
+    await check();
+    console.log(`ok ${name}`);
+  } catch (error) {
+    console.log(`not ok ${name}: ${error.stack}`);
+    process.exit(1);
+  }
+}
+process.exit(0);
