@@ -1,55 +1,105 @@
 //! Centrifugo's official libraries, unmodified, against a stack.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::OnceLock;
 
+use axum::Router;
+use axum::routing::get;
+use tests::proxy::Proxy;
 use tests::stack::{Stack, root};
+use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-/// The packages of `tests/clients/js`, installed once; `None` where the machine has no Node.js.
-async fn packages() -> Option<PathBuf> {
-    static INSTALLING: OnceLock<Mutex<()>> = OnceLock::new();
-    let _one_at_a_time = INSTALLING.get_or_init(Mutex::default).lock().await;
-    let (from, folder) = (root().join("tests/clients/js"), root().join("target/clients/js"));
-    if Command::new("npm").arg("--version").stdout(Stdio::null()).status().await.is_err() {
-        return None;
+/// Packages are installed one after the other: each once for a clone.
+static INSTALLING: Mutex<()> = Mutex::const_new(());
+
+/// Whether the machine has a program. The reason why nothing is checked is printed.
+async fn has(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().await;
+    if found.is_err() {
+        eprintln!("skipped: there is no {program} on this machine");
     }
+    found.is_ok()
+}
+
+fn sources(language: &str) -> PathBuf {
+    root().join("tests/clients").join(language)
+}
+
+async fn do_in(folder: &Path, program: &str, args: &[&str]) {
+    let done = Command::new(program).args(args).current_dir(folder).status().await.unwrap();
+    assert!(done.success(), "{program} {args:?} in {}", folder.display());
+}
+
+/// Copies the sources of a language into the target folder, and has its packages installed there if they are not those of
+/// `lock`.
+async fn installed(language: &str, lock: &str, install: impl AsyncFn(&Path)) -> PathBuf {
+    let _one_at_a_time = INSTALLING.lock().await;
+    let (from, folder) = (sources(language), root().join("target/clients").join(language));
     std::fs::create_dir_all(&folder).unwrap();
     for file in std::fs::read_dir(&from).unwrap().flatten().filter(|file| file.path().is_file()) {
         std::fs::copy(file.path(), folder.join(file.file_name())).unwrap();
     }
-    let lock = |path: PathBuf| std::fs::read(path).ok();
-    let installed = folder.join("node_modules/installed.json");
-    if lock(installed.clone()) != lock(from.join("package-lock.json")) {
-        let flags = ["ci", "--no-audit", "--no-fund", "--quiet", "--ignore-scripts"];
-        let done = Command::new("npm").args(flags).current_dir(&folder).status().await.unwrap();
-        assert!(done.success(), "npm ci in {}", folder.display());
-        std::fs::copy(from.join("package-lock.json"), installed).unwrap();
+    let (wanted, there) = (std::fs::read(from.join(lock)).unwrap(), folder.join("installed"));
+    if std::fs::read(&there).ok() != Some(wanted.clone()) {
+        install(&folder).await;
+        std::fs::write(there, wanted).unwrap();
     }
-    Some(folder)
+    folder
 }
 
-/// Runs a script of `tests/clients/js` against a stack, which prints what holds.
-async fn run(script: &str, stack: &Stack) {
-    let Some(folder) = packages().await else {
-        eprintln!("skipped: there is no npm on this machine");
-        return;
-    };
-    let url = format!("{}?protocol=centrifuge", stack.url());
+/// Starts a stack, and runs a program in front of whose sockets a proxy can cut. It prints what holds.
+async fn run(program: &Path, args: &[&str], folder: &Path) {
+    let stack = Stack::start(&[("Authentication", "hs256"), ("AllowAnonymous", "false")]).await;
+    let proxy: &'static Proxy = Box::leak(Box::new(Proxy::start(stack.url()).await));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cut = format!("http://{}/cut", listener.local_addr().unwrap());
+    let router = Router::new().route("/cut", get(async || proxy.cut()));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let url = format!("{}?protocol=centrifuge", proxy.url(stack.url()));
     let secret = String::from_utf8(stack.secret().await).unwrap();
-    let mut command = Command::new("node");
-    command.arg(script).args([&url, &secret]).current_dir(folder);
+    let mut command = Command::new(program);
+    command.args(args).args([&url, &secret, &cut]).current_dir(folder);
     let output = command.output().await.unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     eprintln!("{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{script}: {said}");
+    assert!(output.status.success(), "{}: {said}", program.display());
+    stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_library_for_javascript_connects_subscribes_publishes_recovers_and_is_refused() {
-    let stack = Stack::start(&[("Authentication", "hs256"), ("AllowAnonymous", "false")]).await;
-    run("centrifuge.mjs", &stack).await;
-    stack.stop().await;
+    if !has("npm").await {
+        return;
+    }
+    let install = async |folder: &Path| {
+        do_in(folder, "npm", &["ci", "--no-audit", "--no-fund", "--quiet", "--ignore-scripts"]).await;
+    };
+    let folder = installed("js", "package-lock.json", install).await;
+    run(Path::new("node"), &["centrifuge.mjs"], &folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_library_for_python_recovers_is_refused_and_subscribes_to_a_hundred_channels() {
+    if !has("python3").await {
+        return;
+    }
+    let install = async |folder: &Path| {
+        do_in(folder, "python3", &["-m", "venv", "venv"]).await;
+        do_in(folder, "venv/bin/pip", &["install", "--quiet", "--requirement", "requirements.txt"]).await;
+    };
+    let folder = installed("python", "requirements.txt", install).await;
+    run(&folder.join("venv/bin/python"), &["centrifugo_client.py"], &folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_library_for_go_recovers_is_refused_and_subscribes_to_a_hundred_channels() {
+    if !has("go").await {
+        return;
+    }
+    let folder =
+        installed("go", "go.sum", async |folder: &Path| do_in(folder, "go", &["build", "-o", "client", "."]).await)
+            .await;
+    run(&folder.join("client"), &[], &folder).await;
 }

@@ -1,0 +1,135 @@
+"""Centrifugo's official library for Python, unmodified, against a stack: `centrifugo_client.py URL SECRET CUT`.
+
+Prints a line for each thing that holds, and ends with 1 at the first that does not. A request to CUT cuts all sockets.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import sys
+import time
+import traceback
+import urllib.request
+
+from centrifuge import CentrifugeError, Client, SubscriptionEventHandler
+
+URL, SECRET, CUT = sys.argv[1:4]
+PATIENCE = 20.0
+CHANNELS = 100
+
+
+def part(value):
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def token(sub, permissions="subscribe:room/* publish:room/*"):
+    claims = {"sub": sub, "exp": int(time.time()) + 600, "permissions": permissions}
+    body = f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part(claims)}"
+    digest = hmac.new(SECRET.encode(), body.encode(), hashlib.sha256).digest()
+    return f"{body}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
+class Collected(SubscriptionEventHandler):
+    def __init__(self):
+        self.got, self.subscribed, self.unsubscribed = [], [], []
+
+    async def on_publication(self, ctx):
+        self.got.append((ctx.pub.offset, ctx.pub.data))
+
+    async def on_subscribed(self, ctx):
+        self.subscribed.append(ctx)
+
+    async def on_unsubscribed(self, ctx):
+        self.unsubscribed.append(ctx)
+
+
+async def until(what, test, patience=PATIENCE):
+    end = time.monotonic() + patience
+    while not test():
+        assert time.monotonic() < end, f"not within {patience} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+async def connected(sub):
+    client = Client(URL, token=token(sub), min_reconnect_delay=0.05, max_reconnect_delay=0.5)
+    await client.connect()
+    await client.ready(timeout=PATIENCE)
+    return client
+
+
+async def collect(client, channel):
+    collected = Collected()
+    subscription = client.new_subscription(channel, events=collected)
+    await subscription.subscribe()
+    return subscription, collected
+
+
+def cut():
+    urllib.request.urlopen(CUT).read()
+
+
+async def it_gets_what_another_publishes_and_recovers_after_each_cut():
+    one, other = await connected("u1"), await connected("u2")
+    _, collected = await collect(one, "room/py")
+    await until("a subscription", lambda: collected.subscribed)
+    for turn in range(3):
+        for number in range(5):
+            await other.publish("room/py", {"number": number})
+        await asyncio.to_thread(cut)
+        await other.ready(timeout=PATIENCE)
+        for number in range(5):
+            await other.publish("room/py", {"number": number})
+        await until("everything", lambda: len(collected.got) >= (turn + 1) * 10)
+    await asyncio.sleep(0.5)
+    assert [offset for offset, _ in collected.got] == list(range(1, 31)), collected.got
+    assert all(ctx.recovered for ctx in collected.subscribed[1:]) and len(collected.subscribed) >= 2
+    await one.disconnect()
+    await other.disconnect()
+
+
+async def it_is_refused_what_its_token_does_not_permit():
+    client = await connected("u1")
+    _, collected = await collect(client, "secret/a")
+    await until("a refusal", lambda: collected.unsubscribed)
+    assert collected.unsubscribed[0].code == 103
+    try:
+        await client.publish("secret/a", 1)
+        raise AssertionError("it may publish")
+    except CentrifugeError:
+        pass
+    await client.disconnect()
+
+
+async def a_hundred_channels_are_subscribed_within_four_seconds_and_after_a_cut_too():
+    client = await connected("u1")
+    all_collected = []
+    begin = time.monotonic()
+    for number in range(CHANNELS):
+        all_collected.append((await collect(client, f"room/{number}"))[1])
+    await until("all subscriptions", lambda: all(collected.subscribed for collected in all_collected))
+    first = time.monotonic() - begin
+    await asyncio.to_thread(cut)
+    begin = time.monotonic()
+    await until("all again", lambda: all(len(collected.subscribed) > 1 for collected in all_collected))
+    print(f"{CHANNELS} channels: {first:.1f} s, after a cut {time.monotonic() - begin:.1f} s")
+    await client.disconnect()
+
+
+async def main():
+    checks = [
+        it_gets_what_another_publishes_and_recovers_after_each_cut,
+        it_is_refused_what_its_token_does_not_permit,
+        a_hundred_channels_are_subscribed_within_four_seconds_and_after_a_cut_too,
+    ]
+    for check in checks:
+        try:
+            await check()
+            print(f"ok {check.__name__}", flush=True)
+        except BaseException:
+            print(f"not ok {check.__name__}: {traceback.format_exc()}", flush=True)
+            sys.exit(1)
+
+
+asyncio.run(main())
