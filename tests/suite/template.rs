@@ -8,7 +8,7 @@ const CERTIFICATE: &str = "arn:aws:acm:eu-west-1:123456789012:certificate/123456
 
 fn load_with(parameters: &[(&str, &str)]) -> Result<Stack, TemplateError> {
     let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let context = Context { parameters: &parameters, sqs: "http://127.0.0.1:3030" };
+    let context = Context { parameters: &parameters, sqs: "http://127.0.0.1:3030", functions_elsewhere: false };
     load(&root().join("template.yaml"), context)
 }
 

@@ -112,6 +112,11 @@ impl DevOptions {
             logs: Arc::new(Logs::stderr(false)),
         }
     }
+
+    /// What the template's reader has to know; queues are at `sqs`.
+    fn context<'a>(&'a self, sqs: &'a str) -> Context<'a> {
+        Context { parameters: &self.parameters, sqs, functions_elsewhere: self.lambda_endpoint.is_some() }
+    }
 }
 
 /// Why it does not start: one sentence each.
@@ -287,7 +292,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     // The port comes first, because the template's queue URLs have it.
     let listener = listen(&options.host, options.port, "--port").await?;
     let root = root(&listener);
-    let stack = template::load(&options.template, Context { parameters: &options.parameters, sqs: &root })?;
+    let stack = template::load(&options.template, options.context(&root))?;
     let logs = Arc::clone(&options.logs);
     summary::announce(&options, &stack);
     let http_listeners = listen_for_apis(&options, &stack).await?;

@@ -95,7 +95,7 @@ fn ttl_attribute(properties: &Properties<'_>) -> Result<Option<String>, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{stack_fault_of, stack_of};
+    use super::super::testing::{named, stack_fault_of, stack_of};
     use super::*;
 
     fn check(kind: &str, properties: &str, expected: Value) {
@@ -115,7 +115,7 @@ mod tests {
     /// The smallest input, with more added to it.
     fn expected(more: Value) -> Value {
         let mut input = json!({
-            "TableName": "Table",
+            "TableName": named("<DynamoDB::Table Table>"),
             "BillingMode": "PAY_PER_REQUEST",
             "AttributeDefinitions": [{"AttributeName": "a", "AttributeType": "S"}],
             "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
