@@ -203,7 +203,9 @@ impl Builder {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar(text.into_owned(), style, tag.as_deref());
-                let block = (style == ScalarStyle::Literal).then_some(line);
+                // With a tag the parser's place is the tag, else the first line of the text.
+                let begin = line + usize::from(tag.is_some());
+                let block = (style == ScalarStyle::Literal).then_some(begin);
                 let node = Rc::new(Node { line: self.line_of_value(line), value, block, height: 0 });
                 self.finish(node, anchor, tag.as_deref().and_then(intrinsic_of))
             }

@@ -102,7 +102,10 @@ impl Renderer<'_> {
             Value::List(items) => items.borrow().clone(),
             Value::Map(entries) => entries.borrow().values().cloned().collect(),
             other => {
-                return Err(Error::new(line, format!("`#foreach` goes over lists and maps, not over {}", other.kind())));
+                return Err(Error::new(
+                    line,
+                    format!("`#foreach` goes over lists and maps, not over {}", other.kind()),
+                ));
             }
         };
         let names = [name, "foreach", "velocityCount"];
