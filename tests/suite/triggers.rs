@@ -175,7 +175,8 @@ async fn malformed_messages_are_kept_with_their_reason_and_hold_up_no_other() {
     let records = (0..10).map(|number| {
         let mut record = pattern.clone();
         record["messageId"] = json!(format!("m{number}"));
-        record["eventSourceARN"] = json!("arn:aws:sqs:us-east-1:123456789012:NotificationQueue");
+        record["eventSourceARN"] =
+            json!(format!("arn:aws:sqs:us-east-1:123456789012:{}", stack.queue_name("NotificationQueue")));
         record["body"] = match number {
             2 => json!("hello"),
             5 => json!(r#"{"data":1}"#),

@@ -498,7 +498,6 @@ async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Service
         eventbridge: Some(addresses.sqs.clone()),
         management: Some(addresses.management.clone()),
         keys: dynamodb::keys(&addresses.dynamodb).await?,
-        ..Services::default()
     })
 }
 

@@ -7,9 +7,9 @@ use aws_sigv4::http_request::{
     SessionTokenMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
 };
 use aws_sigv4::sign::v4::SigningParams;
+use time::PrimitiveDateTime;
 use time::format_description::FormatItem;
 use time::macros::format_description;
-use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::events::Caller;
 use super::request::Handshake;
@@ -110,7 +110,7 @@ impl Signature {
 
     fn signed_at(&self) -> Option<SystemTime> {
         let date = PrimitiveDateTime::parse(&self.date, DATE).ok()?;
-        Some(SystemTime::from(OffsetDateTime::from(date.assume_utc())))
+        Some(SystemTime::from(date.assume_utc()))
     }
 
     /// The signature that the keys make for the handshake.

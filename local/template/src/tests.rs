@@ -221,6 +221,44 @@ fn an_intrinsic_that_is_not_supported_hurts_only_where_it_is_needed() {
 }
 
 #[test]
+fn what_functions_are_made_of_does_not_matter_where_they_run_elsewhere() {
+    let text = format!(
+        "Resources:{API}  Function:\n    Type: AWS::Serverless::Function\n    Properties:\n      PackageType: Image\n      \
+         Timeout: !ImportValue t\n      Environment: {{Variables: {{A: !ImportValue a, B: b}}}}\n"
+    );
+    let parameters = values(&[]);
+    let context = Context { parameters: &parameters, sqs: SQS, functions_elsewhere: true };
+    let stack = read(&text, Path::new("/project"), context).unwrap();
+    let function = &stack.functions["Function"];
+    assert_eq!((json!(function.environment), function.timeout_seconds), (json!({"B": "b"}), 3));
+    assert_eq!(notes(&stack), [""; 0]);
+    let image = text.replace("!ImportValue t", "3").replace("!ImportValue a", "a");
+    assert_eq!(notes(&read_it(&image)), ["8: `Function` cannot run locally: its code is a container image"]);
+}
+
+#[test]
+fn a_name_that_is_no_value_is_made_as_if_the_property_were_not_there() {
+    let name = "!If [Named, !Ref Name, !Ref AWS::NoValue]";
+    let keys =
+        "AttributeDefinitions: [{AttributeName: a, AttributeType: S}], KeySchema: [{AttributeName: a, KeyType: HASH}]";
+    let text = format!(
+        "Parameters: {{Name: {{Type: String, Default: ''}}}}\nConditions: {{Named: !Not [!Equals [!Ref Name, '']]}}\nResources:{API}  \
+         Function: {{Type: AWS::Serverless::Function, Properties: {{FunctionName: {name}}}}}\n  DB: {{Type: AWS::DynamoDB::Table, \
+         Properties: {{TableName: {name}, {keys}}}}}\n  Q: {{Type: AWS::SQS::Queue, Properties: {{QueueName: {name}}}}}\n  \
+         R: {{Type: AWS::Events::Rule, Properties: {{Name: {name}, EventPattern: {{source: [a]}}}}}}\n"
+    );
+    let names = |stack: &Stack| {
+        let Stack { functions, tables, queues, rules, .. } = stack;
+        [&functions["Function"].name, &tables["DB"].name, &queues["Q"].name, &rules["R"].name].map(Clone::clone)
+    };
+    let made = ["<Serverless::Function Function>", "<DynamoDB::Table DB>", "<SQS::Queue Q>", "<Events::Rule R>"];
+    let stack = read_it(&text);
+    assert_eq!(names(&stack), made.map(named));
+    assert_eq!(stack.tables["DB"].create["TableName"], named("<DynamoDB::Table DB>"));
+    assert_eq!(names(&read_with(&text, &[("Name", "given")])), ["given"; 4]);
+}
+
+#[test]
 fn a_file_is_read_with_paths_from_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("template.yaml");

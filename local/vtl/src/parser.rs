@@ -20,10 +20,10 @@ pub(super) fn parse_nested(text: &str, first_line: usize, depth: usize) -> Resul
     let mut parser = Parser { text, at: 0, newlines, first_line, depth };
     let (nodes, end) = parser.block()?;
     match end {
-        End::Text => Ok(nodes),
-        End::Else(line) => Err(Error::new(line, "`#else` stands outside of an `#if`")),
-        End::ElseIf(line) => Err(Error::new(line, "`#elseif` stands outside of an `#if`")),
-        End::End(line) => Err(Error::new(line, "`#end` has nothing to end")),
+        Ending::Text => Ok(nodes),
+        Ending::Else(line) => Err(Error::new(line, "`#else` stands outside of an `#if`")),
+        Ending::ElseIf(line) => Err(Error::new(line, "`#elseif` stands outside of an `#if`")),
+        Ending::End(line) => Err(Error::new(line, "`#end` has nothing to end")),
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Parser<'a> {
 }
 
 /// What ends a block, with its line.
-enum End {
+enum Ending {
     Text,
     Else(usize),
     ElseIf(usize),
@@ -98,7 +98,7 @@ impl<'a> Parser<'a> {
         Some(rest[..length].to_owned())
     }
 
-    fn block(&mut self) -> Result<(Vec<Node>, End), Error> {
+    fn block(&mut self) -> Result<(Vec<Node>, Ending), Error> {
         self.deeper(|parser| {
             let mut nodes = Vec::new();
             loop {
@@ -106,7 +106,7 @@ impl<'a> Parser<'a> {
                 let Some(length) = rest.find(['$', '#', '\\']) else {
                     push_text(&mut nodes, rest);
                     parser.at = parser.text.len();
-                    return Ok((nodes, End::Text));
+                    return Ok((nodes, Ending::Text));
                 };
                 push_text(&mut nodes, &rest[..length]);
                 parser.at += length;
@@ -202,7 +202,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A comment, a directive, or a sign without meaning. What ends the block is given back.
-    fn hash(&mut self, nodes: &mut Vec<Node>) -> Result<Option<End>, Error> {
+    fn hash(&mut self, nodes: &mut Vec<Node>) -> Result<Option<Ending>, Error> {
         let rest = self.rest();
         if rest.starts_with("##") {
             self.at += rest.find('\n').map_or(rest.len(), |at| at + 1);
@@ -219,7 +219,7 @@ impl<'a> Parser<'a> {
         Ok(None)
     }
 
-    fn directive(&mut self, nodes: &mut Vec<Node>) -> Result<Option<End>, Error> {
+    fn directive(&mut self, nodes: &mut Vec<Node>) -> Result<Option<Ending>, Error> {
         let (start, line) = (self.at, self.line());
         let rest = &self.rest()[1..];
         let is_braced = rest.starts_with('{');
@@ -255,15 +255,15 @@ impl<'a> Parser<'a> {
             // The head of an `#elseif` is read by whoever reads the `#if`.
             "elseif" => {
                 trim_line(start, self.text, nodes);
-                return Ok(Some(End::ElseIf(line)));
+                return Ok(Some(Ending::ElseIf(line)));
             }
             "else" => {
                 self.swallow_line(start, nodes);
-                return Ok(Some(End::Else(line)));
+                return Ok(Some(Ending::Else(line)));
             }
             _ => {
                 self.swallow_line(start, nodes);
-                return Ok(Some(End::End(line)));
+                return Ok(Some(Ending::End(line)));
             }
         }
         Ok(None)
@@ -324,22 +324,22 @@ impl<'a> Parser<'a> {
             let (body, end) = self.block()?;
             branches.push((condition, body));
             match end {
-                End::End(_) => return Ok(Node::If { branches, otherwise: Vec::new() }),
-                End::ElseIf(_) => {
+                Ending::End(_) => return Ok(Node::If { branches, otherwise: Vec::new() }),
+                Ending::ElseIf(_) => {
                     condition = self.condition("#elseif")?;
                     self.swallow_line(self.at, &mut []);
                 }
-                End::Else(_) => {
+                Ending::Else(_) => {
                     let (otherwise, end) = self.block()?;
                     return match end {
-                        End::End(_) => Ok(Node::If { branches, otherwise }),
-                        End::Else(line) | End::ElseIf(line) => {
+                        Ending::End(_) => Ok(Node::If { branches, otherwise }),
+                        Ending::Else(line) | Ending::ElseIf(line) => {
                             Err(Error::new(line, "an `#else` comes after the `#else` of its `#if`"))
                         }
-                        End::Text => Err(Error::new(line, "this `#if` has no `#end`")),
+                        Ending::Text => Err(Error::new(line, "this `#if` has no `#end`")),
                     };
                 }
-                End::Text => return Err(Error::new(line, "this `#if` has no `#end`")),
+                Ending::Text => return Err(Error::new(line, "this `#if` has no `#end`")),
             }
         }
     }
@@ -358,9 +358,9 @@ impl<'a> Parser<'a> {
         self.close("#foreach")?;
         self.swallow_line(start, around);
         match self.block()? {
-            (body, End::End(_)) => Ok(Node::Foreach { name, list, body, line }),
-            (_, End::Text) => Err(Error::new(line, "this `#foreach` has no `#end`")),
-            (_, End::Else(line) | End::ElseIf(line)) => {
+            (body, Ending::End(_)) => Ok(Node::Foreach { name, list, body, line }),
+            (_, Ending::Text) => Err(Error::new(line, "this `#foreach` has no `#end`")),
+            (_, Ending::Else(line) | Ending::ElseIf(line)) => {
                 Err(Error::new(line, "`#else` stands in a `#foreach`, not in an `#if`"))
             }
         }

@@ -66,10 +66,10 @@ fn util_escapes_encodes_and_parses() {
     check("$util.base64Encode('hi') $util.base64Decode('aGk=')", "aGk= hi");
     check("$util.urlEncode('a b&c=ü') $util.urlDecode('a+b%26c%3D%C3%BC')", "a+b%26c%3D%C3%BC a b&c=ü");
     check("$util.parseJson('{\"a\":[1,2]}').a[1]", "2");
-    check("$util.escapeJavaScript($input.body).replaceAll(\"\\\\'\",\"'\")", &{
-        let escaped = BODY.replace('\\', "\\\\").replace('"', "\\\"");
-        escaped
-    });
+    check(
+        "$util.escapeJavaScript($input.body).replaceAll(\"\\\\'\",\"'\")",
+        &BODY.replace('\\', "\\\\").replace('"', "\\\""),
+    );
 }
 
 #[test]
