@@ -105,7 +105,7 @@ fn has_iam(api: &WebSocketApi) -> bool {
 
 /// What each target of a rule gets, and when.
 fn rule_lines(rule: &Rule, names: &Names) -> Vec<String> {
-    let Rule { name, bus, pattern, rate, targets, .. } = rule;
+    let Rule { id: name, bus, pattern, rate, targets, .. } = rule;
     let events = pattern.as_ref().map(|_| format!("events of the bus {bus}"));
     let times = rate.map(|rate| format!("every {} minutes", rate.as_secs() / 60));
     let when = events.into_iter().chain(times).collect::<Vec<_>>().join(", and ");

@@ -20,6 +20,8 @@ pub struct EventBus {
 /// A rule that is enabled. It waits for events or for times, or for both.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
+    /// Its logical id, by which log lines and tests name it; of a nested stack a path.
+    pub id: String,
     /// `Name`, or what CloudFormation would make.
     pub name: String,
     /// Its ARN, which events of its schedule name.

@@ -77,6 +77,7 @@ fn rule(
         targets.extend(self::target(&target, reachable, notes)?);
     }
     Ok(Rule {
+        id: scope.place.path_of(logical_id),
         name: scope.name_of(logical_id, resource)?,
         arn: scope.arn_of(logical_id, resource)?,
         bus,

@@ -84,22 +84,22 @@ fn run(map: &mut Map, key: &str, node: &Rc<Node>, scope: &Scope) -> Result<(), F
         let Some(value) = value.as_text() else {
             return Err(Fault::at(collection.line, format!("each value of the collection of `{key}` must be text")));
         };
-        let turn = Turn { identifier, value, scope };
+        let iteration = Iteration { identifier, value, scope };
         for (key, item) in body {
-            add(map, &turn.text(key), &turn.node(item)?, scope)?;
+            add(map, &iteration.text(key), &iteration.node(item)?, scope)?;
         }
     }
     Ok(())
 }
 
-/// One turn of a loop.
-struct Turn<'a> {
+/// One iteration of a loop.
+struct Iteration<'a> {
     identifier: &'a str,
     value: &'a str,
     scope: &'a Scope,
 }
 
-impl Turn<'_> {
+impl Iteration<'_> {
     /// `${X}` is the value, `&{X}` its letters and digits only.
     fn text(&self, text: &str) -> String {
         let bare: String = self.value.chars().filter(char::is_ascii_alphanumeric).collect();

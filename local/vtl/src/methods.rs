@@ -146,8 +146,8 @@ fn of_list(items: &mut Vec<Value>, name: &str, arguments: &[Value]) -> Option<Va
             Some(Value::Bool(true))
         }
         ("set", [at, item]) => {
-            let slot = place(at).and_then(|at| items.get_mut(at))?;
-            Some(std::mem::replace(slot, item.clone()))
+            let found = place(at).and_then(|at| items.get_mut(at))?;
+            Some(std::mem::replace(found, item.clone()))
         }
         ("remove", [at]) => place(at).filter(|at| *at < items.len()).map(|at| items.remove(at)),
         ("clear", []) => {

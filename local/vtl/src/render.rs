@@ -158,8 +158,8 @@ impl Renderer<'_> {
             (Some(Value::List(items)), Value::Integer(at)) => {
                 let mut items = items.borrow_mut();
                 let length = items.len();
-                let slot = usize::try_from(at).ok().and_then(|at| items.get_mut(at));
-                *slot.ok_or_else(|| Error::new(target.line, format!("a list of {length} has no place {at}")))? = value;
+                let found = usize::try_from(at).ok().and_then(|at| items.get_mut(at));
+                *found.ok_or_else(|| Error::new(target.line, format!("a list of {length} has no place {at}")))? = value;
             }
             (owner, _) => {
                 let kind = owner.map_or("nothing", |owner| owner.kind());
