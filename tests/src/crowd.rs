@@ -83,7 +83,7 @@ impl Crowd {
         let puts = (0..self.members).map(|number| put(row(&pattern, number)));
         let puts: Vec<_> = puts.collect();
         let batches = stream::iter(puts.chunks(25).map(|batch| {
-            let request = client.batch_write_item().request_items("ConnectionsTable", batch.to_vec());
+            let request = client.batch_write_item().request_items(self.stack.table(), batch.to_vec());
             async move { request.send().await.unwrap() }
         }));
         batches.buffer_unordered(4).for_each(|_| std::future::ready(())).await;

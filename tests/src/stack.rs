@@ -106,12 +106,21 @@ impl Stack {
     #[must_use]
     pub fn registry(&self) -> Registry {
         let client = engine::client(&self.addresses().dynamodb, engine::http());
-        Registry::new(client, "ConnectionsTable")
+        Registry::new(client, self.table())
+    }
+
+    /// The name of the stack's table.
+    ///
+    /// # Panics
+    /// When the template has none.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.running().stack().tables["ConnectionsTable"].name
     }
 
     /// Every row of the stack's table.
     pub async fn rows(&self) -> Vec<engine::Row> {
-        engine::rows(&engine::client(&self.addresses().dynamodb, engine::http()), "ConnectionsTable").await
+        engine::rows(&engine::client(&self.addresses().dynamodb, engine::http()), self.table()).await
     }
 
     /// The rows of connections: those of notifications, logs and the rate limit outlive them.
@@ -179,7 +188,16 @@ impl Stack {
     }
 
     fn queue_url(&self, queue: &str) -> String {
-        format!("{}/123456789012/{queue}", self.addresses().sqs)
+        format!("{}/123456789012/{}", self.addresses().sqs, self.queue_name(queue))
+    }
+
+    /// The name of a queue by its logical id, or its path in a nested stack.
+    ///
+    /// # Panics
+    /// When the template has no such queue.
+    #[must_use]
+    pub fn queue_name(&self, queue: &str) -> &str {
+        &self.running().stack().queues[queue].name
     }
 
     /// Where the Lambda Invoke API, SQS and Secrets Manager are.

@@ -189,8 +189,8 @@ async fn a_worker_that_dies_between_its_plan_and_its_parts_is_followed_by_one_th
 async fn records_that_meet_a_passing_fault_come_back_and_no_others() {
     let stack = Stack::start(&[]).await;
     let mut client = tidings_test::Client::connect(&format!("{}?topic=t", stack.url())).await;
-    let (queue, fifo) =
-        ("arn:aws:sqs:us-east-1:123456789012:NotificationQueue", "arn:aws:sqs:us-east-1:123456789012:orders.fifo");
+    let queue = format!("arn:aws:sqs:us-east-1:123456789012:{}", stack.queue_name("NotificationQueue"));
+    let (queue, fifo) = (queue.as_str(), "arn:aws:sqs:us-east-1:123456789012:orders.fifo");
     for (id, data, arn) in [("m1", 1, queue), ("m4", 4, queue), ("m8", 8, queue), ("m4", 0, fifo)] {
         let defaults = Defaults { id: NotificationId::parse(id).unwrap(), at: now() };
         let text = json!({"to": {"topic": "t"}, "data": data}).to_string();
@@ -243,7 +243,7 @@ async fn the_longest_message_reaches_an_audience_that_is_split_twice_and_again_w
     let body = json!({"notification": note("second"), "scope": "sqs-1", "segment": {"id": "0", "hops": 200}});
     let letter = json!({
         "messageId": "m", "receiptHandle": "r", "body": body.to_string(), "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:FanOutQueue",
+        "eventSourceARN": format!("arn:aws:sqs:us-east-1:123456789012:{}", crowd.stack.queue_name("FanOutQueue")),
     });
     crowd.stack.send("DeadLetterQueue", &letter.to_string()).await;
     let (done, said) = crate::redrive::redrive(&crowd.stack, &[]).await;

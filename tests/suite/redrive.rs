@@ -33,7 +33,7 @@ async fn every_kind_of_letter_is_delivered_once_it_is_given_time() {
     let notification = |data: &str| json!({"id": data, "to": {"topic": "t"}, "data": data, "at": at, "ttl": 60});
     let queued = |queue: &str, body: &Value| {
         let mut letter = record("sqs", "sqs.json");
-        letter["eventSourceARN"] = json!(format!("arn:aws:sqs:us-east-1:123456789012:{queue}"));
+        letter["eventSourceARN"] = json!(format!("arn:aws:sqs:us-east-1:123456789012:{}", stack.queue_name(queue)));
         letter["body"] = json!(body.to_string());
         letter
     };

@@ -97,7 +97,9 @@ type Actions = BTreeSet<String>;
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_allows_what_its_function_can_call_and_nothing_else() {
     let path = root().join("template.yaml");
-    let stack = load(&path, Context { parameters: &BTreeMap::new(), sqs: "http://127.0.0.1:3030" }).unwrap();
+    let stack =
+        load(&path, Context { parameters: &BTreeMap::new(), sqs: "http://127.0.0.1:3030", functions_elsewhere: false })
+            .unwrap();
     let template = parse(&std::fs::read_to_string(&path).unwrap());
     let programs = programs(&stack).await;
     let functions = functions(&template);
@@ -117,7 +119,9 @@ async fn each_role_allows_what_its_function_can_call_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_hook_that_notifies_brings_sqs_into_connect_and_disconnect() {
     let path = root().join("template.yaml");
-    let stack = load(&path, Context { parameters: &BTreeMap::new(), sqs: "http://127.0.0.1:3030" }).unwrap();
+    let stack =
+        load(&path, Context { parameters: &BTreeMap::new(), sqs: "http://127.0.0.1:3030", functions_elsewhere: false })
+            .unwrap();
     let programs = programs(&stack).await;
     let sends = "sqs:SendMessage".to_owned();
     for function in ["ConnectFunction", "DisconnectFunction"] {

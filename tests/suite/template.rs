@@ -8,7 +8,7 @@ const CERTIFICATE: &str = "arn:aws:acm:eu-west-1:123456789012:certificate/123456
 
 fn load_with(parameters: &[(&str, &str)]) -> Result<Stack, TemplateError> {
     let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let context = Context { parameters: &parameters, sqs: "http://127.0.0.1:3030" };
+    let context = Context { parameters: &parameters, sqs: "http://127.0.0.1:3030", functions_elsewhere: false };
     load(&root().join("template.yaml"), context)
 }
 
@@ -148,8 +148,9 @@ fn a_retained_table_is_another_one_than_the_table_that_goes_with_the_stack() {
     {
         let stack = load_with(&[("RetainTable", retain)]).unwrap();
         assert!(stack.tables.contains_key(expected) && !stack.tables.contains_key(other), "{retain}");
+        let table = &stack.tables[expected].name;
         for (name, function) in &stack.functions {
-            assert_eq!(function.environment["TABLE_NAME"], expected, "{name} with RetainTable={retain}");
+            assert_eq!(function.environment["TABLE_NAME"], *table, "{name} with RetainTable={retain}");
         }
     }
     let template = to_json(&std::fs::read_to_string(root().join("template.yaml")).unwrap()).unwrap();

@@ -175,7 +175,8 @@ async fn malformed_messages_are_kept_with_their_reason_and_hold_up_no_other() {
     let records = (0..10).map(|number| {
         let mut record = pattern.clone();
         record["messageId"] = json!(format!("m{number}"));
-        record["eventSourceARN"] = json!("arn:aws:sqs:us-east-1:123456789012:NotificationQueue");
+        record["eventSourceARN"] =
+            json!(format!("arn:aws:sqs:us-east-1:123456789012:{}", stack.queue_name("NotificationQueue")));
         record["body"] = match number {
             2 => json!("hello"),
             5 => json!(r#"{"data":1}"#),
@@ -202,7 +203,10 @@ async fn malformed_messages_are_kept_with_their_reason_and_hold_up_no_other() {
         let attributes = letter.message_attributes.unwrap();
         let reason = attributes["reason"].string_value().unwrap();
         assert!(reason.starts_with("`notification` is not") || reason.starts_with("`to"), "{reason}");
-        assert_eq!(attributes["source"].string_value().unwrap(), "aws/sqs/NotificationQueue");
+        assert_eq!(
+            attributes["source"].string_value().unwrap(),
+            format!("aws/sqs/{}", stack.queue_name("NotificationQueue"))
+        );
         let record: Value = serde_json::from_str(letter.body.as_deref().unwrap()).unwrap();
         assert_eq!(record["eventSource"], "aws:sqs");
     }

@@ -86,7 +86,7 @@ async fn a_notification_of_a_queue_is_told_once_for_each_user_who_was_not_reache
     told(&stack, &["Connected"]).await;
     let to = json!([{"user": "gone"}, {"user": "here"}]);
     let notification = json!({"id": "n", "to": to, "type": "hi", "data": 1}).to_string();
-    stack.send("Tidings-NotificationQueue", &notification).await;
+    stack.send("Tidings/NotificationQueue", &notification).await;
     assert_eq!(client.json().await["data"], 1);
     let [_, undelivered] = told(&stack, &["Connected", "Undelivered"]).await.try_into().unwrap();
     assert_eq!((&undelivered["user"], &undelivered["reason"]), (&json!("gone"), &json!("absent")));
@@ -96,9 +96,9 @@ async fn a_notification_of_a_queue_is_told_once_for_each_user_who_was_not_reache
         (&json!({"user": "gone"}), &json!("hi"), &json!(1))
     );
     // The same once more is known, and nobody is told of it; what is sent behind it, and expired, is.
-    stack.send("Tidings-NotificationQueue", &notification).await;
+    stack.send("Tidings/NotificationQueue", &notification).await;
     let expired = json!({"id": "e", "to": {"user": "late"}, "data": 1, "at": tests::now() - 60_000, "ttl": 1});
-    stack.send("Tidings-NotificationQueue", &expired.to_string()).await;
+    stack.send("Tidings/NotificationQueue", &expired.to_string()).await;
     let events = received(&stack, "Told", 3).await;
     let late = events.iter().find(|event| event["detail"]["user"] == "late").unwrap();
     assert_eq!(late["detail"]["reason"], "expired");

@@ -9,12 +9,15 @@ mod notify;
 
 use std::sync::Arc;
 
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Router, middleware};
 use serde_json::{Value, json};
 use tidings::registry::Registry;
+use tower_service::Service as _;
 
 use super::{Addresses, guard};
 use tidings_local_gateway::Gateway;
@@ -79,7 +82,19 @@ pub(super) fn router(parts: &Parts<'_>) -> Router {
     for (path, kind, text) in FILES {
         router = router.route(path, get(move || async move { ([(header::CONTENT_TYPE, kind)], text) }));
     }
-    router.layer(middleware::from_fn_with_state(Arc::from(parts.host), guard::console))
+    router
+        .layer(middleware::from_fn_with_state(Arc::from(parts.host), guard::console))
+        .layer(middleware::from_fn_with_state(parts.gateway.router(), handshakes))
+}
+
+/// A handshake is API Gateway's matter, also at the address of the page, where no stage is.
+async fn handshakes(State(mut gateway): State<Router>, request: Request, next: Next) -> Response {
+    let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    if upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+        // A router never fails.
+        return gateway.call(request).await.unwrap_or_else(|never| match never {});
+    }
+    next.run(request).await
 }
 
 /// Everything comes from this address, and nothing may frame the page, whose forms go nowhere.
@@ -149,6 +164,7 @@ mod tests {
             console: "http://127.0.0.1:1/".into(),
             api: None,
             apis: IndexMap::new(),
+            websockets: IndexMap::new(),
         };
         let page = page(&stack, &addresses, "notifier");
         assert!(page.contains(r#""websocket":"ws://127.0.0.1:1/dev""#));

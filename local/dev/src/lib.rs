@@ -32,7 +32,7 @@ use tidings_local_lambda::{
     Recording, Services, StartError, api,
 };
 use tidings_local_observe::Observer;
-use tidings_local_services::dynamodb::{self, DynamoDbError, Embedded};
+use tidings_local_services::dynamodb::{self, DynamoDbError, Embedded, Home};
 use tidings_local_services::events::{Events, Matched};
 use tidings_local_services::json_api;
 use tidings_local_services::net::{is_listening, reachable};
@@ -116,6 +116,11 @@ impl DevOptions {
             logs: Arc::new(Logs::stderr(false)),
         }
     }
+
+    /// What the template's reader has to know; queues are at `sqs`.
+    fn context<'a>(&'a self, sqs: &'a str) -> Context<'a> {
+        Context { parameters: &self.parameters, sqs, functions_elsewhere: self.lambda_endpoint.is_some() }
+    }
 }
 
 /// Why it does not start: one sentence each.
@@ -165,6 +170,9 @@ pub enum DevError {
 pub struct Addresses {
     /// The first stage of the first WebSocket API, for clients.
     pub websocket: String,
+    /// All stages of all WebSocket APIs by logical id and name (`Chat/dev`), where there are several.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub websockets: IndexMap<String, String>,
     /// The same, for the `@connections` API.
     pub management: String,
     /// The Lambda Invoke API.
@@ -176,7 +184,7 @@ pub struct Addresses {
     /// The first HTTP API, where the template has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<String>,
-    /// All HTTP APIs by logical id, where there are several.
+    /// All HTTP APIs by logical id, and their further stages (`Rest/beta`), where there are several.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub apis: IndexMap<String, String>,
     /// The page for people.
@@ -291,7 +299,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     // The port comes first, because the template's queue URLs have it.
     let listener = listen(&options.host, options.port, "--port").await?;
     let root = root(&listener);
-    let stack = template::load(&options.template, Context { parameters: &options.parameters, sqs: &root })?;
+    let stack = template::load(&options.template, options.context(&root))?;
     let logs = Arc::clone(&options.logs);
     summary::announce(&options, &stack);
     let http_listeners = listen_for_apis(&options, &stack).await?;
@@ -388,6 +396,10 @@ fn gateway_settings(options: &DevOptions, services: &Services, observer: &Observ
         connection_lifetime: options.connection_lifetime,
         strict: options.strict,
         shuffle: options.shuffle,
+        keys: gateway::SigningKeys {
+            access_key_id: services.keys.access_key_id.clone(),
+            secret_access_key: services.keys.secret_access_key.clone(),
+        },
         observer: observer.clone(),
         ..gateway::Settings::default()
     }
@@ -408,7 +420,8 @@ async fn start_dynamodb(options: &DevOptions) -> Result<(Option<Embedded>, Strin
         return Ok((None, endpoint.trim_end_matches('/').to_owned()));
     }
     let port = options.dynamodb_port.unwrap_or(if options.port == 0 { 0 } else { DYNAMODB_PORT });
-    let embedded = Embedded::serve(listen(&options.host, port, "--dynamodb-port").await?)?;
+    let listener = listen(&options.host, port, "--dynamodb-port").await?;
+    let embedded = Embedded::serve(listener, Home { region: region(options), account: account(options).to_owned() })?;
     let url = embedded.url().to_owned();
     Ok((Some(embedded), url))
 }
@@ -421,15 +434,21 @@ fn root(listener: &TcpListener) -> String {
 }
 
 fn addresses(stack: &Stack, root: String, dynamodb: String, http_listeners: &[TcpListener]) -> Addresses {
-    let apis = stack.http_apis.iter().zip(http_listeners).map(|((id, api), listener)| {
-        let stage = api.stages.iter().find(|stage| stage.name == "$default").or(api.stages.first());
-        let path = stage.filter(|stage| stage.name != "$default").map(|stage| format!("/{}", stage.name));
-        (id.clone(), format!("{}{}", self::root(listener), path.unwrap_or_default()))
+    let apis = stack.http_apis.iter().zip(http_listeners).flat_map(|((id, api), listener)| {
+        let first = api.stages.iter().find(|stage| stage.name == "$default").or(api.stages.first());
+        let first = first.map_or("$default", |stage| stage.name.as_str());
+        let others = api.stages.iter().map(|stage| stage.name.as_str()).filter(move |name| *name != first);
+        let root = self::root(listener);
+        let address = move |name: &str| if name == "$default" { root.clone() } else { format!("{root}/{name}") };
+        let others: Vec<_> = others.map(|name| (format!("{id}/{name}"), address(name))).collect();
+        [(id.clone(), address(first))].into_iter().chain(others)
     });
     let apis: IndexMap<_, _> = apis.collect();
     let stage = stack.apis.values().find_map(|api| api.stages.first()).map_or("", |stage| stage.name.as_str());
+    let websockets = stage_addresses(stack, &root);
     Addresses {
         websocket: format!("{}/{stage}", root.replacen("http", "ws", 1)),
+        websockets: if websockets.len() > 1 { websockets } else { IndexMap::new() },
         management: format!("{root}/{stage}"),
         lambda: root.clone(),
         dynamodb,
@@ -440,10 +459,30 @@ fn addresses(stack: &Stack, root: String, dynamodb: String, http_listeners: &[Tc
     }
 }
 
+/// Where each stage of each WebSocket API is: the first of a name has the short address, as the gateway serves it.
+fn stage_addresses(stack: &Stack, root: &str) -> IndexMap<String, String> {
+    let root = root.replacen("http", "ws", 1);
+    let mut taken: Vec<&str> = Vec::new();
+    let mut addresses = IndexMap::new();
+    for (id, api) in &stack.apis {
+        for stage in &api.stages {
+            let is_first = !taken.contains(&stage.name.as_str());
+            taken.push(&stage.name);
+            let path = if is_first { stage.name.clone() } else { format!("{}/{}", api.api_id, stage.name) };
+            addresses.insert(format!("{id}/{}", stage.name), format!("{root}/{path}"));
+        }
+    }
+    addresses
+}
+
 /// Where queues say that they are.
 fn place(options: &DevOptions, addresses: &Addresses, services: &Services) -> Place {
     let account = account(options).to_owned();
     Place { endpoint: addresses.sqs.clone(), region: services.region.clone(), account }
+}
+
+fn region(options: &DevOptions) -> String {
+    options.parameters.get("AWS::Region").cloned().unwrap_or_else(|| Services::default().region)
 }
 
 fn account(options: &DevOptions) -> &str {
@@ -456,19 +495,15 @@ fn event_buses(options: &DevOptions, stack: &Stack, services: &Services) -> (Eve
 }
 
 async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Services, DevError> {
-    let mut services = Services {
+    Ok(Services {
+        region: region(options),
         dynamodb: Some(addresses.dynamodb.clone()),
         sqs: Some(addresses.sqs.clone()),
         secrets_manager: Some(addresses.sqs.clone()),
         eventbridge: Some(addresses.sqs.clone()),
         management: Some(addresses.management.clone()),
         keys: dynamodb::keys(&addresses.dynamodb).await?,
-        ..Services::default()
-    };
-    if let Some(region) = options.parameters.get("AWS::Region") {
-        services.region.clone_from(region);
-    }
-    Ok(services)
+    })
 }
 
 /// Builds the functions and starts a first process of each, or leaves all of it to another Invoke API.

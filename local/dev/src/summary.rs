@@ -2,7 +2,7 @@
 
 use tidings_local_lambda::Names;
 use tidings_local_lambda::build::Plan;
-use tidings_local_stack::{Destination, Rule, RuleTarget, Source, Stack};
+use tidings_local_stack::{ConnectAuthorization, Destination, Rule, RuleTarget, Source, Stack, WebSocketApi};
 
 use super::{Addresses, DevOptions};
 
@@ -61,6 +61,14 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     ] {
         options.logs.say(&line);
     }
+    for (stage, address) in addresses.websockets.iter().skip(1) {
+        options.logs.say(&format!("  websocket   {address}  ({stage})"));
+    }
+    for (id, _) in stack.apis.iter().filter(|(_, api)| !options.strict && has_iam(api)) {
+        options
+            .logs
+            .say(&format!("  clients of {id} are let in without a signature; --strict refuses them, as AWS does"));
+    }
     if !stack.secrets.is_empty() {
         let names: Vec<_> = stack.secrets.values().map(|secret| secret.name.as_str()).collect();
         options.logs.say(&format!("  secrets     {}  ({}; new at every start)", addresses.sqs, names.join(", ")));
@@ -95,9 +103,14 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     options.logs.say("Ctrl-C ends it");
 }
 
+/// Whether clients of an API have to sign in AWS.
+fn has_iam(api: &WebSocketApi) -> bool {
+    api.routes.get("$connect").is_some_and(|route| route.authorization == ConnectAuthorization::Iam)
+}
+
 /// What each target of a rule gets, and when.
 fn rule_lines(rule: &Rule, names: &Names) -> Vec<String> {
-    let Rule { name, bus, pattern, rate, targets, .. } = rule;
+    let Rule { id: name, bus, pattern, rate, targets, .. } = rule;
     let events = pattern.as_ref().map(|_| format!("events of the bus {bus}"));
     let times = rate.map(|rate| format!("every {} minutes", rate.as_secs() / 60));
     let when = events.into_iter().chain(times).collect::<Vec<_>>().join(", and ");

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::warn;
 
-use super::events::{AuthorizerContext, Origin};
+use super::events::{AuthorizerContext, Origin, epoch_ms};
 use super::integration::{self, Failure};
-use super::policy::Policy;
+use super::policy::{Facts, Policy};
 use super::request::Handshake;
 use super::responses::Refusal;
 use tidings_local_lambda::Invoker;
@@ -47,20 +46,38 @@ pub(super) async fn authorize(
     handshake: &Handshake,
     method_arn: &str,
 ) -> Result<Authorized, Refusal> {
-    let present = |source: &String| has_identity(source, handshake, &origin.stage_variables);
-    if !authorizer.identity_sources.iter().all(present) {
+    let event = origin.authorize(handshake, method_arn);
+    let json = event.json();
+    if !authorizer.identity_sources.iter().all(|source| has_identity(source, &json)) {
         return Err(Refusal::unauthorized());
     }
     let started = Instant::now();
-    let event = origin.authorize(handshake, method_arn);
     let answer = integration::call(invoker, &authorizer.function, TIMEOUT, event.payload).await;
     let latency = started.elapsed();
-    let context = answer
-        .and_then(|answer| decide(&answer, method_arn))
+    let decision = answer
+        .and_then(|answer| decide(&answer, method_arn, &facts(origin, handshake)))
         .map_err(|failure| refuse(&failure, &authorizer.function, &origin.connection_id))?;
-    match context {
+    for condition in &decision.unsupported {
+        warn!(
+            connection.id = origin.connection_id,
+            function = authorizer.function,
+            condition,
+            "a condition of the authorizer's policy is not evaluated here: an Allow with it does not count, a Deny does"
+        );
+    }
+    match decision.context {
         Some(context) => Ok(Authorized { context, latency }),
         None => Err(Refusal::forbidden()),
+    }
+}
+
+/// What the policy's conditions may ask.
+fn facts(origin: &Origin, handshake: &Handshake) -> Facts {
+    Facts {
+        source_ip: origin.identity.source_ip.clone(),
+        user_agent: origin.identity.user_agent.clone(),
+        referer: handshake.header("referer").map(str::to_owned),
+        epoch_ms: epoch_ms(),
     }
 }
 
@@ -85,19 +102,22 @@ fn is_unauthorized(error: &[u8]) -> bool {
         .is_ok_and(|error| error.get("errorMessage").and_then(Value::as_str) == Some("Unauthorized"))
 }
 
-/// Whether an identity source has a value. What is neither of the request nor a stage variable (`context.…`) always
-/// has one.
-fn has_identity(source: &str, handshake: &Handshake, variables: &IndexMap<String, String>) -> bool {
+/// Whether an identity source has a value in the event, which has the headers of the edge too.
+fn has_identity(source: &str, event: &Value) -> bool {
     let value = if let Some(name) = source.strip_prefix("route.request.header.") {
-        handshake.header(name)
+        let headers = event["headers"].as_object();
+        headers
+            .and_then(|headers| headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)))
+            .map(|(_, value)| value)
     } else if let Some(name) = source.strip_prefix("route.request.querystring.") {
-        handshake.query_parameter(name)
+        event["queryStringParameters"].get(name)
     } else if let Some(name) = source.strip_prefix("stageVariables.") {
-        variables.get(name).map(String::as_str)
+        event["stageVariables"].get(name)
     } else {
-        return true;
+        let path = source.strip_prefix("context.").unwrap_or(source);
+        path.split('.').try_fold(&event["requestContext"], |value, name| value.get(name))
     };
-    value.is_some_and(|value| !value.is_empty())
+    value.is_some_and(|value| !value.is_null() && value.as_str() != Some(""))
 }
 
 #[derive(Deserialize)]
@@ -108,20 +128,34 @@ struct Answer {
     context: Option<Map<String, Value>>,
 }
 
-/// The context of a client that may connect, or `None` for one that may not.
-pub(super) fn decide(answer: &[u8], method_arn: &str) -> Result<Option<AuthorizerContext>, Failure> {
+/// What an authorizer decided.
+#[derive(Debug)]
+pub(super) struct Decision {
+    /// The context of a client that may connect, or `None` for one that may not.
+    pub(super) context: Option<AuthorizerContext>,
+    /// Conditions of the policy that are not evaluated here.
+    unsupported: Vec<String>,
+}
+
+/// Reads what an authorizer answered.
+pub(super) fn decide(answer: &[u8], method_arn: &str, facts: &Facts) -> Result<Decision, Failure> {
     if answer.len() > MAX_RESULT {
         return Err(Failure::Malformed(format!("it has {} bytes; at most {MAX_RESULT} are allowed", answer.len())));
     }
     let answer: Answer = serde_json::from_slice(answer).map_err(|_| {
-        Failure::Malformed("it needs principalId (a text), policyDocument and, if any, context (an object)".to_owned())
+        Failure::Malformed(
+            "it needs principalId (a text), policyDocument with statements of an Effect of Allow or Deny and, if any, \
+             context (an object)"
+                .to_owned(),
+        )
     })?;
-    if answer.policy_document.is_too_long() {
-        return Err(Failure::Malformed("a resource of its policy has more than 512 bytes".to_owned()));
+    if let Some(problem) = answer.policy_document.problem() {
+        return Err(Failure::Malformed(problem.to_owned()));
     }
     let mut context = stringify(answer.context.unwrap_or_default())?;
     context.insert("principalId".to_owned(), answer.principal_id.into());
-    Ok(answer.policy_document.allows(method_arn).then_some(context))
+    let verdict = answer.policy_document.judge(method_arn, facts);
+    Ok(Decision { context: verdict.allows.then_some(context), unsupported: verdict.unsupported })
 }
 
 /// Numbers and booleans arrive as texts, says AWS's reference of mapping variables.
@@ -150,6 +184,11 @@ mod tests {
 
     const ARN: &str = "arn:aws:execute-api:us-east-1:123456789012:abcdef1234/dev/$connect";
 
+    fn decide(answer: &[u8]) -> Result<Option<AuthorizerContext>, Failure> {
+        let facts = Facts { source_ip: "127.0.0.1".to_owned(), user_agent: None, referer: None, epoch_ms: 0 };
+        super::decide(answer, ARN, &facts).map(|decision| decision.context)
+    }
+
     fn answer(effect: &str, context: Value) -> Vec<u8> {
         json!({
             "principalId": "u1",
@@ -163,16 +202,15 @@ mod tests {
 
     #[test]
     fn the_context_is_made_of_texts_and_the_principal() {
-        let context =
-            decide(&answer("Allow", json!({"a": "x", "n": 7, "b": true, "none": null})), ARN).unwrap().unwrap();
+        let context = decide(&answer("Allow", json!({"a": "x", "n": 7, "b": true, "none": null}))).unwrap().unwrap();
         assert_eq!(Value::Object(context), json!({"a": "x", "n": "7", "b": "true", "principalId": "u1"}));
-        let context = decide(&answer("Allow", Value::Null), ARN).unwrap().unwrap();
+        let context = decide(&answer("Allow", Value::Null)).unwrap().unwrap();
         assert_eq!(Value::Object(context), json!({"principalId": "u1"}));
     }
 
     #[test]
     fn a_deny_lets_nobody_in() {
-        assert!(decide(&answer("Deny", Value::Null), ARN).unwrap().is_none());
+        assert!(decide(&answer("Deny", Value::Null)).unwrap().is_none());
     }
 
     #[test]
@@ -188,8 +226,34 @@ mod tests {
             answer("Allow", json!({"long": "x".repeat(MAX_RESULT)})),
             String::from_utf8(answer("Allow", Value::Null)).unwrap().replace("dev", &"d".repeat(500)).into_bytes(),
         ] {
-            assert!(decide(&bad, ARN).is_err(), "{}", String::from_utf8_lossy(&bad));
+            assert!(decide(&bad).is_err(), "{}", String::from_utf8_lossy(&bad));
         }
+    }
+
+    #[test]
+    fn an_identity_source_is_looked_up_in_the_event() {
+        let event = json!({
+            "headers": {"X-Forwarded-For": "192.0.2.7", "Host": "localhost", "x-own": ""},
+            "queryStringParameters": {"token": "t", "empty": ""},
+            "stageVariables": {"table": "rows"},
+            "requestContext": {"stage": "dev", "identity": {"sourceIp": "192.0.2.7"}},
+        });
+        for (source, expected) in [
+            ("route.request.header.x-forwarded-for", true),
+            ("route.request.header.Host", true),
+            ("route.request.header.X-Own", false),
+            ("route.request.header.X-None", false),
+            ("route.request.querystring.token", true),
+            ("route.request.querystring.Token", false),
+            ("route.request.querystring.empty", false),
+            ("stageVariables.table", true),
+            ("stageVariables.none", false),
+            ("context.identity.sourceIp", true),
+            ("context.identity.apiKey", false),
+        ] {
+            assert_eq!(has_identity(source, &event), expected, "{source}");
+        }
+        assert!(!has_identity("route.request.querystring.token", &json!({"headers": {}})));
     }
 
     #[test]

@@ -186,7 +186,7 @@ mod tests {
             connection_id: "BFHPhfCWIAMCKlQ=".to_owned(),
             connected_at: 1_000,
             domain_name: "localhost".to_owned(),
-            identity: Identity { source_ip: "127.0.0.1".to_owned(), user_agent: None },
+            identity: Identity { source_ip: "127.0.0.1".to_owned(), user_agent: None, caller: None },
         };
         Connection::new(origin, None, Clock::default())
     }

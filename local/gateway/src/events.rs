@@ -41,6 +41,20 @@ pub(super) struct Identity {
     /// Only if the client sent one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) user_agent: Option<String>,
+    /// Only of a client that signed.
+    #[serde(flatten)]
+    pub(super) caller: Option<Caller>,
+}
+
+/// Whose signature a handshake has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Caller {
+    pub(super) account_id: String,
+    pub(super) caller: String,
+    pub(super) user: String,
+    pub(super) user_arn: String,
+    pub(super) access_key: String,
 }
 
 /// An event and the id that stands in it as `requestId`.
@@ -48,6 +62,18 @@ pub(super) struct Identity {
 pub(super) struct Event {
     pub(super) request_id: String,
     pub(super) payload: Bytes,
+}
+
+impl Event {
+    /// All of it as JSON.
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.payload).unwrap_or_default()
+    }
+
+    /// Its `requestContext`.
+    pub(super) fn context(&self) -> Value {
+        self.json()["requestContext"].take()
+    }
 }
 
 #[derive(Default, Serialize)]
@@ -265,7 +291,11 @@ mod tests {
             connection_id: CONNECTION.to_owned(),
             connected_at: 1_731_324_924_553,
             domain_name: "localhost:3030".to_owned(),
-            identity: Identity { source_ip: "127.0.0.1".to_owned(), user_agent: user_agent.map(str::to_owned) },
+            identity: Identity {
+                source_ip: "127.0.0.1".to_owned(),
+                user_agent: user_agent.map(str::to_owned),
+                caller: None,
+            },
         }
     }
 

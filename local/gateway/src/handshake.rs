@@ -1,7 +1,7 @@
 //! The WebSocket handshake: held until the authorizer and `$connect` have spoken.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -13,13 +13,17 @@ use tracing::{info, warn};
 
 use super::authorizer::{self, Authorized};
 use super::connections::Connection;
-use super::events::{Identity, Origin, epoch_ms};
+use super::events::{Caller, Event, Identity, Origin, epoch_ms};
 use super::integration::{self, Failure, ProxyResponse};
+use super::mapping::{self, MockAnswer};
 use super::request::Handshake;
 use super::responses::Refusal;
+use super::settings::Settings;
+use super::signature::Signature;
 use super::watched::Attempt;
 use super::{Api, Shared, ids, socket};
-use tidings_local_stack::{Integration, Stage};
+use tidings_local_stack::{ConnectAuthorization, Integration, Stage};
+use tidings_local_vtl::Parameters;
 
 const CONNECT: &str = "$connect";
 
@@ -46,12 +50,12 @@ pub(super) async fn upgrade(shared: &Arc<Shared>, api: &Arc<Api>, stage: &Stage,
     let handshake = Handshake::new(&request);
     let attempt = Attempt::new(shared, &request, &handshake);
     let upgraded = hyper::upgrade::on(&mut request);
-    let origin = origin(api, stage, &handshake);
+    let mut origin = origin(api, stage, &handshake);
     let (verdict, answer) = oneshot::channel();
     let (shared, api) = (Arc::clone(shared), Arc::clone(api));
     // A task of its own, so that `$connect` and what belongs to it runs to its end even if the client leaves.
     tokio::spawn(async move {
-        match admit(&shared, &api, &origin, &handshake).await {
+        match admit(&shared, &api, &mut origin, handshake).await {
             Ok(Admission { authorized, subprotocols }) => {
                 info!(connection.id = origin.connection_id, route.key = CONNECT, status = 101, "connected");
                 attempt.end(Some(&origin.connection_id), StatusCode::SWITCHING_PROTOCOLS, &subprotocols);
@@ -111,32 +115,41 @@ fn origin(api: &Api, stage: &Stage, handshake: &Handshake) -> Origin {
         identity: Identity {
             source_ip: handshake.source_ip(),
             user_agent: handshake.header("user-agent").map(str::to_owned),
+            caller: None,
         },
     }
 }
 
 /// Runs the authorizer and `$connect`. Either may be missing.
-async fn admit(shared: &Shared, api: &Api, origin: &Origin, handshake: &Handshake) -> Result<Admission, Refusal> {
+async fn admit(shared: &Shared, api: &Api, origin: &mut Origin, handshake: Handshake) -> Result<Admission, Refusal> {
     let Some(route) = api.routes.get(CONNECT) else {
         return Ok(Admission { authorized: None, subprotocols: Vec::new() });
     };
-    let authorized = match &route.authorizer {
-        Some(authorizer) => {
+    let (handshake, authorized) = match &route.authorization {
+        ConnectAuthorization::Custom(authorizer) => {
             let arn = shared.connect_arn(api, &origin.stage);
-            Some(authorizer::authorize(&shared.invoker, authorizer, origin, handshake, &arn).await?)
+            let authorized = authorizer::authorize(&shared.invoker, authorizer, origin, &handshake, &arn).await?;
+            (handshake, Some(authorized))
         }
-        None => None,
+        ConnectAuthorization::Iam => {
+            origin.identity.caller = caller(shared, &handshake)?;
+            (handshake.without_authorization(), None)
+        }
+        ConnectAuthorization::None => (handshake, None),
     };
+    let context = authorized.as_ref().map(Authorized::for_connect);
+    let event = origin.connect(&handshake, context.as_ref());
     let (function, timeout_ms) = match &route.integration {
         Integration::Lambda { function, timeout_ms } => (function, timeout_ms),
-        Integration::Mock { .. } => return Ok(Admission { authorized, subprotocols: Vec::new() }),
+        Integration::Mock(_) => {
+            mock(api, origin, &event)?;
+            return Ok(Admission { authorized, subprotocols: Vec::new() });
+        }
         Integration::Unsupported { reason } => {
             warn!(connection.id = origin.connection_id, route.key = CONNECT, reason, "$connect is not emulated");
             return Err(Refusal::internal());
         }
     };
-    let context = authorized.as_ref().map(Authorized::for_connect);
-    let event = origin.connect(handshake, context.as_ref());
     let limit = Duration::from_millis(*timeout_ms);
     let subprotocols = integration::call(&shared.invoker, function, limit, event.payload)
         .await
@@ -144,6 +157,43 @@ async fn admit(shared: &Shared, api: &Api, origin: &Origin, handshake: &Handshak
         .map_err(|failure| refuse(&failure, function, origin))
         .and_then(accepted)?;
     Ok(Admission { authorized, subprotocols })
+}
+
+/// Who signed. Unsigned clients are let in unless the gateway is strict, and only then are signatures verified.
+fn caller(shared: &Shared, handshake: &Handshake) -> Result<Option<Caller>, Refusal> {
+    let Settings { strict, keys, account_id, .. } = &shared.settings;
+    match Signature::of(handshake) {
+        Some(signature) if !strict || signature.is_valid(handshake, keys, SystemTime::now()) => {
+            Ok(Some(signature.caller(account_id)))
+        }
+        None if !strict => Ok(None),
+        Some(_) => Err(Refusal::forbidden()),
+        None => Err(Refusal::missing_authentication_token()),
+    }
+}
+
+/// A mock behind `$connect` lets in by its status.
+fn mock(api: &Api, origin: &Origin, event: &Event) -> Result<(), Refusal> {
+    let Some(runner) = api.mocks.get(CONNECT) else { return Ok(()) };
+    let event = event.json();
+    let texts = |key: &str| {
+        let entries = event[key].as_object().into_iter().flatten();
+        entries.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+    };
+    let parameters =
+        Parameters { headers: texts("headers"), query: texts("queryStringParameters"), ..Parameters::default() };
+    let (context, stage_variables) = (&event["requestContext"], &origin.stage_variables);
+    match runner.answer(&mapping::Request { body: "", context, stage_variables, parameters: &parameters }) {
+        Ok(MockAnswer { status, .. }) if (200..300).contains(&status) => Ok(()),
+        Ok(MockAnswer { status, .. }) => {
+            Err(Refusal::by_function(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)))
+        }
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            warn!(connection.id = origin.connection_id, route.key = CONNECT, error, "a mock failed");
+            Err(Refusal::internal())
+        }
+    }
 }
 
 fn refuse(failure: &Failure, function: &str, origin: &Origin) -> Refusal {

@@ -3,9 +3,8 @@
 //! Each stage of each API is at `/{stage}`; where two APIs have a stage of the same name, that is the first one's, and
 //! every API also answers at `/{apiId}/{stage}`. The `@connections` API is below the same paths.
 //!
-//! What is *not* here: API keys and usage plans, AWS_IAM authorization (the signature of `@connections` calls is
-//! looked at but not verified), custom domains, mapping templates other than a fixed answer of a mock, HTTP and service
-//! integrations, the account's quota of requests, logs in AWS's format. `docs/gateway.md` has the whole list.
+//! What is *not* here: API keys and usage plans, permissions of IAM (signatures are looked at, see `signature`), custom domains, HTTP
+//! and service integrations, the account's quota of requests, logs in AWS's format. `docs/gateway.md` has the whole list.
 
 mod authorizer;
 mod clock;
@@ -19,6 +18,7 @@ mod http_api;
 mod ids;
 mod integration;
 mod management;
+mod mapping;
 mod messages;
 mod policy;
 mod request;
@@ -27,6 +27,7 @@ mod selection;
 mod serve;
 mod settings;
 mod shuffle;
+mod signature;
 mod socket;
 mod throttle;
 mod traffic;
@@ -53,16 +54,17 @@ use tracing::warn;
 use clock::Clock;
 use connections::Connections;
 use management::Scope;
+use mapping::MockRunner;
 use responses::Refusal;
 use selection::Selection;
 use throttle::Throttle;
 use tidings_local_lambda::Invoker;
-use tidings_local_stack::{Route, Stage, WebSocketApi};
+use tidings_local_stack::{Integration, Route, Stage, WebSocketApi};
 use validation::Validator;
 
 pub use http_api::HttpGateway;
 pub use serve::serve;
-pub use settings::Settings;
+pub use settings::{Settings, SigningKeys};
 pub use watched::OpenConnection;
 
 /// The longest path with query that is served, in bytes.
@@ -101,6 +103,8 @@ struct Api {
     throttles: HashMap<(String, String), Throttle>,
     /// By route key, where messages are checked.
     validators: HashMap<String, Validator>,
+    /// By route key, where a mock answers.
+    mocks: HashMap<String, MockRunner>,
 }
 
 /// Counts a handshake or connection for as long as it lives.
@@ -136,7 +140,12 @@ impl Api {
             let validation = route.validation.as_ref()?;
             Some((key.clone(), Validator::new(validation)))
         });
+        let mocks = api.routes.iter().filter_map(|(key, route)| match &route.integration {
+            Integration::Mock(mock) => Some((key.clone(), MockRunner::new(mock))),
+            _ => None,
+        });
         Self {
+            mocks: mocks.collect(),
             id: api.api_id,
             selection: Selection::new(&api.route_selection_expression),
             stages: api.stages,

@@ -7,9 +7,11 @@ use tracing::{debug, warn};
 use super::connections::Connection;
 use super::frames;
 use super::integration::{self, Failure, ProxyResponse};
+use super::mapping::{MockAnswer, Request};
 use super::traffic::MAX_MESSAGE;
 use super::{Api, Shared, ids};
 use tidings_local_stack::{Integration, Route};
+use tidings_local_vtl::Parameters;
 
 const DEFAULT: &str = "$default";
 
@@ -42,13 +44,7 @@ pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, 
         return;
     }
     match &route.integration {
-        Integration::Mock { response } => {
-            debug!(connection.id = connection.id(), route.key = route_key, "message to a mock");
-            if let (true, Some(response)) = (route.returns_response, response) {
-                shared.saw_reply(connection, route_key, response);
-                connection.send(response.as_str().into()).await;
-            }
-        }
+        Integration::Mock(_) => mock(shared, api, connection, text, (route_key, route)).await,
         Integration::Lambda { function, timeout_ms } => {
             let limit = Duration::from_millis(*timeout_ms);
             invoke(shared, connection, message, Invocation { route_key, route, function, limit }).await;
@@ -57,6 +53,37 @@ pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, 
             warn!(connection.id = connection.id(), route.key = route_key, reason, "the route is not emulated");
             connection.send(frames::Error::Internal.frame(connection.id(), &ids::request()).into()).await;
         }
+    }
+}
+
+/// What a mock makes of a message.
+async fn mock(shared: &Shared, api: &Api, connection: &Connection, text: &str, (route_key, route): (&str, &Route)) {
+    let event = connection.origin.message(connection.authorizer.as_ref(), route_key, text);
+    let answer = api.mocks.get(route_key).map(|runner| {
+        let (context, parameters) = (event.context(), Parameters::default());
+        let stage_variables = &connection.origin.stage_variables;
+        runner.answer(&Request { body: text, context: &context, stage_variables, parameters: &parameters })
+    });
+    match answer {
+        Some(Ok(MockAnswer { status, body })) => {
+            debug!(connection.id = connection.id(), route.key = route_key, status, "message to a mock");
+            if let (true, Some(body)) = (route.returns_response, body) {
+                shared.saw_reply(connection, route_key, &body);
+                connection.send(body.into()).await;
+            }
+        }
+        Some(Err(error)) => {
+            warn!(
+                connection.id = connection.id(),
+                route.key = route_key,
+                error = &error as &dyn std::error::Error,
+                "a mock failed"
+            );
+            let frame = frames::Error::Internal.frame(connection.id(), &event.request_id);
+            shared.saw_error_frame(connection, Some(route_key), &frame);
+            connection.send(frame.into()).await;
+        }
+        None => {}
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) type Pairs = Vec<(String, String)>;
 pub(super) struct Handshake {
     headers: Pairs,
     query: Pairs,
+    /// Path and query as they came.
+    target: String,
     source: IpAddr,
     port: u16,
     trace_id: String,
@@ -45,6 +47,7 @@ impl Handshake {
         Self {
             headers,
             query: parse_query(request.uri().query().unwrap_or_default()),
+            target: target.to_owned(),
             source: client.ip().to_canonical(),
             port: server.port(),
             trace_id: trace_id(),
@@ -59,6 +62,19 @@ impl Handshake {
     /// The last value of a query parameter.
     pub(super) fn query_parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Path and query without what a signature in the query added.
+    pub(super) fn unsigned_target(&self) -> String {
+        let Some((path, query)) = self.target.split_once('?') else { return self.target.clone() };
+        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("X-Amz-")).collect();
+        if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
+    }
+
+    /// Without the header that has a signature, which no function sees.
+    pub(super) fn without_authorization(mut self) -> Self {
+        self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
+        self
     }
 
     /// All query parameters, decoded.

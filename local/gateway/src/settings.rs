@@ -15,16 +15,34 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// A connection is closed with 1001 at this age, busy or not. AWS: 2 hours.
     pub connection_lifetime: Duration,
-    /// Refuse `@connections` calls without a Signature Version 4 header, as AWS does. The signature is not verified.
+    /// Refuse what is not signed (Signature Version 4), as AWS does: calls of `@connections` and of routes with `AWS_IAM`. The
+    /// signatures of WebSocket handshakes are verified, others are only looked at.
     pub strict: bool,
     /// Let each message wait for 0 to 300 ms at random before its function is called, so that messages of a connection
     /// overtake one another: the seed says which wait how long, by the numbers of connection and message.
     pub shuffle: Option<u64>,
+    /// The keys that signatures of handshakes must be of, where the gateway is strict.
+    pub keys: SigningKeys,
     /// New connections per second before handshakes are answered 429, with a burst of as many. AWS: 500 for an
     /// account and region. `None` lets everyone in.
     pub new_connections_per_second: Option<u32>,
     /// Gets to know handshakes, messages, `@connections` calls and closes. By default nobody does.
     pub observer: Observer,
+}
+
+/// Keys that clients sign with.
+#[derive(Clone, Default)]
+pub struct SigningKeys {
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key_id: String,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: String,
+}
+
+impl std::fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SigningKeys").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {
@@ -36,6 +54,7 @@ impl Default for Settings {
             connection_lifetime: Duration::from_secs(2 * 60 * 60),
             strict: false,
             shuffle: None,
+            keys: SigningKeys::default(),
             new_connections_per_second: Some(500),
             observer: Observer::default(),
         }

@@ -53,7 +53,7 @@ impl EventRules {
         tasks.spawn(delivery.run(matched));
         for rule in events.rules() {
             if let Some(rate) = rule.rate {
-                tasks.spawn(keep_firing(events.clone(), rule.name.clone(), rate));
+                tasks.spawn(keep_firing(events.clone(), rule.id.clone(), rate));
             }
         }
         Self { tasks }
@@ -114,7 +114,7 @@ impl Delivery {
 
     /// The rules that matched, with their targets.
     fn rules(&self, matched: &Matched) -> Vec<String> {
-        matched.rules.iter().map(|rule| format!("{} ({})", rule.name, self.targets(rule))).collect()
+        matched.rules.iter().map(|rule| format!("{} ({})", rule.id, self.targets(rule))).collect()
     }
 
     fn targets(&self, rule: &Rule) -> String {
@@ -127,7 +127,7 @@ impl Delivery {
     }
 
     fn deliver(&self, matched: &Matched, rule: &Rule, target: &RuleTarget) {
-        let (name, id) = (&rule.name, &target.id);
+        let (name, id) = (&rule.id, &target.id);
         let input = match matched.input(rule, &target.input) {
             Ok(input) => input,
             Err(error) => return self.logs.error(&format!("the target {id} of the rule {name} gets nothing: {error}")),
@@ -158,6 +158,7 @@ mod tests {
     async fn a_schedule_fires_each_time_that_its_time_is_over() {
         let rate = Duration::from_secs(60);
         let rule = Rule {
+            id: "R".to_owned(),
             name: "tick".to_owned(),
             arn: "arn:rule".to_owned(),
             bus: "default".to_owned(),

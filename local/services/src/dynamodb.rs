@@ -1,7 +1,10 @@
 //! DynamoDB: the embedded engine, or one that runs elsewhere, with the stack's tables in it.
 //!
-//! The embedded engine keeps its tables in memory. What it does not do as DynamoDB does: transactions never conflict,
-//! reads are always consistent, and nothing is throttled.
+//! The embedded engine keeps its tables in memory, behind a front that mends what it does otherwise than DynamoDB (`front`). What
+//! stays: transactions never conflict, reads are always consistent, and nothing is throttled.
+
+mod front;
+mod streams;
 
 use std::time::Duration;
 
@@ -17,6 +20,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+pub use front::Home;
 
 use crate::Keys;
 use tidings_local_stack::Table;
@@ -87,25 +92,33 @@ impl Embedded {
     /// When no port or no database is to be had.
     pub async fn start() -> Result<Self, DynamoDbError> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await;
-        Self::serve(listener.map_err(|error| DynamoDbError::Embedded(error.to_string()))?)
+        Self::serve(listener.map_err(|error| DynamoDbError::Embedded(error.to_string()))?, Home::default())
     }
 
-    /// Serves an engine without tables.
+    /// Serves an engine without tables, which is at home in a region and an account.
     ///
     /// # Errors
     /// When the database cannot be opened.
-    pub fn serve(listener: TcpListener) -> Result<Self, DynamoDbError> {
+    pub fn serve(listener: TcpListener, home: Home) -> Result<Self, DynamoDbError> {
         let embedded = |error: &dyn std::fmt::Display| DynamoDbError::Embedded(error.to_string());
         let address = listener.local_addr().map_err(|error| embedded(&error))?;
         let listener = listener.into_std().map_err(|error| embedded(&error))?;
+        let engine = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(|error| embedded(&error))?;
+        engine.set_nonblocking(true).map_err(|error| embedded(&error))?;
+        let behind = engine.local_addr().map_err(|error| embedded(&error))?;
         let database = Database::memory().map_err(|error| embedded(&error))?;
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("dynamodb").enable_all().build();
         let runtime = runtime.map_err(|error| embedded(&error))?;
         let (stop, stopped) = oneshot::channel();
         runtime.spawn(sweep(database.clone()));
         let server = runtime.spawn(async move {
-            if let Err(error) = run(listener, database, stopped).await {
-                tracing::error!(error, "the embedded DynamoDB has failed");
+            tokio::select! {
+                result = run(engine, database) => if let Err(error) = result {
+                    tracing::error!(error, "the embedded DynamoDB has failed");
+                },
+                result = front::serve(listener, behind, home, stopped) => if let Err(error) = result {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the embedded DynamoDB cannot be served");
+                },
             }
         });
         let url = format!("http://{}", crate::net::reachable(address));
@@ -129,16 +142,10 @@ impl Embedded {
     }
 }
 
-async fn run(
-    listener: std::net::TcpListener,
-    database: Database,
-    stopped: oneshot::Receiver<()>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let stopped = async {
-        // A dropped sender stops the server as well.
-        let _ = stopped.await;
-    };
-    dynoxide::server::serve_with_shutdown(TcpListener::from_std(listener)?, database, stopped).await.map_err(Into::into)
+/// The engine itself, which ends with the front.
+async fn run(listener: std::net::TcpListener, database: Database) -> Result<(), String> {
+    let listener = TcpListener::from_std(listener).map_err(|error| error.to_string())?;
+    dynoxide::server::serve_with_shutdown(listener, database, std::future::pending()).await
 }
 
 async fn sweep(database: Database) {
@@ -310,5 +317,94 @@ mod tests {
         let expected =
             "DynamoDB does not answer at http://127.0.0.1:1: is it running, and is --dynamodb-endpoint right?";
         assert_eq!(error.to_string(), expected);
+    }
+
+    /// A table with a stream of this view.
+    async fn streaming(client: &Client, view: &str) -> String {
+        let mut table = table();
+        table.create["StreamSpecification"] = json!({"StreamEnabled": true, "StreamViewType": view});
+        create(client, &table).await.unwrap();
+        let described = client.describe_table().table_name("things").send().await.unwrap().table.unwrap();
+        assert_eq!(described.stream_specification.unwrap().stream_view_type.unwrap().as_str(), view);
+        described.latest_stream_arn.unwrap()
+    }
+
+    async fn put(client: &Client, table: &str, value: &str) {
+        use aws_sdk_dynamodb::types::AttributeValue::S;
+        let put = client.put_item().table_name(table).item("pk", S("a".to_owned())).item("v", S(value.to_owned()));
+        put.send().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_table_has_the_arn_of_its_template_and_is_found_by_it() {
+        let engine = Embedded::start().await.unwrap();
+        create_tables(engine.url(), "us-east-1", &Keys::local(), [&table()]).await.unwrap();
+        let client = client(engine.url(), "us-east-1", &Keys::local());
+        let arn = "arn:aws:dynamodb:us-east-1:123456789012:table/things";
+        let described = client.describe_table().table_name(arn).send().await.unwrap().table.unwrap();
+        assert_eq!((described.table_arn.as_deref(), described.table_name.as_deref()), (Some(arn), Some("things")));
+        put(&client, arn, "1").await;
+        let found = client.scan().table_name("things").send().await.unwrap();
+        assert_eq!(found.count, 1);
+        engine.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_has_no_record_for_a_write_that_changes_nothing_and_only_its_view() {
+        for (view, new, old) in [
+            ("NEW_IMAGE", true, false),
+            ("OLD_IMAGE", false, true),
+            ("KEYS_ONLY", false, false),
+            ("NEW_AND_OLD_IMAGES", true, true),
+        ] {
+            let engine = Embedded::start().await.unwrap();
+            let client = client(engine.url(), "us-east-1", &Keys::local());
+            let arn = streaming(&client, view).await;
+            assert!(arn.starts_with("arn:aws:dynamodb:us-east-1:123456789012:table/things/stream/"), "{arn}");
+            for value in ["1", "1", "2", "2", "1"] {
+                put(&client, "things", value).await;
+            }
+            let streams = engine.records(&arn).await;
+            let names: Vec<_> = streams.iter().map(|record| record["eventName"].as_str().unwrap()).collect();
+            assert_eq!(names, ["INSERT", "MODIFY", "MODIFY"], "{view}");
+            let change = &streams[1]["dynamodb"];
+            assert_eq!((change.get("NewImage").is_some(), change.get("OldImage").is_some()), (new, old), "{view}");
+            assert_eq!(change["StreamViewType"], view);
+            assert_eq!(change["Keys"], json!({"pk": {"S": "a"}}));
+            engine.shutdown().await;
+        }
+    }
+
+    impl Embedded {
+        /// All records of a stream, over the wire.
+        async fn records(&self, arn: &str) -> Vec<serde_json::Value> {
+            let described = self.call("DescribeStream", &json!({"StreamArn": arn})).await;
+            let shard = &described["StreamDescription"]["Shards"][0]["ShardId"];
+            let iterator = json!({"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
+            let iterator = self.call("GetShardIterator", &iterator).await["ShardIterator"].take();
+            assert!(iterator.as_str().unwrap().starts_with(arn), "{iterator}");
+            let first = self.call("GetRecords", &json!({"ShardIterator": iterator, "Limit": 2})).await;
+            let next = json!({"ShardIterator": first["NextShardIterator"]});
+            let second = self.call("GetRecords", &next).await;
+            [first, second].iter().flat_map(|answer| answer["Records"].as_array().unwrap().clone()).collect()
+        }
+
+        async fn call(&self, operation: &str, body: &serde_json::Value) -> serde_json::Value {
+            use http_body_util::{BodyExt as _, Full};
+            let executor = hyper_util::rt::TokioExecutor::new();
+            let client = hyper_util::client::legacy::Client::builder(executor).build_http();
+            let request = http::Request::post(self.url())
+                .header("content-type", "application/x-amz-json-1.0")
+                .header("x-amz-target", format!("DynamoDBStreams_20120810.{operation}"))
+                .header("x-amz-date", "20250101T000000Z")
+                .header(
+                    "authorization",
+                    "AWS4-HMAC-SHA256 Credential=a/20250101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=b",
+                )
+                .body(Full::new(bytes::Bytes::from(body.to_string())))
+                .unwrap();
+            let answer = client.request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+            serde_json::from_slice(&answer).unwrap()
+        }
     }
 }

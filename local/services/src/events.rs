@@ -84,10 +84,10 @@ impl Events {
         &self.0.rules
     }
 
-    /// Fires a rule that has a schedule, now; `false` if there is none of this name.
+    /// Fires a rule that has a schedule, now, by its logical id or its name; `false` if there is none.
     #[must_use]
     pub fn fire(&self, rule: &str) -> bool {
-        let rule = self.0.rules.iter().find(|other| other.name == rule && other.rate.is_some());
+        let rule = self.0.rules.iter().find(|other| (other.id == rule || other.name == rule) && other.rate.is_some());
         let Some(rule) = rule.cloned() else { return false };
         let event = json!({
             "version": "0",
@@ -143,7 +143,15 @@ mod tests {
     fn rule(name: &str, bus: &str, pattern: Option<Value>) -> Rule {
         let rate = pattern.is_none().then_some(std::time::Duration::from_secs(60));
         let arn = format!("arn:aws:events:us-east-1:123456789012:rule/{name}");
-        Rule { name: name.to_owned(), arn, bus: bus.to_owned(), pattern, rate, targets: Vec::new() }
+        Rule {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            arn,
+            bus: bus.to_owned(),
+            pattern,
+            rate,
+            targets: Vec::new(),
+        }
     }
 
     fn events(rules: &[Rule]) -> (Events, UnboundedReceiver<Matched>) {
@@ -152,7 +160,7 @@ mod tests {
     }
 
     fn names(matched: &Matched) -> Vec<&str> {
-        matched.rules.iter().map(|rule| rule.name.as_str()).collect()
+        matched.rules.iter().map(|rule| rule.id.as_str()).collect()
     }
 
     #[test]

@@ -28,7 +28,7 @@ use tidings_local_stack::{self as stack, QueueSettings};
 pub use clock::Millis;
 pub use message::{Attribute, Content, Message};
 pub use message::{md5_of, md5_of_attributes};
-pub use queue::{Received, Take};
+pub use queue::{Deletion, Received, Take};
 pub use refusal::{Code, Refusal};
 pub(crate) use server::{REQUEST_LIMIT, addresses, answer};
 
@@ -179,7 +179,7 @@ impl Sqs {
     }
 
     /// Deletes a message.
-    pub fn delete(&self, queue: &str, receipt: &str) -> Result<(), Refusal> {
+    pub fn delete(&self, queue: &str, receipt: &str) -> Result<Deletion, Refusal> {
         self.with(queue, |queue, now| queue.delete(receipt, now))?
     }
 

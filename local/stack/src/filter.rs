@@ -12,6 +12,7 @@ mod wildcard;
 use serde_json::Value;
 
 pub use check::check;
+pub use cidr::contains as is_in_range;
 
 /// Whether a record matches one of the patterns; it does where there are none.
 pub fn passes(patterns: &[Value], record: &Value) -> bool {

@@ -4,6 +4,7 @@
 //! Nothing here knows YAML, and nothing here does I/O.
 
 pub mod filter;
+mod mapping;
 pub mod queue_attributes;
 mod rule;
 pub mod schema;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
+pub use mapping::{IntegrationResponse, MappingTemplate, Mock, Templates};
 pub use rule::{DEFAULT_BUS, Destination, EventBus, Input, Rule, RuleTarget};
 pub use secret::{GeneratedSecret, Secret, SecretTemplate, SecretValue};
 
@@ -107,8 +109,8 @@ pub struct Route {
     pub integration: Integration,
     /// Two-way: a `RouteResponse` for `$default` exists, so the integration's body goes back to the client.
     pub returns_response: bool,
-    /// Only on `$connect`.
-    pub authorizer: Option<Authorizer>,
+    /// Who may connect; only on `$connect`.
+    pub authorization: ConnectAuthorization,
     /// What messages must look like, where the route says so.
     pub validation: Option<Validation>,
 }
@@ -133,10 +135,7 @@ pub enum Integration {
         timeout_ms: u64,
     },
     /// `MOCK`: answers without invoking anything.
-    Mock {
-        /// The response template that goes back on a two-way route, if any.
-        response: Option<String>,
-    },
+    Mock(Mock),
     /// Something that is not emulated: whatever needs it fails as it does when Lambda refuses an invocation.
     Unsupported {
         /// One clause for the log.
@@ -207,19 +206,31 @@ pub struct JwtAuthorizer {
     pub scopes: Vec<String>,
 }
 
+/// Who may connect to a WebSocket API.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ConnectAuthorization {
+    /// Anybody.
+    #[default]
+    None,
+    /// `AWS_IAM`: whoever signs and is allowed to.
+    Iam,
+    /// `CUSTOM`: whoever the function lets in.
+    Custom(Authorizer),
+}
+
 /// A Lambda REQUEST authorizer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorizer {
     /// Logical id of the function.
     pub function: String,
-    /// `route.request.header.X` or `route.request.querystring.X`; all must be present.
+    /// `route.request.header.X`, `route.request.querystring.X`, `stageVariables.X` or `context.X`; all must be present.
     pub identity_sources: Vec<String>,
 }
 
 /// A Lambda function.
 #[derive(Debug, Clone)]
 pub struct Function {
-    /// What `!Ref` resolves to: `FunctionName` if given, else the logical id, with a dash between the parts of a path.
+    /// What `!Ref` resolves to: `FunctionName` if given, else what CloudFormation would make, `<stack>-<LogicalId>-<random>`.
     pub name: String,
     /// The folder of `CodeUri`, made absolute from the template's folder.
     pub code: Option<PathBuf>,
@@ -275,7 +286,7 @@ impl Function {
 /// A DynamoDB table.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// `TableName` if given, else the logical id.
+    /// `TableName` if given, else what CloudFormation would make.
     pub name: String,
     /// The input of `CreateTable`, in DynamoDB's own JSON.
     pub create: serde_json::Value,
@@ -286,7 +297,7 @@ pub struct Table {
 /// An SQS queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
-    /// `QueueName` if given, else the logical id; it ends with `.fifo` where the queue is one.
+    /// `QueueName` if given, else what CloudFormation would make; it ends with `.fifo` where the queue is one.
     pub name: String,
     /// What `!GetAtt Queue.Arn` resolves to.
     pub arn: String,

@@ -11,7 +11,7 @@ pub const DEFAULT_BUS: &str = "default";
 /// A bus of the template's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventBus {
-    /// `Name`, or the logical id.
+    /// `Name`, or what CloudFormation would make.
     pub name: String,
     /// What `!GetAtt Bus.Arn` resolves to.
     pub arn: String,
@@ -20,7 +20,9 @@ pub struct EventBus {
 /// A rule that is enabled. It waits for events or for times, or for both.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// `Name`, or the logical id.
+    /// Its logical id, by which log lines and tests name it; of a nested stack a path.
+    pub id: String,
+    /// `Name`, or what CloudFormation would make.
     pub name: String,
     /// Its ARN, which events of its schedule name.
     pub arn: String,

@@ -16,7 +16,7 @@ use super::{
     node::{Map, Node, Value},
     parameters::Parameters,
     place::Place,
-    resource::Resources,
+    resource::{Resource, Resources},
 };
 use tidings_local_stack::Note;
 
@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub(super) sqs: String,
     /// What the caller gives to parameters of nested stacks, by paths such as `Tidings/LogLevel`.
     pub(super) given: BTreeMap<String, String>,
+    /// Whether functions run behind another Invoke API, so that nothing of them has to be on this machine.
+    pub(super) functions_elsewhere: bool,
     /// How many stacks are nested.
     pub(super) stacks: Cell<usize>,
     depth: Cell<usize>,
@@ -43,8 +45,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(sqs: &str, given: BTreeMap<String, String>) -> Self {
-        Self { sqs: sqs.to_owned(), given, stacks: Cell::new(0), depth: Cell::new(0), work: Cell::new(0) }
+    pub(super) fn new(sqs: &str, given: BTreeMap<String, String>, functions_elsewhere: bool) -> Self {
+        let counter = Cell::default;
+        let sqs = sqs.to_owned();
+        Self { sqs, given, functions_elsewhere, stacks: counter(), depth: counter(), work: counter() }
     }
 }
 
@@ -78,13 +82,8 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    pub(super) fn new(
-        root: &Node,
-        place: Place,
-        parameters: Parameters,
-        resources: Resources,
-        shared: Rc<Shared>,
-    ) -> Self {
+    /// The scope of a template that is read so far without its resources.
+    pub(super) fn new(root: &Node, place: Place, parameters: Parameters, shared: Rc<Shared>) -> Self {
         let section = |name: &str| root.get(name).and_then(|node| node.as_map()).cloned().unwrap_or_default();
         Self {
             place,
@@ -94,7 +93,7 @@ impl Scope {
             dev_parameters: parameters.from_metadata,
             mappings: root.get("Mappings").cloned().unwrap_or_else(|| Node::map(1, Map::new())),
             conditions: section("Conditions"),
-            resources,
+            resources: Resources::new(),
             outputs: section("Outputs"),
             nested: RefCell::default(),
             notes: RefCell::default(),
@@ -155,6 +154,26 @@ impl Scope {
             }
         }
         Ok(Some(Node::map(line, values)))
+    }
+
+    /// The value of what may be there, as far as it is known before the resources are: what a macro such as SAM's sees, too.
+    pub(super) fn known(&self, node: Option<&Rc<Node>>) -> Option<Rc<Node>> {
+        self.evaluate(node?).ok().flatten().filter(|value| value.value != Value::Null)
+    }
+
+    /// As [`Self::known`], for a text.
+    pub(super) fn known_text(&self, node: Option<&Rc<Node>>) -> Option<String> {
+        self.known(node)?.as_text().map(str::to_owned)
+    }
+
+    /// A resource's property that must be text; `None` where it has no such property.
+    pub(super) fn property(&self, resource: &Resource, key: &str) -> Result<Option<String>, Fault> {
+        let Some(node) = resource.properties.get(key) else { return Ok(None) };
+        let Some(value) = self.evaluate(node)?.filter(|value| value.value != Value::Null) else { return Ok(None) };
+        value
+            .as_text()
+            .map(|text| Some(text.to_owned()))
+            .ok_or_else(|| Fault::at(node.line, format!("`{key}` must be text")))
     }
 
     /// The value of a node that must be text, a number or a boolean; `what` names it in the message.
@@ -278,12 +297,7 @@ pub(super) fn unsupported(name: &str, line: usize) -> Fault {
         let text = format!("`{name}` cannot be resolved locally; use a parameter that has a value for local runs");
         return Fault::elsewhere(line, text);
     }
-    let text = if name.starts_with("Fn::ForEach") {
-        format!("`{name}` is not supported locally; write its resources out")
-    } else {
-        format!("there is no intrinsic function `{name}`")
-    };
-    Fault::at(line, text)
+    Fault::at(line, format!("there is no intrinsic function `{name}`"))
 }
 
 #[cfg(test)]

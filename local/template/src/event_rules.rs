@@ -77,6 +77,7 @@ fn rule(
         targets.extend(self::target(&target, reachable, notes)?);
     }
     Ok(Rule {
+        id: scope.place.path_of(logical_id),
         name: scope.name_of(logical_id, resource)?,
         arn: scope.arn_of(logical_id, resource)?,
         bus,
@@ -194,7 +195,7 @@ fn input(properties: &Properties<'_>) -> Result<Input, Fault> {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{stack_fault_of, stack_of};
+    use super::super::testing::{named, stack_fault_of, stack_of};
     use super::*;
     use tidings_local_stack::Stack;
 
@@ -230,12 +231,12 @@ mod tests {
              Queue.Arn, SqsParameters: {MessageGroupId: g}}]}",
         ));
         let rule = &stack.rules["R"];
-        assert_eq!((rule.name.as_str(), rule.bus.as_str(), rule.rate), ("R", "shop", None));
+        assert_eq!((rule.name.clone(), rule.bus.as_str(), rule.rate), (named("<Events::Rule R>"), "shop", None));
         let pattern =
             json!({"source": ["tidings"], "detail": {"n": [{"numeric": [">", 5]}], "a": [{"exists": false}]}});
         assert_eq!(rule.pattern, Some(pattern));
-        let arn = "arn:aws:sqs:us-east-1:123456789012:Queue".to_owned();
-        let queue = Destination::Queue { name: "Queue".to_owned(), arn, group: Some("g".to_owned()) };
+        let arn = named("arn:aws:sqs:us-east-1:123456789012:<SQS::Queue Queue>");
+        let queue = Destination::Queue { name: named("<SQS::Queue Queue>"), arn, group: Some("g".to_owned()) };
         let targets = [
             RuleTarget { id: "f".to_owned(), destination: function("F"), input: Input::Path("$.detail".to_owned()) },
             RuleTarget { id: "q".to_owned(), destination: queue, input: Input::Event },

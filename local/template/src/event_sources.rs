@@ -68,7 +68,7 @@ fn mapping(
         Ok(source) => source,
         Err(reason) => return Ok(Err(reason)),
     };
-    note_visibility(readable, function, &source, properties.line, notes);
+    check_visibility(readable, function, &source, properties)?;
     let default_size = if matches!(source, Source::Queue { .. }) { QUEUE_BATCH } else { STREAM_BATCH };
     Ok(Ok(EventSource {
         function: function.to_owned(),
@@ -83,24 +83,25 @@ fn mapping(
     }))
 }
 
-/// AWS refuses a mapping whose messages would come back while the function still works on them.
-fn note_visibility(
+/// Lambda refuses a mapping whose messages would come back while the function still works on them.
+fn check_visibility(
     readable: &Readable<'_>,
     function: &str,
     source: &Source,
-    line: usize,
-    notes: &mut Vec<(usize, String)>,
-) {
-    let Source::Queue { name, .. } = source else { return };
+    properties: &Properties<'_>,
+) -> Result<(), Fault> {
+    let Source::Queue { name, .. } = source else { return Ok(()) };
     let timeout = readable.functions.get(function).map_or(0, |function| function.timeout_seconds);
-    let queue = readable.queues.values().find(|queue| queue.name == *name);
-    let visibility = queue.map_or(timeout, |queue| queue.settings.visibility_timeout);
-    if visibility < timeout {
-        let text = format!(
-            "AWS refuses it: the `VisibilityTimeout` of `{name}` is {visibility} s, and must be at least the `Timeout` \
-             of `{function}`, {timeout} s"
-        );
-        notes.push((line, text));
+    let queue = readable.queues.iter().find(|(_, queue)| queue.name == *name);
+    match queue.map(|(id, queue)| (id, queue.settings.visibility_timeout)) {
+        Some((id, visibility)) if visibility < timeout => {
+            let words = format!(
+                "names `{id}`, whose `VisibilityTimeout` is {visibility} s: it must be at least the `Timeout` of \
+                 `{function}`, {timeout} s, or Lambda refuses the mapping"
+            );
+            Err(properties.fault("EventSourceArn", words))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -116,11 +117,11 @@ fn source(
         return Ok(Ok(Source::Queue { name: queue.name.clone(), arn: arn.to_owned(), maximum_concurrency: maximum }));
     }
     let table = arn.split_once(":table/").and_then(|(_, rest)| rest.split_once("/stream/")).map(|(table, _)| table);
-    let Some(table) = table.and_then(|name| readable.tables.values().find(|table| table.name == name)) else {
+    let Some((id, table)) = table.and_then(|name| readable.tables.iter().find(|(_, table)| table.name == name)) else {
         return Ok(Err(format!("its source `{arn}` is no queue and no table's stream of this template")));
     };
     if table.create.get("StreamSpecification").is_none() {
-        let words = format!("names a stream of `{}`, which has no `StreamSpecification`", table.name);
+        let words = format!("names a stream of `{id}`, which has no `StreamSpecification`");
         return Err(properties.fault("EventSourceArn", words));
     }
     if properties.has("TumblingWindowInSeconds") {
@@ -174,7 +175,7 @@ fn filters(properties: &Properties<'_>, notes: &mut Vec<(usize, String)>) -> Res
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{stack_fault_of, stack_of};
+    use super::super::testing::{named, stack_fault_of, stack_of};
     use super::*;
     use tidings_local_stack::Stack;
 
@@ -220,8 +221,11 @@ mod tests {
         ));
         let mapping = &stack.event_sources["FE"];
         assert_eq!(mapping.function, "F");
-        let arn = "arn:aws:sqs:us-east-1:123456789012:Queue".to_owned();
-        assert_eq!(mapping.source, Source::Queue { name: "Queue".to_owned(), arn, maximum_concurrency: Some(5) });
+        let arn = named("arn:aws:sqs:us-east-1:123456789012:<SQS::Queue Queue>");
+        assert_eq!(
+            mapping.source,
+            Source::Queue { name: named("<SQS::Queue Queue>"), arn, maximum_concurrency: Some(5) }
+        );
         assert_eq!((mapping.batch_size, mapping.batching_window, mapping.reports_item_failures), (1, 2, true));
         assert_eq!(mapping.filters, [json!({"body": {"a": [1]}})]);
         assert_eq!(notes(&stack), [""; 0]);
@@ -239,10 +243,11 @@ mod tests {
             maximum_retries: Some(3),
             maximum_age: None,
             bisects: true,
-            on_failure: Some("arn:aws:sqs:us-east-1:123456789012:Dead".to_owned()),
+            on_failure: Some(named("arn:aws:sqs:us-east-1:123456789012:<SQS::Queue Dead>")),
         };
-        let arn = "arn:aws:dynamodb:us-east-1:123456789012:table/Table/stream/2000-01-01T00:00:00.000".to_owned();
-        assert_eq!(stack.event_sources["FE"].source, Source::Table { name: "Table".to_owned(), arn, options });
+        let name = named("<DynamoDB::Table Table>");
+        let arn = format!("arn:aws:dynamodb:us-east-1:123456789012:table/{name}/stream/2000-01-01T00:00:00.000");
+        assert_eq!(stack.event_sources["FE"].source, Source::Table { name, arn, options });
         assert_eq!(stack.event_sources["FE"].batch_size, 100);
     }
 
@@ -286,18 +291,18 @@ mod tests {
     }
 
     #[test]
-    fn a_visibility_shorter_than_the_function_is_noted() {
-        let stack = stack_of(
-            "  Queue: {Type: AWS::SQS::Queue}
+    fn a_visibility_shorter_than_the_function_is_refused_as_lambda_does() {
+        let resources = "  Queue: {Type: AWS::SQS::Queue}
   F:
     Type: AWS::Serverless::Function
     Properties: {Timeout: 31, Events: {E: {Type: SQS, Properties: {Queue: !GetAtt Queue.Arn}}}}
-",
-        );
-        let expected = "`FE`: AWS refuses it: the `VisibilityTimeout` of `Queue` is 30 s, and must be at least the \
-                        `Timeout` of `F`, 31 s";
-        assert_eq!(notes(&stack), [expected]);
-        assert_eq!(stack.event_sources.len(), 1);
+";
+        let fault = stack_fault_of(resources);
+        let expected = "`EventSourceArn` of `FE` names `Queue`, whose `VisibilityTimeout` is 30 s: it must be at least the \
+                        `Timeout` of `F`, 31 s, or Lambda refuses the mapping";
+        assert_eq!(fault.text, expected);
+        assert!(fault.line.is_some());
+        assert_eq!(stack_of(&resources.replace("31", "30")).event_sources.len(), 1);
     }
 
     #[test]
@@ -337,7 +342,7 @@ mod tests {
         );
         let sam = &stack.functions["F"].asynchronous;
         assert_eq!((sam.maximum_retries, sam.maximum_age), (1, 21_600));
-        assert_eq!(sam.on_failure.as_deref(), Some("arn:aws:sqs:us-east-1:123456789012:Dead"));
+        assert_eq!(sam.on_failure, Some(named("arn:aws:sqs:us-east-1:123456789012:<SQS::Queue Dead>")));
         let plain = &stack.functions["G"].asynchronous;
         assert_eq!((plain.maximum_retries, plain.maximum_age, &plain.on_failure), (0, 60, &None));
     }

@@ -30,24 +30,27 @@ fn function(scope: &Scope, logical_id: &str, resource: &Resource, notes: &mut Ve
     let logging = properties.inside("LoggingConfig")?;
     let code = match code(&properties, &metadata)? {
         Code::Folder(relative) => Some(scope.place.folder.join(relative).components().collect()),
+        // Behind another Invoke API it runs all the same.
+        Code::Elsewhere(_) if scope.shared.functions_elsewhere => None,
         Code::Elsewhere(reason) => {
             notes.push(Note::new(resource.line, format!("`{logical_id}` cannot run locally: {reason}")));
             None
         }
     };
     note_events(logical_id, resource, notes);
+    let known = Known { is_needed: !scope.shared.functions_elsewhere };
     Ok(Function {
         name: scope.name_of(logical_id, resource)?,
         code,
-        runtime: properties.text("Runtime")?,
-        handler: properties.text("Handler")?,
+        runtime: known.or_none(properties.text("Runtime"))?,
+        handler: known.or_none(properties.text("Handler"))?,
         build_method: metadata.text("BuildMethod")?,
         binary: build.map(|build| build.text("Binary")).transpose()?.flatten(),
-        environment: environment(&properties, notes)?,
-        timeout_seconds: properties.number("Timeout", TIMEOUT_SECONDS.0)?.unwrap_or(TIMEOUT_SECONDS.1),
-        memory_mb: properties.number("MemorySize", MEMORY_MB.0)?.unwrap_or(MEMORY_MB.1),
+        environment: environment(&properties, known, notes)?,
+        timeout_seconds: known.or_none(properties.number("Timeout", TIMEOUT_SECONDS.0))?.unwrap_or(TIMEOUT_SECONDS.1),
+        memory_mb: known.or_none(properties.number("MemorySize", MEMORY_MB.0))?.unwrap_or(MEMORY_MB.1),
         json_logs: logging.map(|logging| logging.text("LogFormat")).transpose()?.flatten().as_deref() == Some("JSON"),
-        reserved_concurrency: properties.number("ReservedConcurrentExecutions", 0..=usize::MAX)?,
+        reserved_concurrency: known.or_none(properties.number("ReservedConcurrentExecutions", 0..=usize::MAX))?,
         asynchronous: match properties.inside("EventInvokeConfig")? {
             Some(config) => asynchronous(&config, notes)?,
             None => Asynchronous::default(),
@@ -55,6 +58,22 @@ fn function(scope: &Scope, logical_id: &str, resource: &Resource, notes: &mut Ve
         template: scope.place.file.clone(),
         line: resource.line,
     })
+}
+
+/// Whether the values that a function runs with have to be known: behind another Invoke API they are that one's matter.
+#[derive(Clone, Copy)]
+struct Known {
+    is_needed: bool,
+}
+
+impl Known {
+    /// Nothing instead of a value that only CloudFormation knows, where nobody needs it.
+    fn or_none<T>(self, value: Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+        match value {
+            Err(fault) if fault.is_elsewhere && !self.is_needed => Ok(None),
+            value => value,
+        }
+    }
 }
 
 enum Code {
@@ -76,7 +95,12 @@ fn code(properties: &Properties<'_>, metadata: &Properties<'_>) -> Result<Code, 
         return Ok(Code::Elsewhere("its code stands in the template"));
     }
     let key = if properties.has("Code") { "Code" } else { "CodeUri" };
-    let Some(value) = properties.value(key)? else { return Ok(Code::Folder(PathBuf::new())) };
+    let value = match properties.value(key) {
+        Ok(Some(value)) => value,
+        Ok(None) => return Ok(Code::Folder(PathBuf::new())),
+        Err(fault) if fault.is_elsewhere => return Ok(Code::Elsewhere("where its code is cannot be told here")),
+        Err(fault) => return Err(fault),
+    };
     match value.as_text() {
         Some(uri) if uri.starts_with("s3://") => Ok(Code::Elsewhere("its code is in S3")),
         Some(path) => Ok(Code::Folder(path.into())),
@@ -86,12 +110,19 @@ fn code(properties: &Properties<'_>, metadata: &Properties<'_>) -> Result<Code, 
     }
 }
 
-fn environment(properties: &Properties<'_>, notes: &mut Vec<Note>) -> Result<IndexMap<String, String>, Fault> {
+fn environment(
+    properties: &Properties<'_>,
+    known: Known,
+    notes: &mut Vec<Note>,
+) -> Result<IndexMap<String, String>, Fault> {
     let environment = properties.inside("Environment")?;
     let Some(variables) = environment.map(|environment| environment.inside("Variables")).transpose()?.flatten() else {
         return Ok(IndexMap::new());
     };
-    let texts = variables.all_texts()?;
+    let mut texts = IndexMap::new();
+    for name in variables.keys() {
+        texts.extend(known.or_none(variables.text(name))?.map(|text| (name.clone(), text)));
+    }
     for (name, _) in texts.iter().filter(|(_, text)| text.contains("{{resolve:")) {
         let text = format!("the variable `{name}` has a `{{{{resolve:…}}}}`, which only CloudFormation replaces");
         notes.push(Note::new(variables.line_of(name), text));
@@ -178,7 +209,7 @@ fn note_events(logical_id: &str, resource: &Resource, notes: &mut Vec<Note>) {
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{stack_fault_of, stack_of};
+    use super::super::testing::{named, stack_fault_of, stack_of};
     use super::*;
 
     /// The function that has these properties, and what is noted.
@@ -225,7 +256,7 @@ mod tests {
         assert_eq!((function.timeout_seconds, function.memory_mb), (3, 128));
         assert_eq!((function.runtime, function.handler, function.reserved_concurrency), (None, None, None));
         assert_eq!((function.json_logs, function.environment.len()), (false, 0));
-        assert_eq!(function.name, "Function");
+        assert_eq!(function.name, named("<Serverless::Function Function>"));
     }
 
     #[test]

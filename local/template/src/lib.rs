@@ -1,7 +1,7 @@
 //! Reads a SAM or CloudFormation template, in YAML or JSON, into the [`Stack`] that runs locally.
 //!
-//! The text becomes a tree that knows its lines (`node`); parameters get their values (`parameters`); SAM's shorthands
-//! are written out and `Globals` merged (`resources`, `sam`); and then one reader for each family of resources
+//! The text becomes a tree that knows its lines (`node`); parameters get their values (`parameters`); loops are written out
+//! (`foreach`), then SAM's shorthands, and `Globals` merged (`resources`, `sam`); and then one reader for each family of resources
 //! (`functions`, `tables`, `queues`, `secrets`, `event_sources`, `event_rules`, `apis`) takes the properties that it needs. Intrinsic functions are evaluated only there
 //! (`evaluate`), so what is not supported hurts only where its value is needed.
 //!
@@ -12,8 +12,10 @@ mod apis;
 mod evaluate;
 mod event_rules;
 mod event_sources;
+mod foreach;
 mod functions;
 mod intrinsics;
+mod names;
 mod nested;
 mod node;
 mod parameters;
@@ -27,6 +29,7 @@ mod rules;
 mod sam;
 mod secrets;
 mod tables;
+mod unsupported;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -128,6 +131,8 @@ pub struct Context<'a> {
     pub parameters: &'a BTreeMap<String, String>,
     /// The address of the SQS API, for example `http://127.0.0.1:3030`: what queue URLs begin with.
     pub sqs: &'a str,
+    /// Whether functions run behind another Lambda Invoke API. Then neither their code nor their environment has to be known.
+    pub functions_elsewhere: bool,
 }
 
 /// Reads the template at `path`, and those that it nests; see [`read`]. Relative paths in a template start at its folder.
@@ -170,8 +175,8 @@ fn stack(text: &str, place: Place, context: Context<'_>) -> Result<Stack, Fault>
         let all = context.parameters.clone().into_iter();
         let (nested, values) = all.partition(|(name, _)| name.contains('/'));
         let given = Given { values, ..Given::default() };
-        let shared = Rc::new(Shared::new(context.sqs, nested));
-        let main = nested::scope(&*node::parse(text)?, place, given, Rc::clone(&shared))?;
+        let shared = Rc::new(Shared::new(context.sqs, nested, context.functions_elsewhere));
+        let main = nested::scope(&node::parse(text)?, place, given, Rc::clone(&shared))?;
         let mut reading = Reading { scopes: nested::all(main)?, notes: Vec::new() };
         nested::check_given(&reading.scopes, &shared)?;
         reading.stack()

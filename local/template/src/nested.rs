@@ -13,12 +13,13 @@ use std::{
 use super::{
     Fault,
     evaluate::{Evaluated, Nested, Scope, Shared},
+    foreach, names,
     node::{Map, Node, Value, parse},
     parameters::{self, Given, Giver, quoted},
     place::{NoPlace, Place},
     properties::Properties,
     resource::{NESTED, Resource},
-    resources, rules,
+    resources, rules, unsupported,
 };
 use tidings_local_stack::Note;
 
@@ -26,13 +27,15 @@ use tidings_local_stack::Note;
 const MAX_STACKS: usize = 200;
 
 /// Reads a template into a scope.
-pub(super) fn scope(root: &Node, place: Place, given: Given, shared: Rc<Shared>) -> Result<Scope, Fault> {
+pub(super) fn scope(root: &Rc<Node>, place: Place, given: Given, shared: Rc<Shared>) -> Result<Scope, Fault> {
     let mut notes = transform_notes(root);
     let parameters = parameters::resolve(root, given, &mut notes)?;
-    let resources = resources::collect(root, &mut notes)?;
-    let scope = Scope::new(root, place, parameters, resources, shared);
-    rules::check(root, &scope)?;
-    notes.extend(resources::notes(&scope));
+    let before = Scope::new(root, place.clone(), parameters.clone(), Rc::clone(&shared));
+    let root = foreach::expand(root, &before)?;
+    let mut scope = Scope::new(&root, place, parameters, shared);
+    scope.resources = resources::collect(&root, &scope, &mut notes)?;
+    rules::check(&root, &scope)?;
+    notes.extend(unsupported::notes(&scope));
     scope.note(notes);
     Ok(scope)
 }
@@ -202,7 +205,8 @@ impl Scope {
 
     /// The name of a nested stack, which is also its own `AWS::StackName`.
     fn stack_name(&self, logical_id: &str) -> String {
-        format!("{}-{logical_id}", self.pseudo("AWS::StackName"))
+        let stack = self.pseudo("AWS::StackName");
+        names::generated("AWS::CloudFormation::Stack", &stack, logical_id, "").unwrap_or(stack)
     }
 }
 

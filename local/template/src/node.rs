@@ -21,6 +21,8 @@ pub(super) struct Node {
     /// Where the value's key stands, or the value itself in a list; counted from 1.
     pub(super) line: usize,
     pub(super) value: Value,
+    /// The line where the text of a literal block (`|`) begins, so that each of its lines is known.
+    pub(super) block: Option<usize>,
     /// Levels below, 0 for a scalar.
     height: usize,
 }
@@ -47,7 +49,13 @@ impl Node {
             Value::List(items) => 1 + items.iter().map(|item| item.height).max().unwrap_or(0),
             Value::Map(map) => 1 + map.values().map(|item| item.height).max().unwrap_or(0),
         };
-        Rc::new(Self { line, value, height })
+        Rc::new(Self { line, value, block: None, height })
+    }
+
+    /// Another text in the place of this one.
+    pub(super) fn with_text(&self, text: impl Into<String>) -> Rc<Self> {
+        let value = Value::Scalar { text: text.into(), plain: false };
+        Rc::new(Self { line: self.line, value, block: self.block, height: 0 })
     }
 
     pub(super) fn text(line: usize, text: impl Into<String>) -> Rc<Self> {
@@ -195,7 +203,10 @@ impl Builder {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar(text.into_owned(), style, tag.as_deref());
-                let node = Node::new(self.line_of_value(line), value);
+                // With a tag the parser's place is the tag, else the first line of the text.
+                let begin = line + usize::from(tag.is_some());
+                let block = (style == ScalarStyle::Literal).then_some(begin);
+                let node = Rc::new(Node { line: self.line_of_value(line), value, block, height: 0 });
                 self.finish(node, anchor, tag.as_deref().and_then(intrinsic_of))
             }
             Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
@@ -385,6 +396,15 @@ mod tests {
         let root = parse("a:\n  b:\n    - 1\n    - 2\n").unwrap();
         let b = root.get("a").unwrap().get("b").unwrap();
         assert_eq!((b.line, b.as_list().unwrap()[1].line), (2, 4));
+    }
+
+    #[test]
+    fn the_lines_of_a_literal_block_are_known() {
+        let root = parse("a: 1\nb:\n  c: |\n    one\n    two\n  d: >\n    folded\n  e: !Sub |\n    three\n").unwrap();
+        let b = root.get("b").unwrap();
+        assert_eq!((b.get("c").unwrap().line, b.get("c").unwrap().block), (3, Some(4)));
+        assert_eq!(b.get("d").unwrap().block, None);
+        assert_eq!(b.get("e").unwrap().get("Fn::Sub").unwrap().block, Some(9));
     }
 
     #[test]

@@ -21,6 +21,7 @@ const PSEUDO: [(&str, &str); 6] = [
     ("AWS::StackId", ""),
 ];
 
+#[derive(Clone)]
 pub(super) struct Parameters {
     /// Values by name, lists where the type is one; pseudo parameters too.
     pub(super) values: Map,

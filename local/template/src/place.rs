@@ -68,7 +68,8 @@ impl Place {
 
     /// The logical id of a resource here, as a path from the main template: `Tidings/NotifierFunction`.
     pub(super) fn path_of(&self, logical_id: &str) -> String {
-        self.joined(logical_id, "/")
+        let parts: Vec<_> = self.parents.iter().map(String::as_str).chain([logical_id]).collect();
+        parts.join("/")
     }
 
     /// The path of the stack itself, `Tidings`; empty for the main template.
@@ -76,19 +77,9 @@ impl Place {
         self.parents.join("/")
     }
 
-    /// What a resource here is called where it has no name: AWS, too, puts the names of the stacks in front.
-    pub(super) fn name_of(&self, logical_id: &str) -> String {
-        self.joined(logical_id, "-")
-    }
-
     /// The file as a message names it.
     pub(super) fn shown(&self) -> String {
         self.file.as_ref().map_or_else(|| "the template".to_owned(), |file| file.display().to_string())
-    }
-
-    fn joined(&self, logical_id: &str, between: &str) -> String {
-        let parts: Vec<_> = self.parents.iter().map(String::as_str).chain([logical_id]).collect();
-        parts.join(between)
     }
 }
 

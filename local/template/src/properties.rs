@@ -49,9 +49,14 @@ impl<'a> Properties<'a> {
         Note { file: self.scope.place.file.clone(), ..Note::new(line, text) }
     }
 
-    /// Whether the key is there, with whatever value.
+    /// Whether the key is there, with a value that is known here or not. `AWS::NoValue` takes it away.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.map.contains_key(key)
+        let value = self.map.get(key).map(|node| self.scope.evaluate(node));
+        match value {
+            None | Some(Ok(None)) => false,
+            Some(Ok(Some(value))) => value.value != Value::Null,
+            Some(Err(_)) => true,
+        }
     }
 
     /// The line of a key, or else of the mapping.
@@ -61,7 +66,9 @@ impl<'a> Properties<'a> {
 
     /// A fault at a key's line: "`Key` of `Resource`" and the given words.
     pub(super) fn fault(&self, key: &str, words: impl std::fmt::Display) -> Fault {
-        self.scope.located(Fault::at(self.line_of(key), format!("`{key}` of `{}` {words}", self.logical_id)))
+        let is_hidden = !self.map.contains_key(key) && self.map.contains_key("Fn::Transform");
+        let hint = if is_hidden { "; it may come from `Fn::Transform`, which is not followed locally" } else { "" };
+        self.scope.located(Fault::at(self.line_of(key), format!("`{key}` of `{}` {words}{hint}", self.logical_id)))
     }
 
     pub(super) fn value(&self, key: &str) -> Result<Option<Rc<Node>>, Fault> {

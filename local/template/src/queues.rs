@@ -72,7 +72,7 @@ fn queue(scope: &Scope, logical_id: &str, resource: &Resource) -> Result<Queue, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{stack_fault_of, stack_of};
+    use super::super::testing::{named, stack_fault_of, stack_of};
     use super::*;
     use tidings_local_stack::Redrive;
 
@@ -99,7 +99,7 @@ mod tests {
             ..QueueSettings::default()
         };
         assert_eq!(stack.queues["Orders"].settings, expected);
-        assert_eq!(stack.queues["Orders"].name, "Orders");
+        assert_eq!(stack.queues["Orders"].name, named("<SQS::Queue Orders>"));
         assert_eq!(stack.queues["Dead"].arn, dead_letter_queue);
         assert_eq!(stack.queues["Dead"].settings.retention, 1_209_600);
         assert_eq!(stack.notes, []);
@@ -107,8 +107,14 @@ mod tests {
 
     #[test]
     fn a_fifo_queue_is_named_as_one() {
-        let stack = stack_of("  Q: {Type: AWS::SQS::Queue, Properties: {FifoQueue: true}}\n");
-        assert_eq!(stack.queues["Q"].name, "Q.fifo");
+        let parameters = "Parameters: {Fifo: {Type: String, Default: 'true'}}\n";
+        for given in ["true", "!Ref Fifo", "!If [HasIt, 'true', !Ref AWS::NoValue]"] {
+            let queue = format!("  Q: {{Type: AWS::SQS::Queue, Properties: {{FifoQueue: {given}}}}}\n{parameters}");
+            let stack = stack_of(&format!("{queue}Conditions: {{HasIt: !Equals [!Ref Fifo, 'true']}}\n"));
+            let name = &stack.queues["Q"].name;
+            assert!(name.starts_with("tidings-dev-Q-") && name.ends_with(".fifo"), "{given}: {name}");
+            assert!(stack.queues["Q"].settings.fifo, "{given}");
+        }
         let fault = stack_fault_of("  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: a.fifo}}\n");
         assert_eq!(fault.text, "`QueueName` of `Q` must end with `.fifo` exactly where `FifoQueue` is true");
     }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::{
     Fault,
     evaluate::{Evaluated, Scope},
+    names,
     node::Node,
     resource::Resource,
 };
@@ -176,7 +177,7 @@ impl Scope {
             "QueueName" | "TopicName" | "Name" | "StageName" => self.name_of(logical_id, resource),
             "ApiEndpoint" => Ok(format!(
                 "{}://{}.execute-api.{}.{}",
-                if resource.is_websocket_api() { "wss" } else { "https" },
+                if self.is_websocket_api(resource)? { "wss" } else { "https" },
                 self.api_id(logical_id),
                 self.pseudo("AWS::Region"),
                 self.pseudo("AWS::URLSuffix"),
@@ -196,15 +197,44 @@ impl Scope {
 
     /// The name that a resource has in AWS.
     pub(super) fn name_of(&self, logical_id: &str, resource: &Resource) -> Result<String, Fault> {
-        match resource.properties.get(kind_of(resource).name) {
-            Some(name) => self.once(&format!("the name of `{logical_id}`"), name.line, || {
-                self.text(name, &format!("the name of `{logical_id}`"))
-            }),
-            None if resource.kind == "AWS::S3::Bucket" => Ok(self.place.name_of(logical_id).to_ascii_lowercase()),
-            None if resource.is_fifo_queue() => Ok(self.place.name_of(logical_id) + ".fifo"),
-            // What has no name in AWS is found again by its logical id, and only in its own template.
-            None if kind_of(resource).resource.is_empty() => Ok(logical_id.to_owned()),
-            None => Ok(self.place.name_of(logical_id)),
+        let key = kind_of(resource).name;
+        let what = format!("the name of `{logical_id}`");
+        if let Some(node) = resource.properties.get(key)
+            && let Some(name) = self.once(&what, node.line, || self.property(resource, key))?
+        {
+            return match names::problem(&resource.kind, &name) {
+                Some(words) => Err(Fault::at(node.line, format!("`{key}` of `{logical_id}` {words}"))),
+                None => Ok(name),
+            };
+        }
+        let suffix = if self.is_fifo(resource)? { ".fifo" } else { "" };
+        // What has no name in AWS is found again by its logical id, and only in its own template.
+        let generated = names::generated(&resource.kind, &self.pseudo("AWS::StackName"), logical_id, suffix);
+        Ok(generated.unwrap_or_else(|| logical_id.to_owned()))
+    }
+
+    /// Whether a queue or topic keeps order.
+    pub(super) fn is_fifo(&self, resource: &Resource) -> Result<bool, Fault> {
+        let key = match resource.kind.as_str() {
+            "AWS::SQS::Queue" => "FifoQueue",
+            "AWS::SNS::Topic" => "FifoTopic",
+            _ => return Ok(false),
+        };
+        Ok(self.property(resource, key)?.is_some_and(|fifo| fifo.eq_ignore_ascii_case("true")))
+    }
+
+    /// Whether an API is one for WebSockets, and not an HTTP API.
+    pub(super) fn is_websocket_api(&self, resource: &Resource) -> Result<bool, Fault> {
+        if resource.kind != "AWS::ApiGatewayV2::Api" {
+            return Ok(false);
+        }
+        match self.property(resource, "ProtocolType")?.as_deref() {
+            Some("WEBSOCKET") => Ok(true),
+            None | Some("HTTP") => Ok(false),
+            Some(other) => {
+                let line = resource.properties.get("ProtocolType").map_or(resource.line, |node| node.line);
+                Err(Fault::at(line, format!("`ProtocolType` must be `HTTP` or `WEBSOCKET`, not `{other}`")))
+            }
         }
     }
 
@@ -277,7 +307,7 @@ fn api_id(logical_id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check_in, fault_in};
+    use super::super::testing::{check_in, fault_in, named};
     use super::*;
 
     const RESOURCES: &str = "
@@ -305,7 +335,7 @@ Resources:
 ";
 
     fn check(expression: &str, expected: &str) {
-        check_in(&format!("{RESOURCES}Probe: {expression}\n"), expected.into());
+        check_in(&format!("{RESOURCES}Probe: {expression}\n"), named(expected).into());
     }
 
     fn check_fault(expression: &str, words: &str) {
@@ -315,36 +345,36 @@ Resources:
 
     #[test]
     fn ref_gives_what_aws_gives() {
-        check("!Ref Function", "Function");
+        check("!Ref Function", "<Serverless::Function Function>");
         check("!Ref Named", "tidings-dev-fn");
         check("!Ref Alias", "arn:aws:lambda:us-east-1:123456789012:function:tidings-dev-fn:live");
         check("!Ref Version", "arn:aws:lambda:us-east-1:123456789012:function:tidings-dev-fn:1");
-        check("!Ref Queue", "http://127.0.0.1:3030/123456789012/Queue");
+        check("!Ref Queue", "http://127.0.0.1:3030/123456789012/<SQS::Queue Queue>");
         check("!Ref Topic", "arn:aws:sns:us-east-1:123456789012:news");
-        check("!Ref Table", "Table");
+        check("!Ref Table", "<DynamoDB::Table Table>");
         check("!Ref Simple", "rows");
-        check("!Ref Role", "Role");
-        check("!Ref Bucket", "bucket");
+        check("!Ref Role", "<IAM::Role Role>");
+        check("!Ref Bucket", "<S3::Bucket Bucket>");
         check("!Ref Strange", "Strange");
         check("!Ref Api", &api_id("Api"));
     }
 
     #[test]
     fn get_att_gives_what_aws_gives() {
-        check("!GetAtt Function.Arn", "arn:aws:lambda:us-east-1:123456789012:function:Function");
+        check("!GetAtt Function.Arn", "arn:aws:lambda:us-east-1:123456789012:function:<Serverless::Function Function>");
         check("!GetAtt [Named, Arn]", "arn:aws:lambda:us-east-1:123456789012:function:tidings-dev-fn");
-        check("{'Fn::GetAtt': [Queue, Arn]}", "arn:aws:sqs:us-east-1:123456789012:Queue");
-        check("!GetAtt Queue.QueueName", "Queue");
-        check("!GetAtt Queue.QueueUrl", "http://127.0.0.1:3030/123456789012/Queue");
+        check("{'Fn::GetAtt': [Queue, Arn]}", "arn:aws:sqs:us-east-1:123456789012:<SQS::Queue Queue>");
+        check("!GetAtt Queue.QueueName", "<SQS::Queue Queue>");
+        check("!GetAtt Queue.QueueUrl", "http://127.0.0.1:3030/123456789012/<SQS::Queue Queue>");
         check("!GetAtt Topic.TopicArn", "arn:aws:sns:us-east-1:123456789012:news");
         check("!GetAtt Topic.TopicName", "news");
-        check("!GetAtt Table.Arn", "arn:aws:dynamodb:us-east-1:123456789012:table/Table");
+        check("!GetAtt Table.Arn", "arn:aws:dynamodb:us-east-1:123456789012:table/<DynamoDB::Table Table>");
         check(
             "!GetAtt Table.StreamArn",
-            "arn:aws:dynamodb:us-east-1:123456789012:table/Table/stream/2000-01-01T00:00:00.000",
+            "arn:aws:dynamodb:us-east-1:123456789012:table/<DynamoDB::Table Table>/stream/2000-01-01T00:00:00.000",
         );
-        check("!GetAtt Role.Arn", "arn:aws:iam::123456789012:role/Role");
-        check("!GetAtt Bucket.Arn", "arn:aws:s3:::bucket");
+        check("!GetAtt Role.Arn", "arn:aws:iam::123456789012:role/<IAM::Role Role>");
+        check("!GetAtt Bucket.Arn", "arn:aws:s3:::<S3::Bucket Bucket>");
         check("!GetAtt Strange.Arn", "arn:aws:some:us-east-1:123456789012:Strange");
         check("!GetAtt Strange.Deep.Attribute", "Strange");
         check("!GetAtt Api.ApiEndpoint", &format!("wss://{}.execute-api.us-east-1.amazonaws.com", api_id("Api")));
@@ -359,9 +389,18 @@ Resources:
         check("!Ref ApibetaStage", "beta");
         check("!Ref Api.Stage", "beta");
         check("!Sub '${Api.Stage}'", "beta");
-        check("!Ref Function.Alias", "arn:aws:lambda:us-east-1:123456789012:function:Function:live");
-        check("!Ref Function.Version", "arn:aws:lambda:us-east-1:123456789012:function:Function:1");
-        check("!Ref FunctionAliaslive", "arn:aws:lambda:us-east-1:123456789012:function:Function:live");
+        check(
+            "!Ref Function.Alias",
+            "arn:aws:lambda:us-east-1:123456789012:function:<Serverless::Function Function>:live",
+        );
+        check(
+            "!Ref Function.Version",
+            "arn:aws:lambda:us-east-1:123456789012:function:<Serverless::Function Function>:1",
+        );
+        check(
+            "!Ref FunctionAliaslive",
+            "arn:aws:lambda:us-east-1:123456789012:function:<Serverless::Function Function>:live",
+        );
         check("!Ref FunctionRole", "FunctionRole");
         check("!GetAtt FunctionRole.Arn", "arn:aws:iam::123456789012:role/FunctionRole");
         check("!Ref ServerlessHttpApi", "ServerlessHttpApi");

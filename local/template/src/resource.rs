@@ -22,18 +22,8 @@ pub(super) struct Resource {
 }
 
 impl Resource {
-    pub(super) fn is_websocket_api(&self) -> bool {
-        let protocol = self.properties.get("ProtocolType").and_then(|node| node.as_text());
-        self.kind == "AWS::ApiGatewayV2::Api" && protocol == Some("WEBSOCKET")
-    }
-
     pub(super) fn is_nested_stack(&self) -> bool {
         NESTED.contains(&self.kind.as_str())
-    }
-
-    pub(super) fn is_fifo_queue(&self) -> bool {
-        let fifo = self.properties.get("FifoQueue").and_then(|node| node.as_text());
-        self.kind == "AWS::SQS::Queue" && fifo.is_some_and(|fifo| fifo.eq_ignore_ascii_case("true"))
     }
 }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{
     Fault,
-    evaluate::{Scope, unsupported},
+    evaluate::Scope,
     node::{Map, Node, Value},
     resource::{Resource, Resources},
     sam,
@@ -12,16 +12,13 @@ use super::{
 use tidings_local_stack::Note;
 
 /// Reads the section.
-pub(super) fn collect(root: &Node, notes: &mut Vec<Note>) -> Result<Resources, Fault> {
+pub(super) fn collect(root: &Node, scope: &Scope, notes: &mut Vec<Note>) -> Result<Resources, Fault> {
     let section = root.get("Resources").ok_or_else(|| {
         Fault::nowhere("this is no template: it has no `Resources`, as every SAM and CloudFormation template has")
     })?;
     let section = section.as_map().ok_or_else(|| Fault::at(section.line, "`Resources` must be a mapping"))?;
     let mut resources = Resources::new();
     for (logical_id, node) in section {
-        if logical_id.starts_with("Fn::ForEach") {
-            return Err(unsupported(logical_id, node.line));
-        }
         if logical_id.starts_with("Fn::") {
             notes.push(Note::new(node.line, format!("`{logical_id}` is not followed locally")));
             continue;
@@ -31,9 +28,9 @@ pub(super) fn collect(root: &Node, notes: &mut Vec<Note>) -> Result<Resources, F
             let text = format!("`{logical_id}`: `Fn::Transform` is not followed locally");
             notes.push(Note::new(resource.line, text));
         }
-        sam::expand(logical_id, resource, &mut resources)?;
+        sam::expand(logical_id, resource, scope, &mut resources)?;
     }
-    sam::http::expand(&mut resources, root.get("Globals").and_then(|globals| globals.get("HttpApi")));
+    sam::http::expand(&mut resources, scope, root.get("Globals").and_then(|globals| globals.get("HttpApi")));
     Ok(resources)
 }
 
@@ -93,26 +90,6 @@ fn merge(global: &Rc<Node>, local: &Rc<Node>) -> Rc<Node> {
         (Value::List(first), Value::List(second)) => Node::list(local.line, [first.as_slice(), second].concat()),
         _ => Rc::clone(local),
     }
-}
-
-/// What to say of a resource that the user may miss. Most resources are needed only in AWS, and nothing is said.
-/// What is not emulated, of the resources that the parameters leave in the stack.
-pub(super) fn notes(scope: &Scope) -> Vec<Note> {
-    let is_there = |resource: &Resource| {
-        let condition = resource.condition.as_ref();
-        // A condition that cannot be evaluated is somebody else's error; a note too many does no harm.
-        condition.is_none_or(|name| scope.condition(name, resource.line).unwrap_or(true))
-    };
-    let present = scope.resources.iter().filter(|(_, resource)| is_there(resource));
-    present.filter_map(|(logical_id, resource)| note_of(logical_id, resource)).collect()
-}
-
-fn note_of(logical_id: &str, resource: &Resource) -> Option<Note> {
-    let text = match resource.kind.as_str() {
-        "AWS::Serverless::Api" | "AWS::ApiGateway::RestApi" => "REST APIs are not emulated",
-        _ => return None,
-    };
-    Some(Note::new(resource.line, format!("`{logical_id}`: {text}")))
 }
 
 #[cfg(test)]

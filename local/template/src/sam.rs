@@ -7,27 +7,33 @@ use std::rc::Rc;
 
 use super::{
     Fault,
+    evaluate::Scope,
     node::{Map, Node},
     resource::{Resource, Resources},
 };
 
 type Properties<'a> = Vec<(&'a str, Rc<Node>)>;
 
-/// Adds a resource, or what it stands for.
-pub(super) fn expand(logical_id: &str, resource: Resource, resources: &mut Resources) -> Result<(), Fault> {
+/// Adds a resource, or what it stands for. As SAM does, it looks at values that parameters give, and at no resource's.
+pub(super) fn expand(
+    logical_id: &str,
+    resource: Resource,
+    scope: &Scope,
+    resources: &mut Resources,
+) -> Result<(), Fault> {
     match resource.kind.as_str() {
-        "AWS::Serverless::WebSocketApi" => expand_api(logical_id, &resource, resources)?,
+        "AWS::Serverless::WebSocketApi" => expand_api(logical_id, &resource, scope, resources)?,
         "AWS::Serverless::SimpleTable" => {
-            resources.insert(logical_id.to_owned(), simple_table(logical_id, resource)?);
+            resources.insert(logical_id.to_owned(), simple_table(logical_id, resource, scope)?);
         }
         "AWS::Serverless::Function" => {
-            if let Some(alias) = resource.properties.get("AutoPublishAlias") {
-                let name = alias.as_text().unwrap_or_default();
-                let properties = [("Name", Rc::clone(alias)), ("FunctionName", reference(alias.line, logical_id))];
+            if let Some(name) = scope.known_text(resource.properties.get("AutoPublishAlias")) {
+                let line = resource.line;
+                let properties = [("Name", Node::text(line, &name)), ("FunctionName", reference(line, logical_id))];
                 let made = make(logical_id, &resource, "AWS::Lambda::Alias", properties);
                 resources.insert(format!("{logical_id}Alias{name}"), made);
             }
-            expand_events(logical_id, &resource, resources);
+            expand_events(logical_id, &resource, scope, resources);
             resources.insert(logical_id.to_owned(), resource);
         }
         _ => {
@@ -38,7 +44,7 @@ pub(super) fn expand(logical_id: &str, resource: Resource, resources: &mut Resou
 }
 
 /// The events of a function that Lambda fetches itself, and those that a rule brings; `functions` tells of the others.
-fn expand_events(logical_id: &str, function: &Resource, resources: &mut Resources) {
+fn expand_events(logical_id: &str, function: &Resource, scope: &Scope, resources: &mut Resources) {
     let events = function.properties.get("Events").and_then(|node| node.as_map());
     for (name, event) in events.into_iter().flatten() {
         let properties = event.get("Properties").and_then(|node| node.as_map()).cloned().unwrap_or_default();
@@ -49,7 +55,7 @@ fn expand_events(logical_id: &str, function: &Resource, resources: &mut Resource
                 ("AWS::Lambda::EventSourceMapping", mapping(logical_id, event.line, properties, "Stream"))
             }
             Some("EventBridgeRule" | "CloudWatchEvent" | "Schedule") => {
-                ("AWS::Events::Rule", rule(logical_id, &made_id, event.line, properties))
+                ("AWS::Events::Rule", rule(logical_id, &made_id, event.line, properties, scope))
             }
             _ => continue,
         };
@@ -70,7 +76,7 @@ fn mapping(function: &str, line: usize, mut properties: Map, source: &str) -> Ma
 }
 
 /// The rule of an event, with the function as its one target.
-fn rule(function: &str, rule_id: &str, line: usize, mut properties: Map) -> Map {
+fn rule(function: &str, rule_id: &str, line: usize, mut properties: Map, scope: &Scope) -> Map {
     let id = properties.shift_remove("Target").and_then(|target| target.get("Id").cloned());
     let mut target = Map::from([
         ("Arn".to_owned(), Node::call(line, "Fn::GetAtt", Node::text(line, format!("{function}.Arn")))),
@@ -85,7 +91,8 @@ fn rule(function: &str, rule_id: &str, line: usize, mut properties: Map) -> Map 
         }
     }
     // `Enabled` of a schedule came before `State`.
-    if properties.shift_remove("Enabled").is_some_and(|enabled| enabled.as_text() == Some("false")) {
+    let enabled = properties.shift_remove("Enabled");
+    if scope.known_text(enabled.as_ref()).is_some_and(|enabled| enabled.eq_ignore_ascii_case("false")) {
         properties.insert("State".to_owned(), Node::text(line, "DISABLED"));
     }
     properties.insert("Targets".to_owned(), Node::list(line, vec![Node::map(line, target)]));
@@ -120,7 +127,7 @@ fn copied<'a>(from: &Node, keys: &[(&'a str, &str)]) -> Properties<'a> {
     keys.iter().filter_map(|(new, old)| Some((*new, Rc::clone(from.get(old)?)))).collect()
 }
 
-fn expand_api(id: &str, resource: &Resource, resources: &mut Resources) -> Result<(), Fault> {
+fn expand_api(id: &str, resource: &Resource, scope: &Scope, resources: &mut Resources) -> Result<(), Fault> {
     let routes = resource.properties.get("Routes").and_then(|node| node.as_map()).filter(|map| !map.is_empty());
     let Some(routes) = routes else {
         return Err(Fault::at(resource.line, format!("the WebSocket API `{id}` needs at least one route in `Routes`")));
@@ -128,14 +135,16 @@ fn expand_api(id: &str, resource: &Resource, resources: &mut Resources) -> Resul
     if let (Some(auth), false) = (resource.properties.get("Auth"), routes.contains_key("$connect")) {
         return Err(Fault::at(auth.line, format!("`Auth` of `{id}` needs a route `$connect`, where it is checked")));
     }
+    check_domain(id, resource)?;
     let mut add = |logical_id: String, kind: &str, properties: Properties<'_>| {
         resources.insert(logical_id, make(id, resource, &format!("AWS::ApiGatewayV2::{kind}"), properties));
     };
-    let mut api = copied(&resource.properties, &[("RouteSelectionExpression", "RouteSelectionExpression")]);
+    let kept = ["DisableExecuteApiEndpoint", "RouteSelectionExpression"];
+    let mut api = copied(&resource.properties, &kept.map(|key| (key, key)));
     api.push(("ProtocolType", Node::text(resource.line, "WEBSOCKET")));
     add(id.to_owned(), "Api", api);
 
-    let authorizer = authorizer(id, resource)?;
+    let authorizer = authorizer(id, resource, scope)?;
     for (key, specification) in routes {
         let base = format!("{id}{}", id_part(id, key, specification.line)?);
         let authorizer = authorizer.as_ref().filter(|_| key == "$connect");
@@ -146,25 +155,54 @@ fn expand_api(id: &str, resource: &Resource, resources: &mut Resources) -> Resul
     if let Some(Authorizer::Custom(properties)) = authorizer {
         add(format!("{id}ConnectAuthorizer"), "Authorizer", properties);
     }
-    let (logical_id, properties) = stage(id, resource);
+    let (logical_id, properties) = stage(id, resource, scope)?;
+    let stage = reference(resource.line, &logical_id);
     add(logical_id, "Stage", properties);
+    if let Some(mapping) = mapping_of_domain(id, resource, stage) {
+        resources.insert(format!("{id}ApiMapping"), mapping);
+    }
     Ok(())
 }
 
+/// A custom domain's mapping to the API, where the API has a domain.
+fn mapping_of_domain(id: &str, resource: &Resource, stage: Rc<Node>) -> Option<Resource> {
+    let domain = resource.properties.get("Domain")?;
+    let mut properties = copied(domain, &[("DomainName", "DomainName"), ("ApiMappingKey", "BasePath")]);
+    properties.extend([("ApiId", reference(domain.line, id)), ("Stage", stage)]);
+    let mapping = make(id, resource, "AWS::ApiGatewayV2::ApiMapping", properties);
+    Some(Resource { line: domain.line, ..mapping })
+}
+
+fn check_domain(id: &str, resource: &Resource) -> Result<(), Fault> {
+    match resource.properties.get("Domain").and_then(|domain| domain.get("MutualTlsAuthentication")) {
+        Some(tls) => {
+            let text = format!("`MutualTlsAuthentication` of `{id}` is only for HTTP APIs, or SAM refuses it");
+            Err(Fault::at(tls.line, text))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The one stage, and the logical id that SAM gives it.
-fn stage(id: &str, resource: &Resource) -> (String, Properties<'static>) {
+fn stage(id: &str, resource: &Resource, scope: &Scope) -> Result<(String, Properties<'static>), Fault> {
     let line = resource.line;
     let name = resource.properties.get("StageName").cloned().unwrap_or_else(|| Node::text(line, "default"));
-    let logical_id = match name.as_text() {
+    let logical_id = match scope.known_text(Some(&name)).as_deref() {
+        Some("$default") => {
+            let text = format!("`StageName` of `{id}` must not be `$default`, or SAM refuses it");
+            return Err(Fault::at(name.line, text));
+        }
         Some("default") => format!("{id}DefaultStage"),
         Some(name) => format!("{id}{name}Stage"),
         None => format!("{id}Stage"),
     };
-    let kept = ["StageVariables", "DefaultRouteSettings", "RouteSettings"];
-    let mut stage = copied(&resource.properties, &kept.map(|key| (key, key)));
+    let mut stage = copied(&resource.properties, &STAGE_PROPERTIES.map(|key| (key, key)));
     stage.extend([("ApiId", reference(line, id)), ("StageName", name)]);
-    (logical_id, stage)
+    Ok((logical_id, stage))
 }
+
+/// What stages of both kinds of APIs take from SAM's resource as it is.
+const STAGE_PROPERTIES: [&str; 4] = ["AccessLogSettings", "DefaultRouteSettings", "RouteSettings", "StageVariables"];
 
 /// The part of the generated logical ids that stands for a route: SAM writes it in lower case after one capital.
 fn id_part(id: &str, route_key: &str, line: usize) -> Result<String, Fault> {
@@ -192,7 +230,18 @@ fn route(
     let function = specification
         .get("FunctionArn")
         .ok_or_else(|| Fault::at(line, format!("the route `{key}` of `{api}` needs a `FunctionArn`")))?;
-    let kept = ["ApiKeyRequired", "ModelSelectionExpression", "RequestModels", "RouteResponseSelectionExpression"];
+    if let (Some(parameters), true) = (specification.get("RequestParameters"), key != "$connect") {
+        let text =
+            format!("`RequestParameters` of the route `{key}` of `{api}` are only for `$connect`, or SAM refuses them");
+        return Err(Fault::at(parameters.line, text));
+    }
+    let kept = [
+        "ApiKeyRequired",
+        "ModelSelectionExpression",
+        "RequestModels",
+        "RequestParameters",
+        "RouteResponseSelectionExpression",
+    ];
     let mut route = copied(specification, &kept.map(|key| (key, key)));
     let target = [Node::text(line, "integrations"), reference(line, &format!("{base}Integration"))];
     let target = vec![Node::text(line, "/"), Node::list(line, target.to_vec())];
@@ -224,10 +273,14 @@ enum Authorizer {
     Iam,
 }
 
-fn authorizer(id: &str, resource: &Resource) -> Result<Option<Authorizer>, Fault> {
+fn authorizer(id: &str, resource: &Resource, scope: &Scope) -> Result<Option<Authorizer>, Fault> {
     let Some(auth) = resource.properties.get("Auth") else { return Ok(None) };
     let fault = |text: &str| Err(Fault::at(auth.line, format!("`Auth` of `{id}` {text}")));
-    match auth.get("AuthType").and_then(|node| node.as_text()) {
+    let has_more = auth.as_map().is_some_and(|auth| auth.len() > 1);
+    match scope.known_text(auth.get("AuthType")).map(|kind| kind.to_ascii_uppercase()).as_deref() {
+        Some("NONE" | "AWS_IAM") if has_more => {
+            fault("takes nothing beside an `AuthType` of `NONE` or `AWS_IAM`, or SAM refuses it")
+        }
         Some("NONE") => Ok(None),
         Some("AWS_IAM") => Ok(Some(Authorizer::Iam)),
         Some("CUSTOM") => match auth.get("AuthArn") {
@@ -251,17 +304,18 @@ fn invocation_uri(function: &Rc<Node>) -> Rc<Node> {
     Node::call(line, "Fn::Sub", Node::list(line, vec![Node::text(line, text), variables]))
 }
 
-fn simple_table(logical_id: &str, resource: Resource) -> Result<Resource, Fault> {
+fn simple_table(logical_id: &str, resource: Resource, scope: &Scope) -> Result<Resource, Fault> {
     let line = resource.line;
     let key = resource.properties.get("PrimaryKey");
     let name = key.and_then(|key| key.get("Name")).cloned().unwrap_or_else(|| Node::text(line, "id"));
-    let kind = match key.and_then(|key| key.get("Type")).map(|node| (node.as_text(), node.line)) {
-        None | Some((Some("String"), _)) => "S",
-        Some((Some("Number"), _)) => "N",
-        Some((Some("Binary"), _)) => "B",
-        Some((_, line)) => {
+    let given = key.and_then(|key| key.get("Type"));
+    let kind = match (given, scope.known_text(given).as_deref()) {
+        (None, _) | (_, Some("String")) => "S",
+        (_, Some("Number")) => "N",
+        (_, Some("Binary")) => "B",
+        (Some(node), _) => {
             let text = format!("`PrimaryKey` of `{logical_id}` must have the type `String`, `Number` or `Binary`");
-            return Err(Fault::at(line, text));
+            return Err(Fault::at(node.line, text));
         }
     };
     let row = |key: &str, value: &str| {

@@ -37,6 +37,7 @@ fn table(scope: &Scope, logical_id: &str, resource: &Resource) -> Result<Table, 
             create.insert(key.to_owned(), indexes.into());
         }
     }
+    check_attributes(&properties, &create)?;
     if let Some(throughput) = throughput {
         create.insert("ProvisionedThroughput".to_owned(), throughput);
     }
@@ -63,6 +64,29 @@ fn index(properties: &Properties<'_>, is_provisioned: bool) -> Result<Value, Fau
     let throughput = throughput(properties)?.filter(|_| is_provisioned);
     index.extend(throughput.map(|throughput| ("ProvisionedThroughput".to_owned(), throughput)));
     Ok(index.into())
+}
+
+/// DynamoDB wants a definition for each attribute of a key, and for no other.
+fn check_attributes(properties: &Properties<'_>, create: &Map<String, Value>) -> Result<(), Fault> {
+    let names = |rows: &Value| -> Vec<String> {
+        let rows = rows.as_array().into_iter().flatten();
+        rows.filter_map(|row| row["AttributeName"].as_str().map(str::to_owned)).collect()
+    };
+    let defined = names(&create["AttributeDefinitions"]);
+    let indexes = ["GlobalSecondaryIndexes", "LocalSecondaryIndexes"].map(|key| create.get(key));
+    let indexes = indexes.into_iter().flatten().flat_map(|indexes| indexes.as_array().into_iter().flatten());
+    let used: Vec<_> =
+        indexes.flat_map(|index| names(&index["KeySchema"])).chain(names(&create["KeySchema"])).collect();
+    if let Some(name) = used.iter().find(|name| !defined.contains(name)) {
+        return Err(properties.fault("AttributeDefinitions", format!("lacks `{name}`, which is part of a key")));
+    }
+    match defined.iter().find(|name| !used.contains(name)) {
+        Some(name) => {
+            let words = format!("has `{name}`, which is part of no key; DynamoDB refuses the table");
+            Err(properties.fault("AttributeDefinitions", words))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A list of attributes, each with its name and one more property.
@@ -95,7 +119,7 @@ fn ttl_attribute(properties: &Properties<'_>) -> Result<Option<String>, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{stack_fault_of, stack_of};
+    use super::super::testing::{named, stack_fault_of, stack_of};
     use super::*;
 
     fn check(kind: &str, properties: &str, expected: Value) {
@@ -115,7 +139,7 @@ mod tests {
     /// The smallest input, with more added to it.
     fn expected(more: Value) -> Value {
         let mut input = json!({
-            "TableName": "Table",
+            "TableName": named("<DynamoDB::Table Table>"),
             "BillingMode": "PAY_PER_REQUEST",
             "AttributeDefinitions": [{"AttributeName": "a", "AttributeType": "S"}],
             "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
@@ -191,6 +215,23 @@ mod tests {
             simple,
             "{PrimaryKey: {Name: n, Type: Text}}",
             "`PrimaryKey` of `Table` must have the type `String`, `Number` or `Binary`",
+        );
+    }
+
+    #[test]
+    fn attributes_are_defined_where_keys_need_them_and_nowhere_else() {
+        let keys = |definitions: &str| {
+            format!("{{AttributeDefinitions: [{definitions}], KeySchema: [{{AttributeName: a, KeyType: HASH}}]}}")
+        };
+        check_fault(
+            TABLE,
+            &keys("{AttributeName: b, AttributeType: S}"),
+            "`AttributeDefinitions` of `Table` lacks `a`, which is part of a key",
+        );
+        check_fault(
+            TABLE,
+            &keys("{AttributeName: a, AttributeType: S}, {AttributeName: b, AttributeType: S}"),
+            "`AttributeDefinitions` of `Table` has `b`, which is part of no key; DynamoDB refuses the table",
         );
     }
 

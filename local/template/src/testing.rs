@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::{
     Context, Fault,
     evaluate::{Scope, Shared},
-    nested, node,
+    names, nested, node,
     parameters::Given,
     place::Place,
 };
-use tidings_local_stack::Stack;
+use tidings_local_stack::{Authorizer, ConnectAuthorization, Route, Stack};
 
 /// Where the queues are.
 pub(super) const SQS: &str = "http://127.0.0.1:3030";
@@ -27,8 +27,8 @@ Resources:
   Queue: {Type: AWS::SQS::Queue}
 ";
 
-fn scope(root: &node::Node) -> Result<Scope, Fault> {
-    nested::scope(root, Place::default(), Given::default(), Rc::new(Shared::new(SQS, BTreeMap::new())))
+fn scope(root: &Rc<node::Node>) -> Result<Scope, Fault> {
+    nested::scope(root, Place::default(), Given::default(), Rc::new(Shared::new(SQS, BTreeMap::new(), false)))
 }
 
 /// What is wrong with a rule named `Tested`.
@@ -80,6 +80,32 @@ pub(super) fn check_condition_fault(condition: &str, words: &str) {
     assert!(fault.text.contains(words), "{condition}: {}", fault.text);
 }
 
+/// A text in which `<SQS::Queue Jobs>` stands for the name that CloudFormation makes for such a resource.
+pub(super) fn named(text: &str) -> String {
+    named_in("tidings-dev", text)
+}
+
+/// As [`named`], in another stack.
+pub(super) fn named_in(stack: &str, text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, (kind, id, after))) = rest.split_once('<').and_then(|(before, rest)| {
+        let (marked, after) = rest.split_once('>')?;
+        let (kind, id) = marked.split_once(' ')?;
+        Some((before, (kind, id, after)))
+    }) {
+        let name = names::generated(&format!("AWS::{kind}"), stack, id, "").expect(kind);
+        out = format!("{out}{before}{name}");
+        rest = after;
+    }
+    out + rest
+}
+
+/// The name of a nested stack.
+pub(super) fn nested_name(stack: &str, logical_id: &str) -> String {
+    named_in(stack, &format!("<CloudFormation::Stack {logical_id}>"))
+}
+
 /// The stack of some resources.
 pub(super) fn stack_of_resources(resources: &str) -> Stack {
     let template = format!("Resources:{resources}");
@@ -88,6 +114,14 @@ pub(super) fn stack_of_resources(resources: &str) -> Stack {
 
 pub(super) fn fault_of_resources(resources: &str) -> Fault {
     stack(&format!("Resources:{resources}")).expect_err("broken resources")
+}
+
+/// The function that decides who may connect by a route.
+pub(super) fn authorizer_of(route: &Route) -> &Authorizer {
+    match &route.authorization {
+        ConnectAuthorization::Custom(authorizer) => authorizer,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The stack of some resources and a WebSocket API, without which no template is complete.
@@ -99,7 +133,7 @@ pub(super) fn stack_fault_of(resources: &str) -> Fault {
     fault_of_resources(&format!("{API}{resources}"))
 }
 
-const API: &str = "
+pub(super) const API: &str = "
   Api:
     Type: AWS::Serverless::WebSocketApi
     Properties:
@@ -109,6 +143,6 @@ const API: &str = "
 ";
 
 fn stack(template: &str) -> Result<Stack, Fault> {
-    let context = Context { parameters: &BTreeMap::new(), sqs: SQS };
+    let context = Context { parameters: &BTreeMap::new(), sqs: SQS, functions_elsewhere: false };
     super::stack(template, Place::of_text(Path::new("/project")), context)
 }

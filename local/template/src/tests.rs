@@ -4,16 +4,16 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::json;
 
-use super::testing::SQS;
+use super::testing::{SQS, authorizer_of, named};
 use super::{Context, TemplateError, load, read};
-use tidings_local_stack::{Integration, Stack};
+use tidings_local_stack::{ConnectAuthorization, Integration, Stack};
 
 fn values(given: &[(&str, &str)]) -> BTreeMap<String, String> {
     given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn read_with(text: &str, given: &[(&str, &str)]) -> Stack {
-    read(text, Path::new("/project"), Context { parameters: &values(given), sqs: SQS })
+    read(text, Path::new("/project"), Context { parameters: &values(given), sqs: SQS, functions_elsewhere: false })
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -22,11 +22,13 @@ fn read_it(text: &str) -> Stack {
 }
 
 fn load_it(path: &Path) -> Result<Stack, TemplateError> {
-    load(path, Context { parameters: &values(&[]), sqs: SQS })
+    load(path, Context { parameters: &values(&[]), sqs: SQS, functions_elsewhere: false })
 }
 
 fn check_error_with(text: &str, given: &[(&str, &str)], message: &str) {
-    let error = read(text, Path::new("/project"), Context { parameters: &values(given), sqs: SQS }).expect_err(message);
+    let error =
+        read(text, Path::new("/project"), Context { parameters: &values(given), sqs: SQS, functions_elsewhere: false })
+            .expect_err(message);
     assert_eq!(error.to_string(), message);
 }
 
@@ -62,9 +64,10 @@ fn a_template_as_ours_is_read() {
     assert!(api.routes["$default"].returns_response);
     assert!(!api.routes["$connect"].returns_response);
     let ping = &api.routes["ping"];
-    assert_eq!(ping.integration, Integration::Mock { response: Some(r#"{"type":"pong"}"#.to_owned()) });
+    let Integration::Mock(mock) = &ping.integration else { panic!("{ping:?}") };
+    assert_eq!(mock.responses[0].templates.by_key.values().next().unwrap().text, r#"{"type":"pong"}"#);
     assert!(ping.returns_response);
-    let authorizer = api.routes["$connect"].authorizer.as_ref().unwrap();
+    let authorizer = authorizer_of(&api.routes["$connect"]);
     assert_eq!(authorizer.function, "AuthorizerFunction");
     assert!(authorizer.identity_sources.is_empty());
     assert_eq!(stack.http_apis["RestApi"].stages[0].name, "$default");
@@ -75,7 +78,7 @@ fn a_template_as_ours_is_read() {
 fn the_functions_of_a_template_as_ours_are_read() {
     let stack = read_it(OURS);
     let connect = &stack.functions["ConnectFunction"];
-    assert_eq!(connect.name, "ConnectFunction");
+    assert_eq!(connect.name, named("<Serverless::Function ConnectFunction>"));
     assert_eq!(connect.code.as_deref(), Some(Path::new("/project/functions/connect")));
     assert_eq!(connect.runtime.as_deref(), Some("provided.al2023"));
     assert_eq!(connect.handler.as_deref(), Some("bootstrap"));
@@ -85,7 +88,7 @@ fn the_functions_of_a_template_as_ours_are_read() {
     assert!(connect.json_logs);
     assert_eq!(
         json!(connect.environment),
-        json!({"TABLE_NAME": "Connections", "LOG_LEVEL": "info", "ALLOW_ANONYMOUS": "true"})
+        json!({"TABLE_NAME": named("<DynamoDB::Table Connections>"), "LOG_LEVEL": "info", "ALLOW_ANONYMOUS": "true"})
     );
     let notifier = &stack.functions["NotifierFunction"];
     assert_eq!((notifier.timeout_seconds, notifier.memory_mb), (30, 1769));
@@ -93,19 +96,20 @@ fn the_functions_of_a_template_as_ours_are_read() {
     assert_eq!(notifier.binary.as_deref(), Some("notify"));
     let api = &stack.apis["Socket"].api_id;
     assert_eq!(notifier.environment["ENDPOINT"], format!("https://{api}.execute-api.us-east-1.amazonaws.com/dev"));
-    assert_eq!(notifier.environment["DEAD_LETTERS"], "http://127.0.0.1:3030/123456789012/DeadLetterQueue");
+    let queue = named("http://127.0.0.1:3030/123456789012/<SQS::Queue DeadLetterQueue>");
+    assert_eq!(notifier.environment["DEAD_LETTERS"], queue);
 }
 
 #[test]
 fn the_table_of_a_template_as_ours_is_read() {
     let stack = read_it(OURS);
     let table = &stack.tables["Connections"];
-    assert_eq!(table.name, "Connections");
+    assert_eq!(table.name, named("<DynamoDB::Table Connections>"));
     assert_eq!(table.ttl_attribute.as_deref(), Some("expires_at"));
     assert_eq!(
         table.create,
         json!({
-            "TableName": "Connections",
+            "TableName": table.name,
             "BillingMode": "PAY_PER_REQUEST",
             "AttributeDefinitions": [
                 {"AttributeName": "pk", "AttributeType": "S"},
@@ -133,7 +137,8 @@ fn values_for_local_runs_are_told_and_can_be_overridden() {
 #[test]
 fn the_region_can_be_chosen() {
     let stack = read_with(OURS, &[("AWS::Region", "eu-west-1")]);
-    assert_eq!(stack.queues["DeadLetterQueue"].arn, "arn:aws:sqs:eu-west-1:123456789012:DeadLetterQueue");
+    let arn = named("arn:aws:sqs:eu-west-1:123456789012:<SQS::Queue DeadLetterQueue>");
+    assert_eq!(stack.queues["DeadLetterQueue"].arn, arn);
 }
 
 #[test]
@@ -146,7 +151,9 @@ fn a_chat_of_plain_api_gateway_resources_is_read() {
     assert_eq!(function_of(&stack, "ChatApi", "$connect"), "JoinFunction");
     assert_eq!(function_of(&stack, "ChatApi", "$disconnect"), "LeaveFunction");
     assert_eq!(function_of(&stack, "ChatApi", "sendmessage"), "SayFunction");
-    assert!(api.routes.values().all(|route| !route.returns_response && route.authorizer.is_none()));
+    assert!(
+        api.routes.values().all(|route| !route.returns_response && route.authorization == ConnectAuthorization::None)
+    );
     let table = &stack.tables["Members"];
     assert_eq!((table.name.as_str(), &table.ttl_attribute), ("chat-members", &None));
     assert_eq!(stack.functions["SayFunction"].environment["TABLE_NAME"], "chat-members");
@@ -195,10 +202,6 @@ fn what_is_no_template_is_told() {
         "the template has no API: no `AWS::Serverless::WebSocketApi`, no `AWS::Serverless::HttpApi`, and no \
          `AWS::ApiGatewayV2::Api`",
     );
-    check_error(
-        "Resources:\n  Fn::ForEach::Topics: []",
-        "line 2: `Fn::ForEach::Topics` is not supported locally; write its resources out",
-    );
 }
 
 #[test]
@@ -215,6 +218,44 @@ fn an_intrinsic_that_is_not_supported_hurts_only_where_it_is_needed() {
         &template("!ImportValue a", "b"),
         "line 13: `Fn::ImportValue` cannot be resolved locally; use a parameter that has a value for local runs",
     );
+}
+
+#[test]
+fn what_functions_are_made_of_does_not_matter_where_they_run_elsewhere() {
+    let text = format!(
+        "Resources:{API}  Function:\n    Type: AWS::Serverless::Function\n    Properties:\n      PackageType: Image\n      \
+         Timeout: !ImportValue t\n      Environment: {{Variables: {{A: !ImportValue a, B: b}}}}\n"
+    );
+    let parameters = values(&[]);
+    let context = Context { parameters: &parameters, sqs: SQS, functions_elsewhere: true };
+    let stack = read(&text, Path::new("/project"), context).unwrap();
+    let function = &stack.functions["Function"];
+    assert_eq!((json!(function.environment), function.timeout_seconds), (json!({"B": "b"}), 3));
+    assert_eq!(notes(&stack), [""; 0]);
+    let image = text.replace("!ImportValue t", "3").replace("!ImportValue a", "a");
+    assert_eq!(notes(&read_it(&image)), ["8: `Function` cannot run locally: its code is a container image"]);
+}
+
+#[test]
+fn a_name_that_is_no_value_is_made_as_if_the_property_were_not_there() {
+    let name = "!If [Named, !Ref Name, !Ref AWS::NoValue]";
+    let keys =
+        "AttributeDefinitions: [{AttributeName: a, AttributeType: S}], KeySchema: [{AttributeName: a, KeyType: HASH}]";
+    let text = format!(
+        "Parameters: {{Name: {{Type: String, Default: ''}}}}\nConditions: {{Named: !Not [!Equals [!Ref Name, '']]}}\nResources:{API}  \
+         Function: {{Type: AWS::Serverless::Function, Properties: {{FunctionName: {name}}}}}\n  DB: {{Type: AWS::DynamoDB::Table, \
+         Properties: {{TableName: {name}, {keys}}}}}\n  Q: {{Type: AWS::SQS::Queue, Properties: {{QueueName: {name}}}}}\n  \
+         R: {{Type: AWS::Events::Rule, Properties: {{Name: {name}, EventPattern: {{source: [a]}}}}}}\n"
+    );
+    let names = |stack: &Stack| {
+        let Stack { functions, tables, queues, rules, .. } = stack;
+        [&functions["Function"].name, &tables["DB"].name, &queues["Q"].name, &rules["R"].name].map(Clone::clone)
+    };
+    let made = ["<Serverless::Function Function>", "<DynamoDB::Table DB>", "<SQS::Queue Q>", "<Events::Rule R>"];
+    let stack = read_it(&text);
+    assert_eq!(names(&stack), made.map(named));
+    assert_eq!(stack.tables["DB"].create["TableName"], named("<DynamoDB::Table DB>"));
+    assert_eq!(names(&read_with(&text, &[("Name", "given")])), ["given"; 4]);
 }
 
 #[test]
@@ -268,7 +309,7 @@ fn fuzz_templates() {
     let samples = [OURS, CHAT, SYNTHESISED].map(str::as_bytes);
     tidings_local_fuzz::run("templates", &samples, |bytes, _| {
         let started = std::time::Instant::now();
-        let context = Context { parameters: &values(&[]), sqs: SQS };
+        let context = Context { parameters: &values(&[]), sqs: SQS, functions_elsewhere: false };
         let read = read(&String::from_utf8_lossy(bytes), Path::new("/project"), context);
         if let Err(error) = read {
             assert!(!error.to_string().is_empty());

@@ -104,7 +104,7 @@ fn the_document_the_function_and_the_template_have_the_same_operations() {
     let described = Document::read().operations();
     let served: BTreeSet<_> = tidings_api::Operation::ALL.map(tidings_api::Operation::route_key).into();
     assert_eq!(described, served);
-    let context = Context { parameters: &[].into(), sqs: "http://127.0.0.1:3030" };
+    let context = Context { parameters: &[].into(), sqs: "http://127.0.0.1:3030", functions_elsewhere: false };
     let stack = load(&root().join("template.yaml"), context).unwrap();
     let mut routed: BTreeSet<_> = stack.http_apis["RestApi"].routes.iter().map(|route| route.key.clone()).collect();
     assert!(routed.remove("$default"), "what is no operation is to be answered too");
@@ -124,7 +124,7 @@ fn every_route_but_those_of_clients_is_protected_with_or_without_tokens() {
     for (issuer, is_jwt) in [("", false), ("https://issuer.example", true)] {
         let parameters = [("RestJwtIssuer", issuer), ("RestJwtAudience", "rest")];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let context = Context { parameters: &parameters, sqs: "http://127.0.0.1:3030" };
+        let context = Context { parameters: &parameters, sqs: "http://127.0.0.1:3030", functions_elsewhere: false };
         let stack = load(&root().join("template.yaml"), context).unwrap();
         for route in &stack.http_apis["RestApi"].routes {
             let expected = if open.contains(&route.key) {

@@ -17,7 +17,7 @@ use super::Failure;
 use super::deployment::{Deployment, Named};
 use origin::{Origin, Queued};
 
-/// The dead-letter queue of a template, at a local gateway; behind a hyphen where another template nests that one.
+/// The logical id of the dead-letter queue.
 const QUEUE: &str = "DeadLetterQueue";
 /// The account of a local gateway.
 const LOCAL_ACCOUNT: &str = "123456789012";
@@ -255,9 +255,7 @@ async fn local_queue(sqs: &aws_sdk_sqs::Client, endpoint: &str) -> Result<String
     let own = format!("{}/{LOCAL_ACCOUNT}/{QUEUE}", endpoint.trim_end_matches('/'));
     // Where nothing listens, the first use of the queue says so.
     let urls = sqs.list_queues().send().await.ok().and_then(|answer| answer.queue_urls).unwrap_or_default();
-    let name = |url: &str| url.rsplit('/').next().unwrap_or_default().to_owned();
-    let is_one = |url: &String| name(url) == QUEUE || name(url).ends_with(&format!("-{QUEUE}"));
-    let mut found: Vec<_> = urls.into_iter().filter(is_one).collect();
+    let mut found: Vec<_> = urls.into_iter().filter(|url| is_dead_letter_queue(url)).collect();
     match found.len() {
         0 => Ok(own),
         1 => Ok(found.remove(0)),
@@ -266,6 +264,14 @@ async fn local_queue(sqs: &aws_sdk_sqs::Client, endpoint: &str) -> Result<String
             Err(Failure(format!("{endpoint} has {} dead-letter queues; say which: {lines}", found.len())))
         }
     }
+}
+
+/// Whether a queue is called as the template calls it, or as CloudFormation does: `<stack>-DeadLetterQueue-<random>`.
+fn is_dead_letter_queue(url: &str) -> bool {
+    let name = url.rsplit('/').next().unwrap_or_default();
+    let is_random = |part: &str| part.len() == 12 && part.chars().all(|letter| letter.is_ascii_alphanumeric());
+    let made = name.rsplit_once('-').filter(|(_, random)| is_random(random)).map_or(name, |(front, _)| front);
+    [name, made].iter().any(|name| *name == QUEUE || name.ends_with(&format!("-{QUEUE}")))
 }
 
 /// What a letter asks for, as it is to be sent again: with a new time to live where one is given. What would be dropped

@@ -1,6 +1,7 @@
 //! Tests of the Lambda host, the development gateway and the command line with real processes.
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
+mod cases;
 mod commands;
 mod dead_letters;
 mod deployed;

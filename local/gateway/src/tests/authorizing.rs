@@ -1,8 +1,12 @@
 //! The REQUEST authorizer.
 
+use std::time::{Duration, SystemTime};
+
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings};
+use aws_sigv4::sign::v4;
 use serde_json::{Value, json};
 
-use super::super::Settings;
+use super::super::{Settings, SigningKeys};
 use super::harness::*;
 
 fn policy(effect: &str, resource: &str) -> Value {
@@ -101,4 +105,111 @@ async fn region_and_account_of_the_arn_can_be_set() {
         friendly().always("authorizer", returns(policy("Allow", "arn:aws:execute-api:eu-west-3:999999999999:*/dev/*")));
     let app = App::with_settings([guarded(&[])], functions, settings).await;
     app.connect().await;
+}
+
+#[tokio::test]
+async fn headers_that_only_the_edge_adds_count_as_identity() {
+    let sources = ["X-Forwarded-For", "X-Forwarded-Proto", "x-forwarded-port", "X-Amzn-Trace-Id", "Host"];
+    let sources = sources.map(|name| format!("route.request.header.{name}"));
+    let app = App::start(guarded(&sources.each_ref().map(String::as_str)), allowing()).await;
+    app.open("/dev", &[]).await.unwrap();
+    assert_eq!(app.functions.events("authorizer").len(), 1);
+    let app = App::start(guarded(&["context.identity.apiKey"]), allowing()).await;
+    assert_eq!(app.refused("/dev", &[]).await, 401);
+    assert!(app.functions.events("authorizer").is_empty());
+}
+
+#[tokio::test]
+async fn a_policy_with_a_condition_lets_in_whom_it_is_about() {
+    for (range, status) in [("127.0.0.0/8", None), ("10.0.0.0/8", Some(403))] {
+        let functions = friendly().on("authorizer", move |event| async move {
+            let mut policy = policy("Allow", event["methodArn"].as_str().unwrap());
+            policy["policyDocument"]["Statement"][0]["Condition"] = json!({"IpAddress": {"aws:SourceIp": range}});
+            returns(policy)
+        });
+        let app = App::start(guarded(&[]), functions).await;
+        match status {
+            None => drop(app.open("/dev", &[]).await.unwrap()),
+            Some(status) => assert_eq!(app.refused("/dev", &[]).await, status),
+        }
+    }
+}
+
+/// An API whose clients sign.
+fn signed() -> tidings_local_stack::WebSocketApi {
+    let mut api = usual();
+    api.routes["$connect"].authorization = tidings_local_stack::ConnectAuthorization::Iam;
+    api
+}
+
+fn keys() -> SigningKeys {
+    SigningKeys { access_key_id: "AKID".to_owned(), secret_access_key: "secret".to_owned() }
+}
+
+/// What the SDKs' signer makes of a handshake: headers, or a query.
+fn sign(address: std::net::SocketAddr, secret: &str, in_query: bool, at: SystemTime) -> Vec<(String, String)> {
+    let credentials = aws_credential_types::Credentials::new("AKID", secret, None, None, "test");
+    let identity = credentials.into();
+    let mut settings = SigningSettings::default();
+    if in_query {
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = Some(Duration::from_secs(60));
+    }
+    let builder = v4::SigningParams::builder().identity(&identity).region("us-east-1").name("execute-api");
+    let parameters = builder.time(at).settings(settings).build().unwrap().into();
+    let uri = format!("http://{address}/dev?user=u%201");
+    let request = SignableRequest::new("GET", uri, std::iter::empty(), SignableBody::Bytes(b"")).unwrap();
+    let (instructions, _) = aws_sigv4::http_request::sign(request, &parameters).unwrap().into_parts();
+    let (headers, query) = instructions.into_parts();
+    let headers = headers.iter().map(|header| (header.name().to_owned(), header.value().to_owned()));
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    headers.chain(query.iter().map(|(name, value)| ((*name).to_owned(), encode(value)))).collect()
+}
+
+fn by_header(signature: &[(String, String)]) -> Vec<(&str, &str)> {
+    signature.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+fn by_query(signature: &[(String, String)]) -> String {
+    let pairs: Vec<_> = signature.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("/dev?user=u%201&{}", pairs.join("&"))
+}
+
+#[tokio::test]
+async fn unsigned_clients_of_an_iam_route_are_let_in_unless_strict() {
+    let app = App::start(signed(), friendly()).await;
+    app.open("/dev", &[]).await.unwrap();
+    let identity = &app.functions.events("connect")[0]["requestContext"]["identity"];
+    assert_eq!(identity.get("accessKey"), None);
+    let settings = Settings { strict: true, keys: keys(), ..Settings::default() };
+    let app = App::with_settings([signed()], friendly(), settings).await;
+    assert_eq!(app.refused("/dev", &[]).await, 403);
+    assert!(app.functions.events("connect").is_empty());
+}
+
+#[tokio::test]
+async fn a_signature_in_headers_or_query_is_verified_and_told_to_functions() {
+    let settings = Settings { strict: true, keys: keys(), ..Settings::default() };
+    let app = App::with_settings([signed()], friendly(), settings).await;
+    let now = SystemTime::now();
+    let header = sign(app.address, "secret", false, now);
+    app.open("/dev?user=u%201", &by_header(&header)).await.unwrap();
+    let query = sign(app.address, "secret", true, now);
+    app.open(&by_query(&query), &[]).await.unwrap();
+    for event in app.functions.invoked("connect", 2).await {
+        let mut identity = event["requestContext"]["identity"].clone();
+        identity.as_object_mut().unwrap().remove("sourceIp");
+        let arn = "arn:aws:iam::123456789012:user/AKID";
+        let expected =
+            json!({"accountId": "123456789012", "caller": "AKID", "user": "AKID", "userArn": arn, "accessKey": "AKID"});
+        assert_eq!(identity, expected);
+        let headers = event["headers"].as_object().unwrap();
+        assert!(!headers.keys().any(|name| name.eq_ignore_ascii_case("authorization")), "{headers:?}");
+    }
+    let wrong = sign(app.address, "guessed", false, now);
+    assert_eq!(app.refused("/dev?user=u%201", &by_header(&wrong)).await, 403);
+    assert_eq!(app.refused("/dev?user=other", &by_header(&header)).await, 403);
+    let old = sign(app.address, "secret", true, now - Duration::from_secs(3600));
+    assert_eq!(app.refused(&by_query(&old), &[]).await, 403);
+    assert_eq!(app.functions.events("connect").len(), 2);
 }

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use super::super::events::{Identity, Origin};
 use super::super::head::{RawHead, Tap};
 use super::super::integration::ProxyResponse;
+use super::super::policy::Facts;
 use super::super::request::Handshake;
 use super::super::selection::Selection;
 use super::super::validation::Validator;
@@ -67,7 +68,7 @@ fn check_events(head: RawHead) {
         connection_id: ids::connection(),
         connected_at: 1,
         domain_name: handshake.host(),
-        identity: Identity { source_ip: handshake.source_ip(), user_agent: None },
+        identity: Identity { source_ip: handshake.source_ip(), user_agent: None, caller: None },
     };
     for event in [origin.connect(&handshake, None), origin.authorize(&handshake, "arn")] {
         assert!(serde_json::from_slice::<serde_json::Value>(&event.payload).unwrap().is_object());
@@ -88,9 +89,10 @@ fn fuzz_what_functions_and_clients_say() {
         ["$request.body.action", "${request.body.deep.kind}/${request.body.list[*].a}"].map(Selection::new);
     let models = [("$default".to_owned(), json!({"type": "object", "required": ["text"]}))].into();
     let validator = Validator::new(&Validation { selection: "$request.body.action".to_owned(), models });
+    let facts = Facts { source_ip: "192.0.2.7".to_owned(), user_agent: None, referer: None, epoch_ms: 0 };
     fuzz::run("answers", &[answer, policy, message], |bytes, _| {
         let _ = ProxyResponse::parse(bytes);
-        let _ = authorizer::decide(bytes, "arn:aws:execute-api:us-east-1:123456789012:abcdef1234/dev/$connect");
+        let _ = authorizer::decide(bytes, "arn:aws:execute-api:us-east-1:123456789012:abcdef1234/dev/$connect", &facts);
         let text = String::from_utf8_lossy(bytes);
         for selection in &selections {
             selection.select(&text);

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::super::{Gateway, Settings, serve};
 use tidings_local_lambda::{Endpoint, Invoker};
-use tidings_local_stack::{Authorizer, Integration, Route, Stage, WebSocketApi};
+use tidings_local_stack::{Authorizer, ConnectAuthorization, Integration, Route, Stage, WebSocketApi};
 
 /// Nothing here takes this long unless it is broken.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
@@ -129,7 +129,7 @@ pub(super) async fn eventually<T>(what: &str, mut poll: impl FnMut() -> Option<T
 
 pub(super) fn lambda(function: &str) -> Route {
     let integration = Integration::Lambda { function: function.to_owned(), timeout_ms: 29_000 };
-    Route { integration, returns_response: false, authorizer: None, validation: None }
+    Route { integration, returns_response: false, authorization: ConnectAuthorization::None, validation: None }
 }
 
 pub(super) fn two_way(function: &str) -> Route {
@@ -143,7 +143,8 @@ pub(super) fn impatient(function: &str, timeout_ms: u64) -> Route {
 
 pub(super) fn authorized(function: &str, identity_sources: &[&str]) -> Route {
     let identity_sources = identity_sources.iter().map(|source| (*source).to_owned()).collect();
-    Route { authorizer: Some(Authorizer { function: "authorizer".to_owned(), identity_sources }), ..lambda(function) }
+    let authorizer = Authorizer { function: "authorizer".to_owned(), identity_sources };
+    Route { authorization: ConnectAuthorization::Custom(authorizer), ..lambda(function) }
 }
 
 /// An API with the stage `dev`.

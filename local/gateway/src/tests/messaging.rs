@@ -11,7 +11,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::harness::*;
-use tidings_local_stack::{Integration, Limit, Route, Validation, WebSocketApi};
+use tidings_local_stack::{
+    Integration, IntegrationResponse, Limit, MappingTemplate, Mock, Route, Templates, Validation, WebSocketApi,
+};
 
 /// `$connect`, and these.
 fn with_routes(routes: &[(&str, Route)]) -> WebSocketApi {
@@ -157,14 +159,19 @@ async fn a_two_way_route_without_a_body_is_silent() {
     assert_quiet(&mut client).await;
 }
 
+/// A mock with one answer for every status.
+fn mock(response: Option<&str>) -> Integration {
+    let templates = |text: &str| Templates {
+        selection: None,
+        by_key: [("$default".to_owned(), MappingTemplate::of_text(text))].into(),
+    };
+    let response = response.map(|text| IntegrationResponse { key: "$default".to_owned(), templates: templates(text) });
+    Integration::Mock(Mock { request: templates(r#"{"statusCode": 200}"#), responses: response.into_iter().collect() })
+}
+
 #[tokio::test]
 async fn a_mock_answers_by_itself() {
-    let mock = |response: Option<&str>, returns_response| Route {
-        integration: Integration::Mock { response: response.map(str::to_owned) },
-        returns_response,
-        authorizer: None,
-        validation: None,
-    };
+    let mock = |response, returns_response| Route { integration: mock(response), returns_response, ..lambda("nobody") };
     let app = App::start(
         with_routes(&[
             ("ping", mock(Some(r#"{"type":"pong"}"#), true)),
@@ -181,6 +188,27 @@ async fn a_mock_answers_by_itself() {
     }
     send(&mut client, r#"{"action":"ping"}"#).await;
     assert_eq!(receive_text(&mut client).await, r#"{"type":"pong"}"#);
+    assert_quiet(&mut client).await;
+}
+
+#[tokio::test]
+async fn the_template_of_a_mock_is_rendered_with_the_message_and_its_context() {
+    let template =
+        r#"{"c":"$context.connectionId","r":"$context.routeKey","s":"$stageVariables.table","b":$input.body}"#;
+    let route = |template| Route { integration: mock(Some(template)), returns_response: true, ..lambda("nobody") };
+    let mut api = with_routes(&[
+        ("echo", route(template)),
+        ("broken", route("$util.nothing(1)")),
+        ("$default", two_way("default")),
+    ]);
+    api.stages[0].variables = [("table".to_owned(), "rows".to_owned())].into();
+    let app = App::start(api, friendly()).await;
+    let (mut client, id) = app.connect_with_id().await;
+    send(&mut client, r#"{"action":"echo","n":1}"#).await;
+    let expected = json!({"c": id, "r": "echo", "s": "rows", "b": {"action": "echo", "n": 1}});
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&receive_text(&mut client).await).unwrap(), expected);
+    send(&mut client, r#"{"action":"broken"}"#).await;
+    check_frame(&receive_text(&mut client).await, "Internal server error", &id);
     assert_quiet(&mut client).await;
 }
 

@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::{Mapping, pause};
-use tidings_local_services::sqs::{Attribute, Content, Received, Refusal, Take, md5_of, md5_of_attributes};
+use tidings_local_services::sqs::{Attribute, Content, Deletion, Received, Refusal, Take, md5_of, md5_of_attributes};
 use tidings_local_stack::filter;
 
 /// Pollers of a queue without `MaximumConcurrency`: Lambda begins with five.
@@ -101,11 +101,36 @@ async fn work(mapping: &Mapping, queue: &str, arn: &str, batch: Vec<Received>) -
 
 fn delete<'a>(mapping: &Mapping, queue: &str, messages: impl Iterator<Item = &'a Received>) {
     for received in messages {
-        if let Err(error) = mapping.sqs.delete(queue, &received.receipt) {
-            let id = &received.message.id;
-            mapping.logs.warn(&format!("the message {id} of {queue} is done, but cannot be deleted: {error}"));
+        let id = &received.message.id;
+        match mapping.sqs.delete(queue, &received.receipt) {
+            Ok(Deletion::Deleted) => {}
+            Ok(Deletion::ReceivedAgain) => mapping.logs.warn(&too_late(mapping, queue, id, "it is received again")),
+            Ok(Deletion::Gone) => {
+                mapping.logs.warn(&too_late(
+                    mapping,
+                    queue,
+                    id,
+                    "it has gone to the dead-letter queue, or was deleted",
+                ));
+            }
+            Err(error) => {
+                mapping.logs.warn(&format!("the message {id} of {queue} is done, but cannot be deleted: {error}"));
+            }
         }
     }
+}
+
+/// What to say of a message that came back while the function worked on it, or waited for the batch to fill.
+fn too_late(mapping: &Mapping, queue: &str, id: &str, what: &str) -> String {
+    let window = match mapping.source.batching_window {
+        0 => String::new(),
+        seconds => format!(" and the batching window of {seconds} s"),
+    };
+    format!(
+        "function {} has succeeded on the message {id} of {queue}, but its visibility timeout was over before: {what}. Make \
+         the queue's VisibilityTimeout longer than the function's Timeout{window} together",
+        mapping.label
+    )
 }
 
 /// A message as Lambda's event has it.

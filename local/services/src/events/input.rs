@@ -137,7 +137,15 @@ mod tests {
 
     fn rule() -> Rule {
         let arn = "arn:rule".to_owned();
-        Rule { name: "r".to_owned(), arn, bus: "default".to_owned(), pattern: None, rate: None, targets: Vec::new() }
+        Rule {
+            id: "r".to_owned(),
+            name: "r".to_owned(),
+            arn,
+            bus: "default".to_owned(),
+            pattern: None,
+            rate: None,
+            targets: Vec::new(),
+        }
     }
 
     #[track_caller]

@@ -30,10 +30,10 @@ pub(super) async fn call(sqs: &Sqs, action: &str, input: Value) -> Answer {
         "SendMessageBatch" => batch(input, |queue, entries| send_batch(sqs, queue, entries)),
         "DeleteMessage" => {
             let Receipt { queue_url, receipt_handle, .. } = read(input)?;
-            sqs.delete(name_in(queue_url.as_deref())?, &receipt_handle).map(|()| json!({}))
+            sqs.delete(name_in(queue_url.as_deref())?, &receipt_handle).map(|_| json!({}))
         }
         "DeleteMessageBatch" => batch(input, |queue, entries| {
-            each(sqs, queue, entries, |entry: Receipt| sqs.delete(queue, &entry.receipt_handle).map(|()| json!({})))
+            each(sqs, queue, entries, |entry: Receipt| sqs.delete(queue, &entry.receipt_handle).map(|_| json!({})))
         }),
         "ChangeMessageVisibility" => {
             let receipt: Receipt = read(input)?;

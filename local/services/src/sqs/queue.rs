@@ -108,6 +108,17 @@ pub(super) struct Taken {
     pub(super) dead: Vec<Dead>,
 }
 
+/// What became of a message that was to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is deleted.
+    Deleted,
+    /// Its visibility timeout was over, and somebody has received it again: it stays.
+    ReceivedAgain,
+    /// It is not in the queue any more: deleted before, too old, or moved to the dead-letter queue.
+    Gone,
+}
+
 /// A message on its way to a dead-letter queue.
 #[derive(Debug)]
 pub(super) struct Dead {
@@ -292,17 +303,19 @@ impl Queue {
 
     /// Deletes a message. The receipt of an earlier receive deletes nothing and is no error; in a FIFO queue one whose
     /// time is over is.
-    pub(super) fn delete(&mut self, receipt: &str, now: Millis) -> Result<(), Refusal> {
+    pub(super) fn delete(&mut self, receipt: &str, now: Millis) -> Result<Deletion, Refusal> {
         self.advance(now);
         let (number, receive) = read_receipt(receipt)?;
-        let Some(stored) = self.messages.get(&number).filter(|stored| stored.receives == receive) else {
-            return Ok(());
+        let stored = match self.messages.get(&number) {
+            Some(stored) if stored.receives == receive => stored,
+            Some(_) => return Ok(Deletion::ReceivedAgain),
+            None => return Ok(Deletion::Gone),
         };
         if self.settings.fifo && !matches!(stored.state, State::InFlight(_)) {
             return Err(Refusal::value("ReceiptHandle", receipt, "The receipt handle has expired."));
         }
         self.remove(number);
-        Ok(())
+        Ok(Deletion::Deleted)
     }
 
     /// Hides a message that is in flight for so many seconds from now on.

@@ -21,7 +21,8 @@ pub(super) fn is_valid(text: &str) -> bool {
     range(text).is_some()
 }
 
-pub(super) fn contains(range: &str, address: &str) -> bool {
+/// Whether an address is in a range such as `10.0.0.0/8`; what is neither is not.
+pub fn contains(range: &str, address: &str) -> bool {
     let (Some((first, length)), Ok(address)) = (self::range(range), address.parse::<IpAddr>()) else { return false };
     let differ = bits(first).0 ^ bits(address).0;
     first.is_ipv4() == address.is_ipv4() && differ.leading_zeros() >= length

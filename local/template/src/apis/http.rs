@@ -3,8 +3,8 @@
 use indexmap::IndexMap;
 
 use super::super::{Fault, properties::Properties};
-use super::{Parts, limits};
-use tidings_local_stack::{Authorization, HttpApi, HttpIntegration, HttpRoute, JwtAuthorizer, Note, Stage};
+use super::{Parts, Protocol};
+use tidings_local_stack::{Authorization, HttpApi, HttpIntegration, HttpRoute, JwtAuthorizer, Note};
 
 /// API Gateway's own limits and default, in milliseconds.
 const TIMEOUT_MS: (std::ops::RangeInclusive<u64>, u64) = (50..=30_000, 30_000);
@@ -13,7 +13,7 @@ const METHODS: [&str; 8] = ["ANY", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", 
 /// Reads all HTTP APIs, by path.
 pub(in super::super) fn read(parts: &Parts<'_>, notes: &mut Vec<Note>) -> Result<IndexMap<String, HttpApi>, Fault> {
     let mut apis = IndexMap::new();
-    for (logical_id, api, _) in parts.apis()?.into_iter().filter(|(_, _, resource)| !resource.is_websocket_api()) {
+    for (logical_id, api) in parts.apis(Protocol::Http)? {
         let scope = api.scope();
         for (key, words) in [
             ("Body", "the routes of its OpenAPI document are not read"),
@@ -26,7 +26,7 @@ pub(in super::super) fn read(parts: &Parts<'_>, notes: &mut Vec<Note>) -> Result
             }
         }
         let api_id = scope.api_id(logical_id);
-        let stages = parts.http_stages(&api_id)?;
+        let stages = parts.stages(&api_id)?;
         if stages.is_empty() {
             let text = format!("`{logical_id}` has no stage, so it answers nothing; add an `AWS::ApiGatewayV2::Stage`");
             notes.push(api.note(api.line, text));
@@ -38,21 +38,6 @@ pub(in super::super) fn read(parts: &Parts<'_>, notes: &mut Vec<Note>) -> Result
 }
 
 impl<'a> Parts<'a> {
-    fn http_stages(&self, api_id: &str) -> Result<Vec<Stage>, Fault> {
-        self.of_api(api_id, &["AWS::ApiGatewayV2::Stage"])
-            .map(|found| {
-                let (_, stage) = found?;
-                let variables = stage.inside("StageVariables")?.map(|variables| variables.all_texts()).transpose()?;
-                Ok(Stage {
-                    name: stage.required_text("StageName")?,
-                    variables: variables.unwrap_or_default(),
-                    default_limit: limits::default(&stage)?,
-                    limits: limits::of_routes(&stage)?,
-                })
-            })
-            .collect()
-    }
-
     fn http_routes(&self, api: &Properties<'a>, notes: &mut Vec<Note>) -> Result<Vec<HttpRoute>, Fault> {
         let (api_id, api) = (api.scope().api_id(api.logical_id()), api.logical_id());
         let mut routes: Vec<HttpRoute> = Vec::new();

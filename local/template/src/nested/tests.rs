@@ -5,7 +5,10 @@ use std::path::Path;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::super::{Context, TemplateError, load, testing::SQS};
+use super::super::{
+    Context, TemplateError, load,
+    testing::{SQS, named, named_in, nested_name},
+};
 use tidings_local_stack::{Integration, Source, Stack};
 
 /// A folder with these files; the first one is the main template.
@@ -31,7 +34,7 @@ impl<'a> Files<'a> {
 
     fn load_with(&self, given: &[(&str, &str)]) -> Result<Stack, TemplateError> {
         let parameters = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        load(&self.path().join(self.main), Context { parameters: &parameters, sqs: SQS })
+        load(&self.path().join(self.main), Context { parameters: &parameters, sqs: SQS, functions_elsewhere: false })
     }
 
     fn stack(&self) -> Stack {
@@ -109,6 +112,11 @@ Resources:
     )
 }
 
+/// The name of the stack that nests [`CHILD`].
+fn child() -> String {
+    nested_name("tidings-dev", "Child")
+}
+
 fn with_child(more: &str, resources: &str) -> Files<'static> {
     Files::new(&[("template.yaml", &main(more, resources)), ("child/template.yaml", CHILD)])
 }
@@ -124,13 +132,14 @@ fn parameters_go_in_and_beat_what_a_template_sets_for_local_runs() {
             "COLOUR": "blue",
             "SIZE": "huge",
             "ZONES": "a+b",
-            "STACK": "tidings-dev-Child",
-            "QUEUE": "http://127.0.0.1:3030/123456789012/Child-Queue",
+            "STACK": child(),
+            "QUEUE": named_in(&child(), "http://127.0.0.1:3030/123456789012/<SQS::Queue Queue>"),
         })
     );
     assert_eq!(json!(stack.dev_parameters), json!({"Child/Colour": "blue"}));
     let region = files.load_with(&[("AWS::Region", "eu-west-1")]).unwrap();
-    assert_eq!(region.queues["Child/Queue"].arn, "arn:aws:sqs:eu-west-1:123456789012:Child-Queue");
+    let arn = named_in(&child(), "arn:aws:sqs:eu-west-1:123456789012:<SQS::Queue Queue>");
+    assert_eq!(region.queues["Child/Queue"].arn, arn);
 }
 
 #[test]
@@ -138,14 +147,15 @@ fn everything_of_a_nested_stack_has_a_path_and_code_where_its_template_is() {
     let files = with_child("", "");
     let stack = files.stack();
     let function = &stack.functions["Child/Function"];
-    assert_eq!((function.name.as_str(), function.binary.as_deref()), ("Child-Function", Some("notifier")));
+    let name = named_in(&child(), "<Serverless::Function Function>");
+    assert_eq!((function.name.clone(), function.binary.as_deref()), (name, Some("notifier")));
     assert_eq!(function.code.as_deref(), Some(&*files.path().join("child/..")));
     assert_eq!(function.template.as_deref(), Some(&*files.path().join("child/template.yaml")));
     let route = &stack.apis["Child/Api"].routes["$connect"];
     let expected = Integration::Lambda { function: "Child/Function".to_owned(), timeout_ms: 29_000 };
     assert_eq!(route.integration, expected);
     assert_eq!(stack.event_sources["Child/Mapping"].function, "Child/Function");
-    assert_eq!(stack.secrets["Child/Secret"].name, "tidings-dev-Child/tokens");
+    assert_eq!(stack.secrets["Child/Secret"].name, format!("{}/tokens", child()));
     let templates = ["template.yaml", "child/template.yaml"].map(|file| files.path().join(file));
     assert_eq!(stack.templates, templates);
     assert_eq!(stack.notes, []);
@@ -177,12 +187,16 @@ fn outputs_come_out() {
     let stack = files.stack();
     let mapping = &stack.event_sources["Mapping"];
     assert_eq!(mapping.function, "Child/Function");
-    assert!(matches!(&mapping.source, Source::Table { name, .. } if name == "Table"), "{mapping:?}");
+    assert!(
+        matches!(&mapping.source, Source::Table { name, .. } if *name == named("<DynamoDB::Table Table>")),
+        "{mapping:?}"
+    );
     let id = &stack.apis["Child/Api"].api_id;
     let environment = &stack.functions["Function"].environment;
     assert_eq!(environment["URL"], format!("wss://{id}.execute-api.us-east-1.amazonaws.com/dev"));
-    assert_eq!(environment["QUEUE"], "http://127.0.0.1:3030/123456789012/Child-Queue");
-    assert!(environment["STACK"].contains(":stack/tidings-dev-Child/"), "{}", environment["STACK"]);
+    let queue = named_in(&child(), "http://127.0.0.1:3030/123456789012/<SQS::Queue Queue>");
+    assert_eq!(environment["QUEUE"], queue);
+    assert!(environment["STACK"].contains(&format!(":stack/{}/", child())), "{}", environment["STACK"]);
     assert_eq!(stack.functions.keys().collect::<Vec<_>>(), ["Function", "Child/Function"]);
 }
 
@@ -191,7 +205,8 @@ fn a_stack_may_need_what_a_later_one_puts_out() {
     let more = "      Parameters: {Colour: !GetAtt Other.Outputs.FunctionName}\n  Other:\n    Type: \
                 AWS::Serverless::Application\n    Properties: {Location: ./child/template.yaml}";
     let stack = with_child(more, "").stack();
-    assert_eq!(stack.functions["Child/Function"].environment["COLOUR"], "Other-Function");
+    let other = named_in(&nested_name("tidings-dev", "Other"), "<Serverless::Function Function>");
+    assert_eq!(stack.functions["Child/Function"].environment["COLOUR"], other);
     assert_eq!(stack.functions.len(), 2);
     assert_ne!(stack.apis["Child/Api"].api_id, stack.apis["Other/Api"].api_id);
     let circle = "      Parameters: {Colour: !GetAtt Other.Outputs.FunctionName}\n  Other:\n    Type: \
@@ -224,11 +239,12 @@ Resources:
         Files::new(&[("template.yaml", main), ("middle/template.yaml", middle), ("child/template.yaml", CHILD)]);
     let stack = files.stack();
     let function = &stack.functions["Middle/Deep/Function"];
+    let deep = nested_name(&nested_name("tidings-dev", "Middle"), "Deep");
     assert_eq!(
         (function.name.as_str(), function.environment["COLOUR"].as_str()),
-        ("Middle-Deep-Function", "dark green")
+        (&*named_in(&deep, "<Serverless::Function Function>"), "dark green")
     );
-    assert_eq!(function.environment["STACK"], "tidings-dev-Middle-Deep");
+    assert_eq!(function.environment["STACK"], deep);
     assert_eq!(function.code.as_deref(), Some(&*files.path().join("middle/../child/..")));
     let id = &stack.apis["Middle/Deep/Api"].api_id;
     assert!(stack.functions["Function"].environment["URL"].contains(id.as_str()));

@@ -3,15 +3,16 @@
 
 use std::rc::Rc;
 
+use super::super::evaluate::Scope;
 use super::super::node::{Map, Node};
 use super::super::resource::{Resource, Resources};
-use super::{Properties, copied, invocation_uri, make, reference};
+use super::{Properties, STAGE_PROPERTIES, copied, invocation_uri, make, mapping_of_domain, reference};
 
 /// The API of events that name none.
 const IMPLICIT: &str = "ServerlessHttpApi";
 
 /// Writes out all HTTP APIs. `global` is what `Globals` says of them, for the one that SAM makes by itself.
-pub(in super::super) fn expand(resources: &mut Resources, global: Option<&Rc<Node>>) {
+pub(in super::super) fn expand(resources: &mut Resources, scope: &Scope, global: Option<&Rc<Node>>) {
     let events = events(resources);
     if let Some(event) = events.iter().find(|event| event.api == IMPLICIT) {
         resources.entry(IMPLICIT.to_owned()).or_insert_with(|| implicit(event.line, global));
@@ -19,11 +20,11 @@ pub(in super::super) fn expand(resources: &mut Resources, global: Option<&Rc<Nod
     let apis: Vec<_> =
         resources.iter().filter(|(_, resource)| resource.kind == "AWS::Serverless::HttpApi").map(own).collect();
     for (id, resource) in &apis {
-        expand_api(id, resource, resources);
+        expand_api(id, resource, scope, resources);
     }
     for event in events {
         let api = apis.iter().find(|(id, _)| *id == event.api).map(|(_, resource)| resource);
-        event.expand(api, resources);
+        event.expand(api, scope, resources);
     }
 }
 
@@ -43,21 +44,28 @@ fn implicit(line: usize, global: Option<&Rc<Node>>) -> Resource {
     }
 }
 
-fn expand_api(id: &str, resource: &Resource, resources: &mut Resources) {
+fn expand_api(id: &str, resource: &Resource, scope: &Scope, resources: &mut Resources) {
     let line = resource.line;
     let mut api = copied(
         &resource.properties,
-        &[("CorsConfiguration", "CorsConfiguration"), ("Body", "DefinitionBody"), ("BodyS3Location", "DefinitionUri")],
+        &[
+            ("CorsConfiguration", "CorsConfiguration"),
+            ("DisableExecuteApiEndpoint", "DisableExecuteApiEndpoint"),
+            ("Body", "DefinitionBody"),
+            ("BodyS3Location", "DefinitionUri"),
+        ],
     );
     api.push(("ProtocolType", Node::text(line, "HTTP")));
     let name = resource.properties.get("StageName").cloned().unwrap_or_else(|| Node::text(line, "$default"));
-    let stage_id = match name.as_text() {
+    let stage_id = match scope.known_text(Some(&name)).as_deref() {
         Some("$default") | None => format!("{id}ApiGatewayDefaultStage"),
         Some(name) => format!("{id}{name}Stage"),
     };
-    let kept = ["StageVariables", "DefaultRouteSettings", "RouteSettings"];
-    let mut stage = copied(&resource.properties, &kept.map(|key| (key, key)));
+    let mut stage = copied(&resource.properties, &STAGE_PROPERTIES.map(|key| (key, key)));
     stage.extend([("ApiId", reference(line, id)), ("StageName", name)]);
+    if let Some(mapping) = mapping_of_domain(id, resource, reference(line, &stage_id)) {
+        resources.insert(format!("{id}ApiMapping"), mapping);
+    }
     resources.insert(stage_id, make(id, resource, "AWS::ApiGatewayV2::Stage", stage));
     for (name, authorizer) in authorizers(resource) {
         let made = make(id, resource, "AWS::ApiGatewayV2::Authorizer", authorizer);
@@ -129,7 +137,7 @@ fn api_of(event: &Node) -> String {
 }
 
 impl Event {
-    fn expand(&self, api: Option<&Resource>, resources: &mut Resources) {
+    fn expand(&self, api: Option<&Resource>, scope: &Scope, resources: &mut Resources) {
         let (line, node) = (self.line, &self.node);
         let integration_id = format!("{}{}Integration", self.function, self.name);
         let function = Node::call(line, "Fn::GetAtt", Node::text(line, format!("{}.Arn", self.function)));
@@ -145,10 +153,10 @@ impl Event {
         let target = vec![Node::text(line, "/"), Node::list(line, target)];
         let mut route = vec![
             ("ApiId", reference(line, &self.api)),
-            ("RouteKey", Node::text(line, self.route_key())),
+            ("RouteKey", Node::text(line, self.route_key(scope))),
             ("Target", Node::call(line, "Fn::Join", Node::list(line, target))),
         ];
-        route.extend(self.auth(api));
+        route.extend(self.auth(api, scope));
         for (id, kind, properties) in [
             (integration_id, "AWS::ApiGatewayV2::Integration", integration),
             (format!("{}{}Route", self.function, self.name), "AWS::ApiGatewayV2::Route", route),
@@ -160,9 +168,10 @@ impl Event {
     }
 
     /// Without path and method it is everything that no other route takes.
-    fn route_key(&self) -> String {
-        let text = |key: &str| self.node.get(key).and_then(|node| node.as_text());
-        match (text("Method"), text("Path")) {
+    fn route_key(&self, scope: &Scope) -> String {
+        let text = |key: &str| scope.known_text(self.node.get(key));
+        let (method, path) = (text("Method"), text("Path"));
+        match (method.as_deref(), path.as_deref()) {
             (None, None) => "$default".to_owned(),
             (_, Some("$default")) => "$default".to_owned(),
             (method, path) => {
@@ -173,12 +182,12 @@ impl Event {
         }
     }
 
-    fn auth(&self, api: Option<&Resource>) -> Properties<'static> {
+    fn auth(&self, api: Option<&Resource>, scope: &Scope) -> Properties<'static> {
         let line = self.line;
         let own = self.node.get("Auth");
         let shared = api.and_then(|api| api.properties.get("Auth"));
         let named = own.and_then(|auth| auth.get("Authorizer")).or_else(|| shared?.get("DefaultAuthorizer"));
-        match named.and_then(|node| node.as_text()) {
+        match scope.known_text(named).as_deref() {
             None | Some("NONE") => Vec::new(),
             Some("AWS_IAM") => vec![("AuthorizationType", Node::text(line, "AWS_IAM"))],
             Some(name) => {

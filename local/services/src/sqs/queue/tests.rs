@@ -58,11 +58,11 @@ fn only_the_last_receipt_deletes() {
     queue.send(Message::text("a"), None, NOON).unwrap();
     let first = receive(&mut queue, 1, NOON).remove(0).receipt;
     let second = receive(&mut queue, 1, NOON + 30 * SECOND).remove(0).receipt;
-    queue.delete(&first, NOON + 31 * SECOND).unwrap();
+    assert_eq!(queue.delete(&first, NOON + 31 * SECOND).unwrap(), Deletion::ReceivedAgain);
     assert_eq!(counts(&mut queue, NOON + 31 * SECOND), (0, 1, 0));
     // Also when its time is over, as long as nobody else has received the message.
-    queue.delete(&second, NOON + 90 * SECOND).unwrap();
-    queue.delete(&second, NOON + 90 * SECOND).unwrap();
+    assert_eq!(queue.delete(&second, NOON + 90 * SECOND).unwrap(), Deletion::Deleted);
+    assert_eq!(queue.delete(&second, NOON + 90 * SECOND).unwrap(), Deletion::Gone);
     assert_eq!(counts(&mut queue, NOON + 90 * SECOND), (0, 0, 0));
     assert_eq!(queue.delete("nonsense", NOON).unwrap_err().code, Code::ReceiptHandleIsInvalid);
 }
