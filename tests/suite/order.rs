@@ -7,8 +7,10 @@ use tests::crowd::{Crowd, Faults, TOPIC, member};
 use tests::eventually;
 use tests::standin::{Behaviour, Outage};
 use tidings::history::History;
+use tidings::metrics::Metric;
 
 use crate::fanout::{Workshop, invocation, segment, workshop};
+use crate::metrics::until;
 
 const ORDERED: (&str, &str) = ("History", r#"[{"to":{"topic":"**"},"seconds":300,"ordered":true}]"#);
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -83,6 +85,8 @@ async fn one_client_that_does_not_read_is_closed_and_holds_the_others_up_for_som
     let others = (0..30).filter(|number| *number != 7);
     assert!(others.into_iter().all(|number| !crowd.standin.used(&member(number)).is_closed));
     assert!(crowd.stack.receive("DeadLetterQueue").await.is_empty(), "what it has not got is in the log");
+    let sums = until(&crowd.stack, &[(Metric::ClosedForOrder, 1)]).await;
+    assert_eq!((sums["ClosedForOrder"], sums["Slow"]), (1, 1), "{sums:?}");
     crowd.stack.stop().await;
 }
 
@@ -93,6 +97,8 @@ async fn while_the_whole_account_is_refused_nobody_is_closed_and_everything_come
     say(&crowd, 20, Duration::from_millis(50)).await;
     everybody_has_everything(&crowd, &[]).await;
     assert!((0..30).all(|number| !crowd.standin.used(&member(number)).is_closed));
+    let sums = until(&crowd.stack, &[(Metric::LanesBehind, 1)]).await;
+    assert_eq!(sums.get("ClosedForOrder"), None, "{sums:?}");
     crowd.stack.stop().await;
 }
 
