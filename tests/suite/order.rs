@@ -8,6 +8,7 @@ use tests::eventually;
 use tests::standin::{Behaviour, Outage};
 use tidings::history::History;
 use tidings::metrics::Metric;
+use tidings::registry::Consumed;
 
 use crate::fanout::{Workshop, invocation, segment, workshop};
 use crate::metrics::until;
@@ -102,20 +103,24 @@ async fn while_the_whole_account_is_refused_nobody_is_closed_and_everything_come
     crowd.stack.stop().await;
 }
 
-/// Write units of one message, direct and through the queue, with these rules.
-async fn write_units(rules: &str) -> [f64; 2] {
+/// What one message consumes, direct and through the queue, with these rules.
+pub(crate) async fn consumed(rules: &str) -> [Consumed; 2] {
     let Workshop { fan_out, .. } = workshop(3).await;
     let fan_out = fan_out.with_history(History::parse(rules).unwrap());
     let time = Duration::from_secs(20);
-    let consumed = || fan_out.delivery().registry().consumed().write;
+    let consumed = || fan_out.delivery().registry().consumed();
     // The first message begins the log, and its push begins the rate limit.
     fan_out.take_up(&segment("first"), &invocation("first", time)).await.unwrap();
     let before = consumed();
     let one = segment("second-0");
     fan_out.direct(one.notification, &invocation("second", time)).await.unwrap();
-    let direct = consumed() - before;
+    let between = consumed();
     fan_out.take_up(&segment("third"), &invocation("third", time)).await.unwrap();
-    [direct, consumed() - before - direct]
+    [between - before, consumed() - between]
+}
+
+async fn write_units(rules: &str) -> [f64; 2] {
+    consumed(rules).await.map(|consumed| consumed.write)
 }
 
 #[tokio::test(flavor = "multi_thread")]
