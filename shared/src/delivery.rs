@@ -377,13 +377,16 @@ impl Delivery {
     /// When it cannot be delivered as a whole. Connections that fail one by one are counted in the report instead.
     pub async fn deliver(&self, job: Job<'_>) -> Result<Finish, DeliveryError> {
         job.notifications.iter().try_for_each(post::check_size)?;
-        let (notifications, recorder) = (job.notifications, job.recorder);
+        let (notifications, recorder, lagging) = (job.notifications, job.recorder, job.lagging);
         // A job without a notification has nothing to do.
         let Some(last) = notifications.last() else { return Err(DeliveryError::Empty) };
         let first = run::admitted(job.doorkeeper.clone(), job.first.clone()).await?;
         let mut run = Run::new(self, job, last, first);
         let finish = run.finish().await;
         run.report().record(recorder);
+        if lagging == Lagging::IsClosed {
+            recorder.add(Metric::ClosedForOrder, run.report().slow);
+        }
         if run.report().delivered > 0 {
             notifications.iter().for_each(|notification| recorder.since(Metric::FanOutLag, notification.at));
         }

@@ -5,10 +5,13 @@
 //! from a queue has a row in the registry, so that a message that comes twice, a worker that dies, or one whose time is
 //! up do no harm.
 
+mod claim;
+mod direct;
 mod doorkeeper;
 mod handover;
 mod lane;
 mod logged;
+mod page;
 mod segment;
 mod undelivered;
 mod unread;

@@ -178,8 +178,11 @@ metrics! {
     Gone: Count of "notifier",
     /// Connections that were still in their handshake when they were tried a second time, 15 s later.
     Pending: Count of "notifier",
-    /// Connections that were closed because their client did not read for a minute while others were reached.
+    /// Connections that were closed because their client did not read while others were reached: for a minute, or for five
+    /// seconds where it held up an ordered topic.
     Slow: Count of "notifier",
+    /// Those of them that were closed because they held up an ordered topic.
+    ClosedForOrder: Count of "notifier",
     /// Connections whose message API Gateway did not take in several attempts, or forbade for two minutes.
     Failed: Count of "notifier",
     /// Posts that API Gateway answered with 429.

@@ -42,7 +42,10 @@ use keys::Key;
 pub use capacity::Consumed;
 pub use going_live::{LaneBatch, Passing, Standing, Strict, Went, Written};
 pub use items::{Connection, Session};
-pub use keys::{CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER, connection_of};
+pub use keys::{
+    CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER, connection_of, entries_of_head,
+    log_of_head,
+};
 pub use lane::{Begun, LaneHolder, LaneLease, LanePosition, LaneTaker, RENEWED_EVERY};
 pub use listing::{Audience, Page};
 pub use log::{Append, Appended, Entries, Entry, Head};

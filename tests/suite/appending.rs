@@ -1,5 +1,5 @@
 //! Everything at once: whoever appends, subscribes, dies or comes again, nobody misses a message, and no log has a hole or a
-//! double. `TIDINGS_OPERATIONS=10000 cargo test --workspace --test suite -- appending` is the whole of it.
+//! double, on every engine. `TIDINGS_OPERATIONS=10000 cargo test --workspace --test suite -- appending` is the whole of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,14 +22,19 @@ use tidings::registry::{Connection, Registry};
 use tidings::{NotificationId, Topic};
 
 use crate::fanout::invocation;
-use crate::registry::{connection, made_at};
+use crate::registry::{connection, made_at, on_both_engines};
 
 /// Operations of one run; `TIDINGS_OPERATIONS=10000` for the whole.
 const OPERATIONS: usize = 1_500;
+/// The same on DynamoDB Local, which is slow.
+const OPERATIONS_ON_DYNAMODB_LOCAL: usize = 300;
 const SIDE_BY_SIDE: usize = 24;
 const TOPICS: usize = 40;
 /// A whole operation takes several times as long.
 const LONGEST_LIFE: Duration = Duration::from_millis(12);
+
+/// Shares of calls that are refused, and that are done and not answered.
+const FAULTS: (f64, f64) = (0.05, 0.02);
 
 const UNORDERED: &str = r#"[{"to":{"topic":"**"},"seconds":3600}]"#;
 const ORDERED: &str = r#"[{"to":{"topic":"**"},"seconds":3600,"ordered":true}]"#;
@@ -41,6 +46,7 @@ struct World {
     fan_out: FanOut,
     standin: Standin,
     history: History,
+    operations: usize,
 }
 
 /// What a subscriber was told when it came: the messages of its reply, and the log's end then.
@@ -71,7 +77,7 @@ impl World {
         let queues = Queues { notifications: nowhere(), fan_out: nowhere(), dead_letters: nowhere() };
         let history = History::parse(rules).unwrap();
         let fan_out = FanOut::new(delivery, queues).with_history(history.clone());
-        Self { registry, fan_out, standin, history }
+        Self { registry, fan_out, standin, history, operations: operations(table.engine) }
     }
 
     /// Takes a notification up once; whether it is done. One that dies ends between two of its calls.
@@ -119,13 +125,17 @@ impl World {
     }
 }
 
-fn operations() -> usize {
-    std::env::var("TIDINGS_OPERATIONS").map_or(OPERATIONS, |text| text.parse().unwrap())
+fn operations(engine: Engine) -> usize {
+    let few = match engine {
+        Engine::Embedded => OPERATIONS,
+        Engine::DynamoDbLocal => OPERATIONS_ON_DYNAMODB_LOCAL,
+    };
+    std::env::var("TIDINGS_OPERATIONS").map_or(few, |text| text.parse().unwrap())
 }
 
 /// Runs random operations side by side, then lets everything settle; the subscribers.
 async fn run(world: &Arc<World>) -> Vec<Subscriber> {
-    let work = stream::iter(0..operations()).map(|number| {
+    let work = stream::iter(0..world.operations).map(|number| {
         let world = Arc::clone(world);
         async move {
             match number % 5 {
@@ -140,7 +150,7 @@ async fn run(world: &Arc<World>) -> Vec<Subscriber> {
     let subscribers = work.buffer_unordered(SIDE_BY_SIDE).filter_map(std::future::ready).collect().await;
     // A worker that died may have left a lane held, for as long as its lease.
     tokio::time::sleep(Duration::from_secs(11)).await;
-    for number in operations()..operations() + TOPICS {
+    for number in world.operations..world.operations + TOPICS {
         world.deliver(number).await;
     }
     subscribers
@@ -181,8 +191,8 @@ async fn check(world: &World, table: &Table, subscribers: &[Subscriber]) {
         assert_eq!(unique.len(), ids.len(), "something was appended twice to {topic}");
     }
     let said: usize = logs.values().map(Vec::len).sum();
-    assert_eq!(said, operations() / 5 * 4 + TOPICS, "everything that was said is in a log");
-    assert!(subscribers.len() > operations() / 10, "{} subscribers", subscribers.len());
+    assert_eq!(said, world.operations / 5 * 4 + TOPICS, "everything that was said is in a log");
+    assert!(subscribers.len() > world.operations / 10, "{} subscribers", subscribers.len());
     for subscriber in subscribers {
         let pushed = world.standin.used(subscriber.connection.id.as_str()).messages;
         let offset =
@@ -197,19 +207,21 @@ async fn check(world: &World, table: &Table, subscribers: &[Subscriber]) {
     }
 }
 
-async fn all_interleavings(rules: &str, faults: (f64, f64)) {
-    let table = Engine::Embedded.table().await.unwrap();
-    let world = Arc::new(World::new(&table, rules, faults).await);
+async fn all_interleavings(table: &Table, rules: &str) {
+    let world = Arc::new(World::new(table, rules, FAULTS).await);
     let subscribers = run(&world).await;
-    check(&world, &table, &subscribers).await;
+    check(&world, table, &subscribers).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn random_interleavings_of_appenders_and_subscribers_leave_no_hole_no_double_and_nobody_out() {
-    all_interleavings(UNORDERED, (0.05, 0.02)).await;
+on_both_engines!(
+    random_interleavings_of_appenders_and_subscribers_leave_no_hole_no_double_and_nobody_out,
+    random_interleavings_with_lanes_leave_nobody_out_either,
+);
+
+async fn random_interleavings_of_appenders_and_subscribers_leave_no_hole_no_double_and_nobody_out(table: Table) {
+    all_interleavings(&table, UNORDERED).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn random_interleavings_with_lanes_leave_nobody_out_either() {
-    all_interleavings(ORDERED, (0.05, 0.02)).await;
+async fn random_interleavings_with_lanes_leave_nobody_out_either(table: Table) {
+    all_interleavings(&table, ORDERED).await;
 }

@@ -1,6 +1,7 @@
 //! The console in a real browser.
 
 mod layout;
+mod logs;
 mod other_pages;
 mod others_templates;
 mod tools;

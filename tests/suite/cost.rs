@@ -7,10 +7,17 @@ use std::ops::{Add, Mul};
 use std::time::Duration;
 
 use tests::engine::Engine;
+use tests::now;
 use tests::stack::root;
+use tidings::NotificationId;
+use tidings::history::History;
+use tidings::log::{LogName, LogPosition, Since};
+use tidings::notification::{Defaults, Notification};
+use tidings::recovery::Reading;
 use tidings::registry::Consumed;
 
 use crate::fanout::{invocation, segment, workshop};
+use crate::order::consumed;
 use crate::registry::{connection, registry, topic};
 
 /// List prices of us-east-1 in dollars, first tier, without free tiers. `docs/deploy.md` says where they are from.
@@ -46,6 +53,10 @@ mod assumed {
     pub(super) const LOG_KB: f64 = 1.5;
     pub(super) const MESSAGE_KB: f64 = 1.0;
 }
+
+/// Rules with a log for each topic.
+const UNORDERED: &str = r#"[{"to":{"topic":"**"},"seconds":300}]"#;
+const ORDERED: &str = r#"[{"to":{"topic":"**"},"seconds":300,"ordered":true}]"#;
 
 const KB_A_GB: f64 = 1_000_000.0;
 const MILLION: f64 = 1_000_000.0;
@@ -127,6 +138,8 @@ struct Measured {
     single: Consumed,
     /// A notification for a thousand connections.
     thousand: Consumed,
+    /// What logs add, and to what.
+    logs: Vec<(&'static str, Consumed)>,
 }
 
 async fn measure() -> Measured {
@@ -135,7 +148,50 @@ async fn measure() -> Measured {
     registry.connect(&connected).await.unwrap();
     registry.subscribe(&connected.id, &[topic("orders/42")]).await.unwrap();
     registry.disconnect(&connected.id, &connected.socket).await.unwrap();
-    Measured { connection: registry.consumed(), single: delivery_to(1).await, thousand: delivery_to(1_000).await }
+    Measured {
+        connection: registry.consumed(),
+        single: delivery_to(1).await,
+        thousand: delivery_to(1_000).await,
+        logs: logs().await,
+    }
+}
+
+async fn logs() -> Vec<(&'static str, Consumed)> {
+    let [direct, queued] = consumed("[]").await;
+    let [logged, logged_queued] = consumed(UNORDERED).await;
+    let [ordered, ordered_queued] = consumed(ORDERED).await;
+    let (subscribe, recovery) = recovery().await;
+    vec![
+        ("to a message of a queue", logged_queued - queued),
+        ("to a message of a direct invoke", logged - direct),
+        ("to a message of a queue, in an ordered topic", ordered_queued - queued),
+        ("to a message of a direct invoke, in an ordered topic", ordered - direct),
+        ("to a subscribe", subscribe),
+        ("to a subscribe that recovers 20 messages of 1 KB", recovery),
+    ]
+}
+
+/// What a subscriber reads of a log of twenty messages, who has missed none, and who has missed all.
+async fn recovery() -> (Consumed, Consumed) {
+    let history = History::parse(UNORDERED).unwrap();
+    let fan_out = workshop(1).await.fan_out.with_history(history.clone());
+    for number in 0..20 {
+        let defaults = Defaults { id: NotificationId::parse(format!("cost-{number}")).unwrap(), at: now() };
+        // With what is around it, 1 KB.
+        let text = format!(r#"{{"to":{{"topic":"t"}},"data":"{}"}}"#, "x".repeat(800));
+        let said = Notification::parse(&text, &defaults).unwrap();
+        fan_out.direct(said, &invocation("cost", Duration::from_secs(20))).await.unwrap();
+    }
+    let (registry, log) = (fan_out.delivery().registry(), LogName::Topic(topic("t")));
+    let reading =
+        Reading { log: &log, retention: history.of_topic(&topic("t")).unwrap(), connection: None, now: now() };
+    let before = registry.consumed();
+    let end = registry.end_of_log(&reading).await.unwrap();
+    let between = registry.consumed();
+    let since = Since { position: LogPosition { offset: 0, ..end }, connection: None };
+    let told = registry.missed(&reading, &since, &mut usize::MAX.clone()).await.unwrap();
+    assert_eq!(told.messages.len(), 20);
+    (between - before, registry.consumed() - between)
 }
 
 async fn delivery_to(members: usize) -> Consumed {
@@ -232,6 +288,16 @@ fn delivering(measured: &Measured) -> String {
     table
 }
 
+fn logging(measured: &Measured) -> String {
+    let mut table =
+        "| what a log adds | read units | write units | for a million |\n| --- | ---: | ---: | ---: |\n".to_owned();
+    for (name, consumed) in &measured.logs {
+        let price = dollars(units(*consumed).total() * MILLION);
+        let _ = writeln!(table, "| {name} | {} | {} | {price} |", consumed.read, consumed.write);
+    }
+    table
+}
+
 fn dollars(amount: f64) -> String {
     let cents = format!("{amount:.2}");
     let (whole, rest) = cents.split_once('.').unwrap();
@@ -253,7 +319,7 @@ fn agree(one: &str, other: &str) -> bool {
 async fn the_tables_of_the_guide_are_what_comes_out() {
     let guide = std::fs::read_to_string(root().join("docs/deploy.md")).unwrap();
     let measured = measure().await;
-    let tables = [holding(&measured), pinging(&measured), delivering(&measured)];
+    let tables = [holding(&measured), pinging(&measured), delivering(&measured), logging(&measured)];
     let wrong: Vec<_> = tables.into_iter().filter(|table| !is_there(table, &guide)).collect();
     assert!(wrong.is_empty(), "docs/deploy.md should have these tables:\n\n{}", wrong.join("\n"));
 }

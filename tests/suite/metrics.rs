@@ -39,7 +39,7 @@ fn metric(name: &str) -> Metric {
 }
 
 /// Waits until a stack has counted so much of everything named.
-async fn until(stack: &Stack, expected: &[(Metric, u64)]) -> BTreeMap<&'static str, u64> {
+pub(crate) async fn until(stack: &Stack, expected: &[(Metric, u64)]) -> BTreeMap<&'static str, u64> {
     let what = format!("{expected:?}");
     eventually(&what, Duration::from_secs(20), async || {
         let sums = counted(&stack.log());
@@ -111,6 +111,31 @@ async fn connections_and_commands_are_counted_where_they_happen() {
         assert_eq!(sums[metric.name()], count, "{metric:?}");
     }
     assert_eq!(sums.get(Metric::SqsNotifications.name()), None, "a client's message is not a producer's");
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_logs_took_in_gave_back_and_had_no_longer_is_counted_and_who_was_not_reached() {
+    let stack = Stack::start(&[]).await;
+    let mut client = Client::connect(stack.url()).await;
+    let topics = client.ask(json!({"action": "subscribe", "topics": ["a", "b"], "id": 1})).await["topics"].clone();
+    for to in [json!({"topic": "a"}), json!([{"topic": "a"}, {"topic": "b"}]), json!({"user": "nobody"})] {
+        assert!(!stack.invoke("notifier", &json!({"to": to, "data": 1}).to_string()).await.failed);
+    }
+    let mut client = Client::connect(stack.url()).await;
+    let mut position = topics["a"].clone();
+    let came_back = |since: &Value| json!({"action": "subscribe", "topic": "a", "since": since, "id": 2});
+    let reply = client.ask(came_back(&position)).await["topics"]["a"].clone();
+    assert_eq!((&reply["recovered"], &reply["offset"]), (&json!(true), &json!(2)), "{reply}");
+    position["epoch"] = json!("another1");
+    let reply = client.ask(came_back(&position)).await["topics"]["a"].clone();
+    assert_eq!(reply["recovered"], json!(false), "{reply}");
+    let expected =
+        [(Metric::Appended, 4), (Metric::Recovered, 1), (Metric::MissedBeyondLog, 1), (Metric::Undelivered, 1)];
+    let sums = until(&stack, &expected).await;
+    for (metric, count) in expected {
+        assert_eq!(sums[metric.name()], count, "{metric:?}");
+    }
     stack.stop().await;
 }
 

@@ -7,8 +7,11 @@ use tests::crowd::{Crowd, Faults, TOPIC, member};
 use tests::eventually;
 use tests::standin::{Behaviour, Outage};
 use tidings::history::History;
+use tidings::metrics::Metric;
+use tidings::registry::Consumed;
 
 use crate::fanout::{Workshop, invocation, segment, workshop};
+use crate::metrics::until;
 
 const ORDERED: (&str, &str) = ("History", r#"[{"to":{"topic":"**"},"seconds":300,"ordered":true}]"#);
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -101,6 +104,8 @@ async fn one_client_that_does_not_read_is_closed_and_holds_the_others_up_for_som
     let others = (0..30).filter(|number| *number != 7);
     assert!(others.into_iter().all(|number| !crowd.standin.used(&member(number)).is_closed));
     assert!(crowd.stack.receive("DeadLetterQueue").await.is_empty(), "what it has not got is in the log");
+    let sums = until(&crowd.stack, &[(Metric::ClosedForOrder, 1)]).await;
+    assert_eq!((sums["ClosedForOrder"], sums["Slow"]), (1, 1), "{sums:?}");
     crowd.stack.stop().await;
 }
 
@@ -111,23 +116,29 @@ async fn while_the_whole_account_is_refused_nobody_is_closed_and_everything_come
     say(&crowd, 20, Duration::from_millis(50)).await;
     everybody_has_everything(&crowd, &[]).await;
     assert!((0..30).all(|number| !crowd.standin.used(&member(number)).is_closed));
+    let sums = until(&crowd.stack, &[(Metric::LanesBehind, 1)]).await;
+    assert_eq!(sums.get("ClosedForOrder"), None, "{sums:?}");
     crowd.stack.stop().await;
 }
 
-/// Write units of one message, direct and through the queue, with these rules.
-async fn write_units(rules: &str) -> [f64; 2] {
+/// What one message consumes, direct and through the queue, with these rules.
+pub(crate) async fn consumed(rules: &str) -> [Consumed; 2] {
     let Workshop { fan_out, .. } = workshop(3).await;
     let fan_out = fan_out.with_history(History::parse(rules).unwrap());
     let time = Duration::from_secs(20);
-    let consumed = || fan_out.delivery().registry().consumed().write;
+    let consumed = || fan_out.delivery().registry().consumed();
     // The first message begins the log, and its push begins the rate limit.
     fan_out.take_up(&segment("first"), &invocation("first", time)).await.unwrap();
     let before = consumed();
     let one = segment("second-0");
     fan_out.direct(one.notification, &invocation("second", time)).await.unwrap();
-    let direct = consumed() - before;
+    let between = consumed();
     fan_out.take_up(&segment("third"), &invocation("third", time)).await.unwrap();
-    [direct, consumed() - before - direct]
+    [between - before, consumed() - between]
+}
+
+async fn write_units(rules: &str) -> [f64; 2] {
+    consumed(rules).await.map(|consumed| consumed.write)
 }
 
 #[tokio::test(flavor = "multi_thread")]

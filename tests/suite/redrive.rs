@@ -1,12 +1,17 @@
 //! `tidings dead-letters redrive` with the real functions: what is sent again arrives.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::crowd::{Crowd, Faults, TOPIC, member};
 use tests::stack::{Stack, root, tidings};
+use tests::standin::Behaviour;
 use tests::{eventually, now};
 use tidings_test::Client;
 use tokio::process::Command;
+
+use crate::registry::{connection, made_at};
 
 const HOUR: i64 = 3_600_000;
 
@@ -69,5 +74,106 @@ async fn every_kind_of_letter_is_delivered_once_it_is_given_time() {
         (stack.waiting("DeadLetterQueue").await == 0).then_some(())
     })
     .await;
+    stack.stop().await;
+}
+
+/// The rows of all logs and their heads.
+async fn logs(stack: &Stack) -> BTreeMap<String, String> {
+    let rows = stack.rows().await.into_iter().map(|row| (row["pk"].as_s().unwrap().clone(), row));
+    let of_logs = rows.filter(|(pk, _)| pk.starts_with("head#") || pk.starts_with("log#"));
+    of_logs
+        .map(|(pk, row)| {
+            (format!("{pk} {:?}", row["sk"]), format!("{:?}", row.into_iter().collect::<BTreeMap<_, _>>()))
+        })
+        .collect()
+}
+
+/// Somebody beside so many others does not take a message of a topic with this rule; its letter is sent again.
+async fn a_letter_by_name_keeps_its_place(rule: &Value, others: usize) {
+    let crowd = Crowd::gather(others, Faults::default(), &[("History", &json!([rule]).to_string())]).await;
+    let failing = "failing";
+    crowd.standin.add(failing, Behaviour::Takes);
+    let member_of_it = made_at(now() - HOUR, connection(failing, None, &[TOPIC]));
+    crowd.stack.registry().connect(&member_of_it).await.unwrap();
+    let say = async |data: &str| {
+        let message = json!({"to": {"topic": TOPIC}, "data": data}).to_string();
+        crowd.stack.send("NotificationQueue", &message).await;
+    };
+    let waiting = async |count: u64| {
+        let are_there = async || (crowd.stack.waiting("DeadLetterQueue").await == count).then_some(());
+        eventually("the dead-letter queue", Duration::from_secs(20), are_there).await;
+    };
+    let got = async |count: usize| {
+        let messages = async || Some(crowd.standin.used(failing).messages).filter(|messages| messages.len() == count);
+        let messages = eventually("messages", Duration::from_secs(20), messages).await;
+        messages.iter().map(|text| serde_json::from_slice(text).unwrap()).collect::<Vec<Value>>()
+    };
+    say("first").await;
+    got(1).await;
+    crowd.standin.add(failing, Behaviour::Answers(500, 4));
+    say("second").await;
+    waiting(1).await;
+    assert!(crowd.standin.used(failing).messages.is_empty());
+    let before = logs(&crowd.stack).await;
+    // It is not delivered this time either, and kept once more.
+    crowd.standin.add(failing, Behaviour::Answers(500, 4));
+    let (done, said) = redrive(&crowd.stack, &[]).await;
+    assert!(done && said.contains("FanOutQueue"), "{said}");
+    eventually("all attempts", Duration::from_secs(20), async || {
+        (crowd.standin.used(failing).posts == 4).then_some(())
+    })
+    .await;
+    waiting(1).await;
+    let (done, said) = redrive(&crowd.stack, &[]).await;
+    assert!(done, "{said}");
+    let message = got(1).await.remove(0);
+    let entry = before.keys().find_map(|key| key.split(' ').next()?.strip_prefix("log#")).unwrap();
+    let epoch = entry.rsplit('#').next().unwrap();
+    let expected = json!({"topic": TOPIC, "offset": 2, "epoch": epoch, "data": "second"});
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&message[name], value, "{name} of {message}");
+    }
+    assert_eq!(logs(&crowd.stack).await, before, "nothing was appended");
+    waiting(0).await;
+    for other in (0..others).map(member) {
+        assert_eq!(crowd.standin.used(&other).messages.len(), 2, "{other} has both, once");
+    }
+    crowd.stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_by_name_is_sent_again_under_its_place_in_the_log_and_appends_nothing() {
+    a_letter_by_name_keeps_its_place(&json!({"to": {"topic": "**"}, "seconds": 300}), 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_one_of_an_ordered_topic() {
+    // Where others are reached it is closed, and recovers.
+    a_letter_by_name_keeps_its_place(&json!({"to": {"topic": "**"}, "seconds": 300, "ordered": true}), 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_cannot_say_the_place_of_its_message() {
+    let stack = Stack::start(&[]).await;
+    let mut client = Client::connect(&format!("{}?topic=t", stack.url())).await;
+    let place = json!({"topic": "t", "offset": 7, "epoch": "k3f9"});
+    let forged = json!({"to": {"topic": "t"}, "data": 1, "id": "n", "at": now(), "ttl": 60, "log": place});
+    let segment = json!({"notification": forged, "scope": "sqs-1", "segment": {"id": "0"}});
+    for body in [&forged, &segment] {
+        stack.send("NotificationQueue", &body.to_string()).await;
+    }
+    let refused = async || (stack.waiting("DeadLetterQueue").await == 2).then_some(());
+    eventually("both to be refused", Duration::from_secs(20), refused).await;
+    let answer = stack.invoke("notifier", &forged.to_string()).await;
+    assert!(
+        answer.failed && answer.payload["errorMessage"].as_str().unwrap().contains("`log` is given by the log"),
+        "{answer:?}"
+    );
+    // Nor by way of who sends letters again.
+    let (done, said) = redrive(&stack, &[]).await;
+    assert!(done && said.matches("the queue NotificationQueue").count() == 2, "{said}");
+    eventually("both to be refused again", Duration::from_secs(20), refused).await;
+    client.hears_nothing().await;
+    assert!(logs(&stack).await.keys().all(|key| !key.starts_with("log#")));
     stack.stop().await;
 }

@@ -5,10 +5,12 @@
 
 mod connections;
 mod events;
+mod logs;
 mod notify;
 
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::Client;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
@@ -20,6 +22,7 @@ use tidings::registry::Registry;
 use tower_service::Service as _;
 
 use super::{Addresses, guard};
+use logs::Logs;
 use tidings_local_gateway::Gateway;
 use tidings_local_lambda::{Invoker, Names, Services};
 use tidings_local_observe::{KEPT, Observer};
@@ -30,13 +33,14 @@ const PAGE: &str = include_str!("console/console.html");
 const MARK: &str = "\"__STATE__\"";
 
 /// What the page consists of beside itself.
-const FILES: [(&str, &str, &str); 8] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("/_tidings/console.css", "text/css; charset=utf-8", include_str!("console/console.css")),
     ("/_tidings/console.js", "text/javascript; charset=utf-8", include_str!("console/console.js")),
     ("/_tidings/client.js", "text/javascript; charset=utf-8", include_str!("console/client.js")),
     ("/_tidings/connections.js", "text/javascript; charset=utf-8", include_str!("console/connections.js")),
     ("/_tidings/dom.js", "text/javascript; charset=utf-8", include_str!("console/dom.js")),
     ("/_tidings/events.js", "text/javascript; charset=utf-8", include_str!("console/events.js")),
+    ("/_tidings/logs.js", "text/javascript; charset=utf-8", include_str!("console/logs.js")),
     ("/_tidings/notify.js", "text/javascript; charset=utf-8", include_str!("console/notify.js")),
     ("/_tidings/timeline.js", "text/javascript; charset=utf-8", include_str!("console/timeline.js")),
 ];
@@ -53,6 +57,8 @@ pub(super) struct Parts<'a> {
     pub(super) notifier: &'a str,
     /// The name or address in `--host`.
     pub(super) host: &'a str,
+    /// Whether the DynamoDB is this program's own.
+    pub(super) has_own_dynamodb: bool,
 }
 
 #[derive(Debug)]
@@ -62,19 +68,25 @@ struct Console {
     /// Its logical id.
     notifier: Option<String>,
     registry: Option<Registry>,
+    /// Where logs can be shown.
+    logs: Option<Logs>,
 }
 
 pub(super) fn router(parts: &Parts<'_>) -> Router {
-    let page: Arc<str> = page(parts.stack, parts.addresses, parts.notifier).into();
+    let logs = logs(parts);
+    let page: Arc<str> = page(parts.stack, parts.addresses, parts.notifier, logs.is_some()).into();
     let console = Arc::new(Console {
         gateway: parts.gateway.clone(),
         invoker: parts.invoker.clone(),
         notifier: Names::new(parts.stack).resolve(parts.notifier).map(str::to_owned),
         registry: registry(parts),
+        logs,
     });
     let api = Router::new()
         .route("/_tidings/connections", get(connections::list))
         .route("/_tidings/connections/{id}", delete(connections::close))
+        .route("/_tidings/logs", get(logs::list))
+        .route("/_tidings/logs/{kind}/{name}", get(logs::messages))
         .route("/_tidings/notify", post(notify::notify))
         .with_state(console);
     let events = Router::new().route("/_tidings/events", get(events::stream)).with_state(parts.observer.clone());
@@ -113,13 +125,23 @@ async fn show(page: Arc<str>, headers: HeaderMap) -> Response {
     response
 }
 
-fn registry(parts: &Parts<'_>) -> Option<Registry> {
-    let table = connections::registry_table(parts.stack)?;
+fn client(parts: &Parts<'_>) -> Client {
     let Services { region, keys, .. } = parts.services;
-    Some(Registry::new(tidings_local_services::dynamodb::client(&parts.addresses.dynamodb, region, keys), table))
+    tidings_local_services::dynamodb::client(&parts.addresses.dynamodb, region, keys)
 }
 
-fn page(stack: &Stack, addresses: &Addresses, notifier: &str) -> String {
+fn registry(parts: &Parts<'_>) -> Option<Registry> {
+    Some(Registry::new(client(parts), connections::registry_table(parts.stack)?))
+}
+
+/// In a DynamoDB elsewhere it would take a scan of whatever is there, which may have a price.
+fn logs(parts: &Parts<'_>) -> Option<Logs> {
+    let registry = registry(parts).filter(|_| parts.has_own_dynamodb)?;
+    let table = connections::registry_table(parts.stack)?.to_owned();
+    Some(Logs { client: client(parts), table, registry, history: logs::history(parts.stack) })
+}
+
+fn page(stack: &Stack, addresses: &Addresses, notifier: &str, has_logs: bool) -> String {
     let names = Names::new(stack);
     let functions = stack.functions.iter().map(|(id, function)| {
         json!({"id": id, "name": names.label(id), "timeout": function.timeout_seconds, "memory": function.memory_mb})
@@ -138,6 +160,7 @@ fn page(stack: &Stack, addresses: &Addresses, notifier: &str) -> String {
         "tables": tables,
         "notifier": names.resolve(notifier),
         "registry": connections::registry_table(stack).is_some(),
+        "logs": has_logs,
         "kept": KEPT,
     });
     // Inside a script element only `<` could end what the text is.
@@ -166,7 +189,7 @@ mod tests {
             apis: IndexMap::new(),
             websockets: IndexMap::new(),
         };
-        let page = page(&stack, &addresses, "notifier");
+        let page = page(&stack, &addresses, "notifier", true);
         assert!(page.contains(r#""websocket":"ws://127.0.0.1:1/dev""#));
         assert!(!page.contains(MARK));
         assert_eq!(page.matches("</script>").count(), PAGE.matches("</script>").count());

@@ -331,6 +331,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
             observer: &observer,
             notifier: &options.notifier,
             host: &options.host,
+            has_own_dynamodb: dynamodb.is_some(),
         }))
         .layer(middleware::from_fn_with_state(Arc::from(options.host.as_str()), guard::programs));
     let stop = watch::Sender::new(false);

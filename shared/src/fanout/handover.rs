@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{FanOutError, Queues, Segment};
 use crate::clock::Clock;
 use crate::delivery::{Failed, Progress, Retry, Why};
 use crate::metrics::{Metric, Recorder};
-use crate::notification::{Notification, Target};
+use crate::notification::Target;
 use crate::queue::DeadLetter;
 use crate::registry::{Lease, Registry, connection_of};
 
@@ -106,15 +108,30 @@ impl Handover {
 
     /// Keeps the notification as a dead letter, for these targets alone.
     pub(super) async fn keep(&self, to: Vec<Target>, reason: &str) -> Result<(), FanOutError> {
-        // Without its place in a log, which nobody may give who sends it again.
-        let notification = Notification { to, except: Vec::new(), log: None, ..self.segment.notification.clone() };
+        let segment = self.segment.kept_for(to, self.clock.milliseconds());
+        let notification = &segment.notification;
         // A notification that was parsed can be written.
-        let body = serde_json::to_string(&notification).unwrap_or_default();
-        let id = notification.id.as_str();
-        let letter = DeadLetter { body: &body, reason, source: "tidings/delivery", notification: Some(id) };
+        let body = match &notification.log {
+            None => serde_json::to_string(notification).unwrap_or_default(),
+            // Its place is ours to say: as a notification it would be refused, or appended once more.
+            Some(_) => self.as_handed_on(&segment.to_letter().unwrap_or_default()),
+        };
+        let letter = DeadLetter {
+            body: &body,
+            reason,
+            source: "tidings/delivery",
+            notification: Some(notification.id.as_str()),
+        };
         self.queues.dead_letters.dead_letter(letter).await?;
         self.recorder.add(Metric::DeadLetters, 1);
         Ok(())
+    }
+
+    /// A message of the fan-out queue, as that queue's records look, so that whoever sends the letter again finds where to.
+    fn as_handed_on(&self, message: &str) -> String {
+        // Region and account are those of the dead-letter queue.
+        let arn = format!("arn:aws:sqs:::{}", self.queues.fan_out.name());
+        json!({"eventSource": "aws:sqs", "eventSourceARN": arn, "body": message}).to_string()
     }
 
     /// Keeps what members that were begun, or delayed by name, were to get, when the time to live is over before they could.

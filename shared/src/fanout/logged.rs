@@ -1,11 +1,13 @@
 //! Notifications that go into logs: each audience with a log gets the message in its own, before anybody of it is told.
 
+use super::claim::{Claimed, release_after};
 use super::{FanOut, FanOutError, Invocation, Segment};
+use crate::delivery::Report;
 use crate::history::Retention;
 use crate::log::{LogName, Place};
 use crate::metrics::Metric;
 use crate::notification::Target;
-use crate::registry::{Append, Head, RegistryError};
+use crate::registry::{Append, Head, Position, RegistryError};
 
 /// How often a log may begin anew under the hands of one append.
 const EPOCHS: usize = 3;
@@ -99,5 +101,67 @@ impl FanOut {
             head = self.head_of(log, invocation).await?;
         }
         Err(RegistryError::Contended.into())
+    }
+
+    /// The same for an audience with a log: the message is in it before anything else is done, and before it is put there
+    /// the segment is claimed, so that one that comes again is found.
+    pub(super) async fn up_to_logged(
+        &self,
+        most: Option<usize>,
+        mut segment: Segment,
+        log: &Log,
+        invocation: &Invocation,
+        pass_on: &impl AsyncFn(&Segment) -> Result<Report, FanOutError>,
+    ) -> Result<Report, FanOutError> {
+        let head = self.head_of(log, invocation).await?;
+        let claimed = self.claim(&segment, Some(&head.position()), invocation).await?;
+        let Some(Claimed { lease, position, plan, from }) = claimed else {
+            return Ok(Report::new(&segment.notification.id));
+        };
+        let read = async |segment: &Segment| self.first_page(segment, &Position::default(), most).await;
+        let worked = async {
+            if log.retention.ordered {
+                self.append(&mut segment, log, head, from.as_ref(), invocation, async |_| Ok(())).await?;
+                // Of a direct invoke nothing comes again.
+                let report = self.serve_ordered(&segment, log, most.is_some(), invocation).await?;
+                // Only now: should this worker die before, the message comes again and wakes the lane.
+                lease.finish().await?;
+                return Ok(report);
+            }
+            let first_page = self.append(&mut segment, log, head, from.as_ref(), invocation, read).await?;
+            if let Some(report) = self.wait_for_overload(&segment, invocation).await? {
+                lease.release().await?;
+                return Ok(report);
+            }
+            if most.is_some_and(|most| first_page.is_above(most)) {
+                lease.release().await?;
+                return pass_on(&segment).await;
+            }
+            let is_new = position == Position::default() && plan.is_empty();
+            let first_page = is_new.then_some(first_page);
+            self.work_on(&segment, &lease, position, plan, first_page, invocation).await
+        };
+        let worked = worked.await;
+        release_after(&worked, &lease).await;
+        worked
+    }
+
+    /// Sees to it that a message of an ordered topic is pushed, which stands in the log. Where another worker pushes it, the
+    /// report says that it was handed on.
+    pub(super) async fn serve_ordered(
+        &self,
+        segment: &Segment,
+        log: &Log,
+        comes_again: bool,
+        invocation: &Invocation,
+    ) -> Result<Report, FanOutError> {
+        let notification = &segment.notification;
+        let own = notification.log.as_ref().map(|place| place.position.offset);
+        let served = match log.name.topic() {
+            Some(topic) => self.serve_lane(log, topic, own, comes_again, invocation).await?,
+            None => None,
+        };
+        let elsewhere = || invocation.counted(Report { segments: 1, ..Report::new(&notification.id) });
+        Ok(served.map_or_else(elsewhere, |report| Report { id: notification.id.clone(), ..report }))
     }
 }

@@ -248,6 +248,16 @@ impl Segment {
         plan.into_iter().enumerate().map(part).collect()
     }
 
+    /// What a dead letter keeps of it, for these targets alone, at `now` (milliseconds since the epoch). It is a fan-out of its
+    /// own, whose rows are not those of this segment, nor of what was kept of it before: those may be done.
+    pub(super) fn kept_for(&self, to: Vec<Target>, now: i64) -> Self {
+        // Who is left out is no target by name, and a user's connections are still to be left out.
+        let notification = Notification { to, ..self.notification.clone() };
+        let hash = hash_of(&notification);
+        let id = format!("letter{}", crate::hash(&[&self.id, &hash, &now.to_string()]));
+        Self { id, hash, ..Self::whole(notification, self.scope.clone()) }
+    }
+
     /// Some of its members, by name. The id says whom, so that whoever sends it twice does no harm, and whoever sends
     /// others sends something else.
     pub(super) fn by_name(&self, only: &[String], retry: Retry, waits: u32) -> Self {
@@ -326,6 +336,8 @@ fn prefix(sort_key: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::UserId;
+    use crate::log::{Epoch, LogPosition, Place};
 
     fn interval(after: &str, to: &str) -> Interval {
         let bound = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -395,6 +407,18 @@ mod tests {
         assert_eq!(first.id.len(), second.id.len());
         assert!(first.id != second.id && first.id != others.id && first.id.starts_with("0!1."));
         assert_eq!(second.only, ["40#a"]);
+    }
+
+    #[test]
+    fn what_is_kept_is_a_fan_out_of_its_own_each_time_for_those_alone_with_its_place_in_the_log() {
+        let (mut segment, kept) = (segment(), vec![Target::User(UserId::parse("u").unwrap())]);
+        let position = LogPosition { offset: 7, epoch: Epoch::parse("k3f9").unwrap() };
+        segment.notification.log = Some(Place { log: kept[0].log().unwrap(), position });
+        let [first, second] = [1, 2].map(|now| segment.kept_for(kept.clone(), now));
+        assert!(first.is_whole() && first.is_root() && first.id != segment.id && first.id != second.id);
+        assert_eq!((&first.notification.to, &first.scope), (&kept, &segment.scope));
+        let read = Message::parse(&first.to_letter().unwrap()).unwrap().into_segment(None).unwrap();
+        assert_eq!((read.notification.log, read.interval), (segment.notification.log, Interval::whole()));
     }
 
     #[test]

@@ -8,19 +8,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::claim::{Claimed, release_after};
 use super::doorkeeper::PassedMember;
-use super::handover::{Handover, delay, follow};
+use super::handover::Handover;
 use super::lane::Wake;
-use super::logged::{Log, Part};
-use super::segment::{Message, divide, plan};
+use super::logged::Part;
+use super::page::FirstPage;
+use super::segment::Message;
 use super::undelivered::is_whole;
 use super::{FanOut, FanOutError, Invocation, Segment};
-use crate::delivery::{Finish, Job, Lagging, Progress, Report, Rest, Retry, SaveError, Why, check_size};
+use crate::delivery::{Finish, Job, Lagging, Progress, Report, Retry, SaveError, Why, check_size};
 use crate::ids::Topic;
-use crate::log::LogPosition;
 use crate::metrics::Metric;
-use crate::notification::{Notification, Target};
-use crate::registry::{Attempt, Claim, Interval, Lease, Member, Members, Position};
+use crate::notification::Notification;
+use crate::registry::{Interval, Lease, Position};
 use crate::trigger::Trigger;
 
 /// How often a fan-out may be handed on: a tree of a million members has two levels, and a slow one is handed on.
@@ -29,8 +30,6 @@ const MAX_HOPS: u32 = 200;
 const PLANNED_SHARE: f64 = 0.7;
 /// An invocation waits in place while an overload is younger, in milliseconds.
 const YOUNG_OVERLOAD_MS: i64 = 10_000;
-/// What the ids of direct invokes are unique in.
-const DIRECT: &str = "direct";
 
 /// What another invocation handed on.
 #[derive(Debug)]
@@ -41,39 +40,6 @@ pub enum HandedOn {
     Lane(Topic),
     /// A member that a lane has passed.
     Passed(PassedMember),
-}
-
-/// What there is of an audience at its beginning.
-pub(super) struct FirstPage {
-    pub(super) members: Members,
-    pub(super) first: Vec<Member>,
-}
-
-/// A segment that is ours for a while.
-struct Claimed {
-    lease: Box<Lease>,
-    /// How far it is.
-    position: Position,
-    /// The parts that it was split into, if it was.
-    plan: Vec<Interval>,
-    /// Where the log of its audience ended when an earlier attempt began.
-    from: Option<LogPosition>,
-}
-
-impl FirstPage {
-    /// Whether the audience is above `most`.
-    fn is_above(&self, most: usize) -> bool {
-        self.first.len() > most || !self.members.is_at_end()
-    }
-
-    /// The parts to split the audience into, where it is too large for one invocation.
-    fn plan(&self, interval: &Interval, budget: usize) -> Option<Vec<Interval>> {
-        let (read, last) = (self.first.len(), self.first.last()?);
-        match self.members.is_at_end() {
-            true => divide(interval, read, budget),
-            false => plan(interval, read, &last.sort_key, budget),
-        }
-    }
 }
 
 impl FanOut {
@@ -97,71 +63,6 @@ impl FanOut {
             },
         };
         Ok(HandedOn::Segment(Box::new(segment)))
-    }
-
-    /// Delivers a notification that somebody waits for. A small audience is served at once, without a row; a large one is
-    /// handed to the fan-out queue as a whole, and whoever cannot be reached soon goes on through it. Where an audience has
-    /// a log, and the id is the producer's own, it is remembered, so that nothing is appended twice.
-    ///
-    /// # Errors
-    /// When it can neither be delivered nor handed on.
-    pub async fn direct(&self, notification: Notification, invocation: &Invocation) -> Result<Report, FanOutError> {
-        let segment = Segment::whole(notification, DIRECT);
-        let notification = &segment.notification;
-        if notification.is_expired(invocation.now) {
-            self.tell_expired(&self.handover(&segment, invocation), false, invocation).await?;
-            return Ok(invocation.counted(Report { expired: 1, ..Report::new(&notification.id) }));
-        }
-        check_size(notification)?;
-        let has_own_id = !notification.id.as_str().starts_with(&invocation.owner);
-        let mut report = Report::new(&notification.id);
-        for Part { mut segment, log } in self.parts(&segment) {
-            report.add(&match &log {
-                None => {
-                    let first_page = self.first_page(&segment, &Position::default(), None).await?;
-                    self.direct_to(&segment, first_page, invocation).await?
-                }
-                Some(log) if log.retention.ordered && !has_own_id => {
-                    let head = self.head_of(log, invocation).await?;
-                    self.append(&mut segment, log, head, None, invocation, async |_| Ok(())).await?;
-                    self.serve_ordered(&segment, log, false, invocation).await?
-                }
-                Some(log) if has_own_id => {
-                    let pass_on = async |segment: &Segment| self.hand_on_whole(segment, invocation).await;
-                    self.up_to_logged(None, segment, log, invocation, &pass_on).await?
-                }
-                Some(log) => {
-                    let head = self.head_of(log, invocation).await?;
-                    let read = async |segment: &Segment| self.first_page(segment, &Position::default(), None).await;
-                    let first_page = self.append(&mut segment, log, head, None, invocation, read).await?;
-                    self.direct_to(&segment, first_page, invocation).await?
-                }
-            });
-        }
-        Ok(report)
-    }
-
-    /// Delivers to an audience that nobody else has looked at, and of which nothing is written down.
-    async fn direct_to(
-        &self,
-        segment: &Segment,
-        first_page: FirstPage,
-        invocation: &Invocation,
-    ) -> Result<Report, FanOutError> {
-        if first_page.plan(&segment.interval, self.budget(invocation)).is_some() {
-            return self.hand_on_whole(segment, invocation).await;
-        }
-        let handover = Arc::new(self.handover(segment, invocation));
-        let Finish { mut report, rest, reach } =
-            self.push(&handover, first_page, Position::default(), None, invocation).await?;
-        self.tell_missed(&handover, &reach, false, invocation).await?;
-        if let Some(rest) = rest {
-            let parts = rest_of(segment, &rest);
-            report.segments = parts.len() as u64;
-            invocation.recorder.add(Metric::Segments, report.segments);
-            handover.send(parts, delay(rest.why, self.delivery.clock().milliseconds())).await?;
-        }
-        Ok(report)
     }
 
     /// Takes up a notification that came from a queue or a stream. A large audience leaves at once for the fan-out queue,
@@ -247,70 +148,8 @@ impl FanOut {
         self.claim_and_work(segment, Some(first_page), invocation).await
     }
 
-    /// The same for an audience with a log: the message is in it before anything else is done, and before it is put there
-    /// the segment is claimed, so that one that comes again is found.
-    async fn up_to_logged(
-        &self,
-        most: Option<usize>,
-        mut segment: Segment,
-        log: &Log,
-        invocation: &Invocation,
-        pass_on: &impl AsyncFn(&Segment) -> Result<Report, FanOutError>,
-    ) -> Result<Report, FanOutError> {
-        let head = self.head_of(log, invocation).await?;
-        let claimed = self.claim(&segment, Some(&head.position()), invocation).await?;
-        let Some(Claimed { lease, position, plan, from }) = claimed else {
-            return Ok(Report::new(&segment.notification.id));
-        };
-        let read = async |segment: &Segment| self.first_page(segment, &Position::default(), most).await;
-        let worked = async {
-            if log.retention.ordered {
-                self.append(&mut segment, log, head, from.as_ref(), invocation, async |_| Ok(())).await?;
-                // Of a direct invoke nothing comes again.
-                let report = self.serve_ordered(&segment, log, most.is_some(), invocation).await?;
-                // Only now: should this worker die before, the message comes again and wakes the lane.
-                lease.finish().await?;
-                return Ok(report);
-            }
-            let first_page = self.append(&mut segment, log, head, from.as_ref(), invocation, read).await?;
-            if let Some(report) = self.wait_for_overload(&segment, invocation).await? {
-                lease.release().await?;
-                return Ok(report);
-            }
-            if most.is_some_and(|most| first_page.is_above(most)) {
-                lease.release().await?;
-                return pass_on(&segment).await;
-            }
-            let is_new = position == Position::default() && plan.is_empty();
-            let first_page = is_new.then_some(first_page);
-            self.work_on(&segment, &lease, position, plan, first_page, invocation).await
-        };
-        let worked = worked.await;
-        release_after(&worked, &lease).await;
-        worked
-    }
-
-    /// Sees to it that a message of an ordered topic is pushed, which stands in the log. Where another worker pushes it, the
-    /// report says that it was handed on.
-    async fn serve_ordered(
-        &self,
-        segment: &Segment,
-        log: &Log,
-        comes_again: bool,
-        invocation: &Invocation,
-    ) -> Result<Report, FanOutError> {
-        let notification = &segment.notification;
-        let own = notification.log.as_ref().map(|place| place.position.offset);
-        let served = match log.name.topic() {
-            Some(topic) => self.serve_lane(log, topic, own, comes_again, invocation).await?,
-            None => None,
-        };
-        let elsewhere = || invocation.counted(Report { segments: 1, ..Report::new(&notification.id) });
-        Ok(served.map_or_else(elsewhere, |report| Report { id: notification.id.clone(), ..report }))
-    }
-
     /// Hands a segment on that would wait in an overload for longer than in place.
-    async fn wait_for_overload(
+    pub(super) async fn wait_for_overload(
         &self,
         segment: &Segment,
         invocation: &Invocation,
@@ -368,30 +207,6 @@ impl FanOut {
         worked
     }
 
-    /// Takes the segment; nothing where it is done. `log_end` is where the log of its audience ends, if it is about to be
-    /// appended to.
-    async fn claim(
-        &self,
-        segment: &Segment,
-        log_end: Option<&LogPosition>,
-        invocation: &Invocation,
-    ) -> Result<Option<Claimed>, FanOutError> {
-        let Invocation { owner, now, lease_until, .. } = invocation;
-        let attempt = Attempt { hash: &segment.hash, owner, now: *now, until: *lease_until, log_end };
-        match self.delivery.registry().claim(&segment.key(), &attempt).await? {
-            Claim::Done => {
-                invocation.recorder.add(Metric::Duplicates, u64::from(segment.is_whole()));
-                Ok(None)
-            }
-            Claim::Reused => Err(FanOutError::Reused { id: segment.notification.id.clone() }),
-            Claim::Held { until } => {
-                let milliseconds = u64::try_from(until - invocation.now).unwrap_or_default();
-                Err(FanOutError::Held { for_another: Duration::from_millis(milliseconds) })
-            }
-            Claim::Ours { lease, position, plan, from } => Ok(Some(Claimed { lease, position, plan, from })),
-        }
-    }
-
     /// Ends a segment whose time to live is over. Whoever was begun and not reached is kept by name.
     async fn expire(&self, segment: &Segment, invocation: &Invocation) -> Result<Report, FanOutError> {
         let id = &segment.notification.id;
@@ -409,7 +224,7 @@ impl FanOut {
         Ok(invocation.counted(Report { expired, ..Report::new(id) }))
     }
 
-    async fn work_on(
+    pub(super) async fn work_on(
         &self,
         segment: &Segment,
         lease: &Lease,
@@ -468,73 +283,27 @@ impl FanOut {
     }
 
     /// Hands a whole audience to the fan-out queue.
-    async fn hand_on_whole(&self, segment: &Segment, invocation: &Invocation) -> Result<Report, FanOutError> {
+    pub(super) async fn hand_on_whole(
+        &self,
+        segment: &Segment,
+        invocation: &Invocation,
+    ) -> Result<Report, FanOutError> {
         self.handover(segment, invocation).send(vec![segment.clone()], Duration::ZERO).await?;
         Ok(invocation.counted(Report { segments: 1, ..Report::new(&segment.notification.id) }))
     }
 
-    fn handover(&self, segment: &Segment, invocation: &Invocation) -> Handover {
+    pub(super) fn handover(&self, segment: &Segment, invocation: &Invocation) -> Handover {
         let (registry, clock) = (self.delivery.registry(), self.delivery.clock());
         Handover::new(&self.queues, registry, segment, &invocation.recorder, clock)
     }
 
-    /// Reads the first page, which tells the size; or no more than is needed to tell that it is above `most`.
-    async fn first_page(
-        &self,
-        segment: &Segment,
-        position: &Position,
-        most: Option<usize>,
-    ) -> Result<FirstPage, FanOutError> {
-        let interval = match position.cursor {
-            None => segment.interval.clone(),
-            Some(_) => position.rest_of(&segment.interval),
-        };
-        self.first_page_in(&segment.notification.to, &interval, most).await
-    }
-
-    /// The same of an audience that others have begun with, as far as `position`.
-    pub(super) async fn first_page_of(
-        &self,
-        to: &[Target],
-        interval: &Interval,
-        position: &Position,
-    ) -> Result<FirstPage, FanOutError> {
-        let rest = position.cursor.is_some().then(|| position.rest_of(interval));
-        self.first_page_in(to, rest.as_ref().unwrap_or(interval), None).await
-    }
-
-    async fn first_page_in(
-        &self,
-        to: &[Target],
-        interval: &Interval,
-        most: Option<usize>,
-    ) -> Result<FirstPage, FanOutError> {
-        let rows = most.and_then(|most| i32::try_from(most + 1).ok());
-        let registry = self.delivery.registry().clone();
-        let registry = rows.map_or(registry.clone(), |rows| registry.with_page_rows(rows));
-        let now = self.delivery.clock().milliseconds();
-        let mut members = registry.members(to, interval, now);
-        let mut first = members.next().await?;
-        while let Some(most) = most
-            && first.len() <= most
-            && !members.is_at_end()
-        {
-            let more = members.next().await?;
-            if more.is_empty() {
-                break;
-            }
-            first.extend(more);
-        }
-        Ok(FirstPage { members, first })
-    }
-
     /// How many members this invocation can serve, even if all workers are at work.
-    fn budget(&self, invocation: &Invocation) -> usize {
+    pub(super) fn budget(&self, invocation: &Invocation) -> usize {
         let left = invocation.deadline.saturating_duration_since(Instant::now());
         (self.delivery.share() * left.as_secs_f64() * PLANNED_SHARE) as usize
     }
 
-    async fn push(
+    pub(super) async fn push(
         &self,
         handover: &Arc<Handover>,
         first_page: FirstPage,
@@ -568,34 +337,8 @@ impl FanOut {
 
 impl Invocation {
     /// Counts the report of work in which nobody was pushed to; deliveries count their own.
-    fn counted(&self, report: Report) -> Report {
+    pub(super) fn counted(&self, report: Report) -> Report {
         report.record(&self.recorder);
         report
     }
-}
-
-/// Gives a segment back whose work has failed, so that whoever comes next can go on at once.
-async fn release_after<T>(worked: &Result<T, FanOutError>, lease: &Lease) {
-    if worked.is_err()
-        && let Err(error) = lease.release().await
-    {
-        tracing::warn!(%error, "the lease is not released; it ends by itself");
-    }
-}
-
-/// What is left of an audience that somebody waited for: whoever was begun by name, and what lies beyond, if anything does.
-fn rest_of(segment: &Segment, rest: &Rest) -> Vec<Segment> {
-    let segment = follow(segment, rest.why);
-    let position = &rest.position;
-    let mut parts = Vec::new();
-    if !position.stragglers.is_empty() {
-        let only = position.stragglers.iter().cloned().collect();
-        parts.push(Segment { id: format!("{}.stragglers", segment.id), only, ..segment.clone() });
-    }
-    if rest.goes_on {
-        let interval = Interval { after: position.cursor.clone(), to: segment.interval.to.clone() };
-        let counted = position.counted.clone();
-        parts.push(Segment { id: format!("{}.rest", segment.id), interval, counted, ..segment });
-    }
-    parts
 }

@@ -333,6 +333,8 @@ mod tests {
             (r#"{"to":"everyone","data":1,"at":0}"#, "`at` is in milliseconds since the epoch; 0 looks like"),
             (r#"{"to":"everyone","data":1,"at":-1}"#, "`at` is out of range; give the epoch in milliseconds"),
             (r#"{"to":"everyone","data":1,"order":1}"#, "`order` is reserved; leave it out"),
+            (r#"{"to":"everyone","data":1,"log":{"topic":"t","offset":1,"epoch":"k"}}"#, "`log` is given by the log"),
+            (r#"{"to":"everyone","data":1,"offset":1}"#, "`offset` is given by the log; leave it out"),
             (r#"{"to":"everyone","data":1,"topics":1}"#, "`topics` is not a field of a notification; use to"),
             (r#"{"to":"everyone","data":1,"dataType":"xml"}"#, "`dataType` is not known; use json, text or binary"),
             (r#"{"to":"everyone","data":1,"dataType":"text"}"#, "`data` is not a string"),

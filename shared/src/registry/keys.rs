@@ -240,6 +240,23 @@ pub(super) fn log_partition(log: &LogName, epoch: &Epoch) -> String {
     format!("log#{}#{epoch}", audience(log))
 }
 
+/// The log whose head has this partition key, for who looks at all rows of a table; `None` where it has not, or names the topic by
+/// a hash.
+#[must_use]
+pub fn log_of_head(partition: &str) -> Option<LogName> {
+    match partition.strip_prefix("head#")?.split_once('#')? {
+        ("topic", name) => Topic::parse(name).ok().map(LogName::Topic),
+        ("user", name) => UserId::parse(name).ok().map(LogName::User),
+        _ => None,
+    }
+}
+
+/// The partition key of the entries of a log, by that of its head.
+#[must_use]
+pub fn entries_of_head(partition: &str, epoch: &str) -> Option<String> {
+    Some(format!("log#{}#{epoch}", partition.strip_prefix("head#")?))
+}
+
 /// The sort key of an entry: as text in the order of offsets.
 pub(super) fn entry(offset: u64) -> String {
     format!("{offset:020}")
@@ -356,6 +373,22 @@ mod tests {
         assert_eq!(key.len(), "topic-sha256#".len() + 64);
         assert_ne!(topic_partition(&Topic::parse(&key[6..]).unwrap()), key);
         assert_eq!(topic_partition(&Topic::parse("t".repeat(256)).unwrap()), format!("topic#{}", "t".repeat(256)));
+    }
+
+    #[test]
+    fn a_head_leads_to_its_log_and_to_its_entries() {
+        let epoch = Epoch::parse("k3f9").unwrap();
+        let long = "t".repeat(257);
+        for (log, is_named) in [("orders#42", true), ("u1", true), (&long, false)]
+            .map(|(name, is_named)| (LogName::Topic(Topic::parse(name).unwrap()), is_named))
+        {
+            let head = Key::head(&log).pk;
+            assert_eq!(log_of_head(&head), is_named.then(|| log.clone()), "{head}");
+            assert_eq!(entries_of_head(&head, epoch.as_str()), Some(log_partition(&log, &epoch)));
+        }
+        let user = LogName::User(UserId::parse("u1").unwrap());
+        assert_eq!(log_of_head(&Key::head(&user).pk), Some(user));
+        assert_eq!((log_of_head("topic#a"), entries_of_head("log#topic#a#e", "e")), (None, None));
     }
 
     #[test]

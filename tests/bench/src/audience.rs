@@ -118,6 +118,7 @@ impl State {
             "Query" => Reply::json(self.query(&read())),
             "Scan" => Reply::json(self.scan(&read())),
             "UpdateItem" => self.update(&read()),
+            "GetItem" => head(&read()),
             "BatchGetItem" => Reply::json(self.connections(&serde_json::from_slice(&request.body).unwrap_or_default())),
             _ => Reply::json("{}"),
         }
@@ -211,6 +212,17 @@ impl State {
         }
         answer.to_string()
     }
+}
+
+/// The head of a user's log, who was told something before; anything else is not there.
+fn head(read: &Read) -> Reply {
+    let is_head = read.key.get("pk").is_some_and(|key| key.text.starts_with("head#"));
+    Reply::json(match is_head {
+        true => {
+            r#"{"Item":{"offset":{"N":"1"},"epoch":{"S":"bench001"},"floor":{"N":"0"},"expires_at":{"N":"4102444800"}}}"#
+        }
+        false => "{}",
+    })
 }
 
 /// The connection id of a member.

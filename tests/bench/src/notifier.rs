@@ -73,7 +73,7 @@ pub(crate) fn environment(
         ("DEAD_LETTER_QUEUE_URL".to_owned(), nowhere),
         ("PUSHES_PER_SECOND".to_owned(), pushes_per_second.to_string()),
         ("FAN_OUT_CONCURRENCY".to_owned(), "1".to_owned()),
-        // Audiences alone are measured; they have no logs here.
+        // Audiences alone are measured; they have no logs here, unless `more` says so.
         ("HISTORY".to_owned(), "[]".to_owned()),
     ];
     environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));

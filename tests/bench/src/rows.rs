@@ -4,6 +4,7 @@ mod broadcast;
 mod gateway;
 mod growth;
 mod instructions;
+mod logs;
 mod notifications;
 mod polling;
 mod pushes;
@@ -29,6 +30,7 @@ pub(crate) async fn measure(row: Row, setup: &Setup) -> Result<Vec<Line>> {
         Row::Registry => registry::measure(setup).await,
         Row::Gateway => gateway::measure(setup).await,
         Row::Instructions => instructions::measure(setup).await,
+        Row::Logs => logs::measure(setup).await,
         Row::Polling => polling::measure(setup).await,
     }
 }

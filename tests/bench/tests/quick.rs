@@ -42,6 +42,20 @@ fn notifications_for_one_user_each_are_served_with_at_most_one_write_of_the_rate
     let line = |part: &str| lines.iter().find(|line| line["figure"].as_str().unwrap().contains(part)).unwrap();
     assert!(line("a second")["value"].as_f64().unwrap() > 0.0, "{said}");
     assert_eq!(line("writes of the rate limit")["met"], true, "{said}");
+    assert!(line("with the default `History`, a second")["ratio"].as_f64().unwrap() > 0.0, "{said}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn logs_are_measured_with_real_functions_and_lose_nothing() {
+    let (status, said) = bench(&["--quick", "--json", "--row", "logs"]);
+    assert_eq!(status, 0, "{said}");
+    let lines: Vec<Value> = serde_json::from_str(&said).unwrap();
+    for part in ["with a log, p99", "of an ordered topic, p50", "recovery of 100", "write units of an append", "heads"]
+    {
+        let line = lines.iter().find(|line| line["figure"].as_str().unwrap().contains(part));
+        assert!(line.unwrap()["value"].as_f64().unwrap() > 0.0, "{part}: {said}");
+    }
 }
 
 #[test]
@@ -65,7 +79,7 @@ fn the_list_names_every_row() {
     assert_eq!(status, 0);
     let rows =
         ["start", "size", "pushes", "growth", "broadcast", "notifications", "registry", "gateway", "instructions"];
-    for row in rows.into_iter().chain(["polling"]) {
+    for row in rows.into_iter().chain(["logs", "polling"]) {
         assert!(said.lines().any(|line| line.starts_with(row)), "{row} is missing: {said}");
     }
 }

@@ -82,6 +82,8 @@ pub enum Row {
     Gateway,
     /// Instructions per push, per frame and per start
     Instructions,
+    /// Messages, recoveries and appends with logs against those without
+    Logs,
     /// The same updates polled, long polled and pushed
     Polling,
 }
@@ -112,6 +114,7 @@ impl Row {
             Self::Size => &["bare-function", "connect", "notifier"],
             Self::Pushes | Self::Growth | Self::Broadcast | Self::Notifications => &["notifier"],
             Self::Registry | Self::Polling => &["connect", "notifier", "tidings"],
+            Self::Logs => &["connect", "default", "notifier", "tidings"],
             Self::Gateway => &["bare-function", "tidings"],
             Self::Instructions => &["bare-function", "connect", "notifier", "tidings"],
         }

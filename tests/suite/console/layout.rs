@@ -46,7 +46,7 @@ async fn nothing_is_wider_than_the_screen_in_any_panel_light_or_dark() {
         }
         for width in [720, 360] {
             console.page.resize(width, 720, dark).await;
-            for panel in ["connections", "timeline", "notify", "client", "stack"] {
+            for panel in ["connections", "timeline", "notify", "client", "stack", "logs"] {
                 console.page.click(&format!("[data-view={panel}]")).await;
                 console.page.until(&format!("document.getElementById({panel:?}).checkVisibility()")).await;
                 console.picture(&format!("{name}-{width}-{panel}.png")).await;

@@ -6,6 +6,9 @@ use boon::{Compiler, Schemas};
 use serde_json::Value;
 use tests::stack::root;
 use tests::wire::Answer;
+use tidings::NotificationId;
+use tidings::delivery::most_bytes;
+use tidings::notification::{Defaults, Notification};
 use tidings_local_template::{Context, load};
 
 const PLACE: &str = "http://tidings.invalid/openapi.json";
@@ -173,11 +176,30 @@ fn every_example_matches_its_schema() {
 }
 
 #[test]
+fn the_document_and_the_guide_name_the_longest_messages() {
+    let defaults = Defaults { id: NotificationId::parse("n").unwrap(), at: 0 };
+    let kilobytes = |to: &str| {
+        let notification = Notification::parse(&format!(r#"{{"to":{to},"data":1}}"#), &defaults).unwrap();
+        most_bytes(&notification) / 1_024
+    };
+    let [plain, topic, user] = [r#""everyone""#, r#"{"topic":"t"}"#, r#"{"user":"u"}"#].map(kilobytes);
+    assert_eq!(topic, user);
+    let (document, read) = (Document::read().0, |path: &str| std::fs::read_to_string(root().join(path)).unwrap());
+    let body = &document["paths"]["/notifications"]["post"]["requestBody"]["description"];
+    let refused = &document["components"]["responses"]["TooLarge"]["description"];
+    let texts = [body, refused].map(|text| text.as_str().unwrap().to_owned());
+    for text in texts.into_iter().chain(["docs/rest.md", "docs/protocol.md"].map(read)) {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(&format!("{plain} KB")), "{text}");
+        assert!(text.contains(&format!("or {topic} KB where it is for a topic or a user")), "{text}");
+    }
+}
+
+#[test]
 fn the_examples_of_notifications_are_notifications() {
-    use tidings::notification::{Defaults, Notification};
     let document = Document::read();
     let content = &document.0["paths"]["/notifications"]["post"]["requestBody"]["content"]["application/json"];
-    let defaults = Defaults { id: tidings::NotificationId::parse("n").unwrap(), at: 0 };
+    let defaults = Defaults { id: NotificationId::parse("n").unwrap(), at: 0 };
     let examples = content["examples"].as_object().unwrap().values().map(|example| &example["value"]);
     let notifications: Vec<_> =
         examples.flat_map(|value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()])).collect();

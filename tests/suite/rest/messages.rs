@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::eventually;
+use tidings::metrics::Metric;
 
 use super::Rest;
+use crate::metrics::until;
 
 async fn say(rest: &Rest, to: Value, data: Value) {
     let answer = rest.stack.invoke("notifier", &json!({"to": to, "data": data}).to_string()).await;
@@ -95,6 +97,8 @@ async fn where_as_many_wait_as_may_the_next_is_answered_at_once() {
         say(&rest, json!({"topic": "a"}), json!(1)).await;
     });
     assert_eq!((data(&first), data(&second)), (vec![json!(1)], vec![json!(1)]));
+    let sums = until(&rest.stack, &[(Metric::LongPolls, 2), (Metric::LongPollsRefused, 1)]).await;
+    assert_eq!((sums["LongPolls"], sums["LongPollsRefused"]), (2, 1), "{sums:?}");
     rest.stack.stop().await;
 }
 

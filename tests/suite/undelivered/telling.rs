@@ -7,14 +7,16 @@ use tests::engine::Engine;
 use tests::now;
 use tests::queues::{Served, nowhere};
 use tests::standin::{Behaviour, Standin};
-use tidings::NotificationId;
 use tidings::aws::Aws;
 use tidings::clock::Clock;
 use tidings::delivery::{Delivery, Limits};
 use tidings::events::EventBus;
-use tidings::fanout::{FanOut, FanOutError, Queues, Segment};
+use tidings::fanout::{FanOut, FanOutError, HandedOn, Queues, Segment};
+use tidings::history::History;
+use tidings::log::LogName;
 use tidings::notification::{Defaults, Notification};
 use tidings::registry::Registry;
+use tidings::{NotificationId, UserId};
 use tidings_local_services::events::{Events, Matched};
 use tidings_local_services::json_api;
 use tidings_local_services::secrets::Secrets;
@@ -172,4 +174,31 @@ async fn who_waits_for_the_answer_gets_it_although_nobody_can_be_told() {
     let report = fan_out.direct(notification(&json!({"user": "ada"})), &invocation("one", TIME)).await.unwrap();
     assert_eq!((report.audience, report.segments), (0, 0), "{report:?}");
     assert_eq!(letters.bodies().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_a_user_with_a_log_keeps_its_place_and_is_appended_once() {
+    let scene = Scene::new().await;
+    let letters = Served::start().await;
+    let history = History::parse(r#"[{"to":{"user":"*"},"seconds":300}]"#).unwrap();
+    let fan_out = scene.fan_out(no_bus(), letters.queue()).with_history(history.clone());
+    // Without an id of the producer's own it does not come again.
+    let mut notification = notification(&json!({"user": "ada"}));
+    notification.id = NotificationId::parse("one-0").unwrap();
+    fan_out.direct(notification, &invocation("one", TIME)).await.unwrap();
+    let kept: Value = serde_json::from_str(&letters.bodies().await[0]).unwrap();
+    assert_eq!(kept["eventSource"], "aws:sqs", "it goes back as a message of a queue");
+    let (bus, mut put) = bus().await;
+    let fan_out = scene.fan_out(bus, nowhere()).with_history(history);
+    let HandedOn::Segment(segment) = fan_out.read(kept["body"].as_str().unwrap()).await.unwrap() else {
+        panic!("it is a segment")
+    };
+    assert_eq!(segment.notification.log.as_ref().unwrap().position.offset, 1);
+    scene.connect("a", "ada", &[], Behaviour::Takes).await;
+    let report = fan_out.work(&segment, &invocation("two", TIME)).await.unwrap();
+    assert_eq!((report.delivered, told(&mut put)), (1, vec![]), "{report:?}");
+    let message: Value = serde_json::from_slice(&scene.standin.used("a").messages[0]).unwrap();
+    assert_eq!((&message["user"], &message["offset"]), (&json!(true), &json!(1)), "{message}");
+    let head = scene.registry.head(&LogName::User(UserId::parse("ada").unwrap())).await.unwrap().unwrap();
+    assert_eq!(head.offset, 1);
 }

@@ -8,7 +8,7 @@ const SHOWN = 500;
 export class Connections {
   /** `onSelect(id or null)`: show one connection only; `onTopic(topic)`: write to a topic. */
   constructor(state, { onSelect, onTopic }) {
-    Object.assign(this, { state, onSelect, onTopic, selected: null, list: [], rows: new Map(), labels: new Map() });
+    Object.assign(this, { state, onSelect, onTopic, selected: null, list: [], offsets: {}, rows: new Map(), labels: new Map() });
     this.took = 0;
     this.refresh = throttled(() => this.load(), 120, () => Math.max(900, 4 * this.took));
     $("connections").classList.toggle("foreign", !state.registry);
@@ -48,7 +48,8 @@ export class Connections {
     try {
       const answer = await fetch("/_tidings/connections");
       if (!answer.ok) return;
-      const { connections, problem } = await answer.json();
+      const { connections, problem, offsets } = await answer.json();
+      this.offsets = offsets;
       $("connections-problem").hidden = !problem;
       setText($("connections-problem"), problem ? `Users and topics are not known: ${problem}` : "");
       this.list = connections.reverse();
@@ -120,7 +121,16 @@ export class Connections {
       row.topics = topics;
       row.cells.topics.replaceChildren(...one.topics.map((topic) => this.chip(topic)));
     }
+    for (const chip of row.cells.topics.children) this.number(chip);
     this.age(row);
+  }
+
+  /** Where the log of a chip's topic ends, beside it. */
+  number(chip) {
+    const offset = this.offsets[chip.textContent];
+    if (offset === undefined || chip.dataset.offset === String(offset)) return;
+    chip.dataset.offset = offset;
+    chip.title = `Write to this topic. The last offset of its log is ${offset}`;
   }
 
   chip(topic) {

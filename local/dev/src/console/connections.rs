@@ -1,6 +1,6 @@
 //! The open connections: as the gateway knows them, with what the registry says where the table is ours.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,12 +9,17 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
-use tidings::registry::{Connection, EXPIRES_AT, PK, Registry, SK};
-use tidings::{ConnectionId, describe};
+use tidings::log::LogName;
+use tidings::registry::{Connection, EXPIRES_AT, PK, Registry, RegistryError, SK};
+use tidings::{ConnectionId, Topic, describe};
 
 use super::Console;
 use tidings_local_gateway::OpenConnection;
 use tidings_local_stack::{Stack, Table};
+
+/// Topics of connections that are looked at, and heads of logs that one request reads.
+const MOST_TOPICS: usize = 1_000;
+const MOST_HEADS: usize = 100;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,6 +29,8 @@ struct List {
     registry: bool,
     /// Why they are not known although they could be.
     problem: Option<String>,
+    /// Where the logs of their topics end.
+    offsets: BTreeMap<Topic, u64>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +58,11 @@ pub(super) async fn list(State(console): State<Arc<Console>>) -> Response {
         Some(registry) => registered(registry, &open).await,
         None => (HashMap::new(), None),
     };
+    let offsets = match &console.registry {
+        // A topic whose log cannot be read is shown without it.
+        Some(registry) => offsets(registry, known.values()).await.unwrap_or_default(),
+        None => BTreeMap::new(),
+    };
     let rows = open.into_iter().map(|open| {
         let known = known.remove(&open.id);
         let (user, protocol) = known.as_ref().map_or((None, None), |known| {
@@ -64,7 +76,18 @@ pub(super) async fn list(State(console): State<Arc<Console>>) -> Response {
             open,
         }
     });
-    Json(List { connections: rows.collect(), registry: console.registry.is_some(), problem }).into_response()
+    Json(List { connections: rows.collect(), registry: console.registry.is_some(), problem, offsets }).into_response()
+}
+
+/// Where the logs of these connections' topics end, as their heads say: of as many topics as one request reads.
+async fn offsets(
+    registry: &Registry,
+    connections: impl Iterator<Item = &Connection>,
+) -> Result<BTreeMap<Topic, u64>, RegistryError> {
+    let topics: BTreeSet<_> = connections.flat_map(|connection| &connection.topics).take(MOST_TOPICS).collect();
+    let logs: Vec<_> = topics.into_iter().cloned().map(LogName::Topic).take(MOST_HEADS).collect();
+    let heads = registry.heads(&logs).await?;
+    Ok(heads.into_iter().filter_map(|(log, head)| Some((log.topic()?.clone(), head.offset))).collect())
 }
 
 async fn registered(registry: &Registry, open: &[OpenConnection]) -> (HashMap<String, Connection>, Option<String>) {

@@ -3,11 +3,12 @@
 import { Client } from "./client.js";
 import { Connections } from "./connections.js";
 import { $, announce, h, setText } from "./dom.js";
+import { Logs } from "./logs.js";
 import { Notify } from "./notify.js";
 import { Timeline } from "./timeline.js";
 
 const state = JSON.parse($("state").textContent);
-const TOOLS = ["notify", "client", "stack"];
+const TOOLS = ["notify", "client", "stack", "logs"];
 const VIEWS = ["connections", "timeline", ...TOOLS];
 /** Beside each other where there is room, else one at a time. */
 const wide = matchMedia("(min-width: 1000px)");
@@ -16,6 +17,7 @@ const shown = { view: "timeline", tool: "notify" };
 const names = new Map(state.functions.map((one) => [one.id, one.name]));
 const notify = new Notify(state);
 const client = new Client(state);
+const logs = new Logs(state);
 const connections = new Connections(state, {
   onSelect: (id) => timeline.showOnly(id),
   onTopic: (topic) => {
@@ -46,6 +48,7 @@ function show(view) {
   // The order of the keyboard is the order on the screen.
   const home = wide.matches ? document.querySelector("aside") : $("desk");
   if ($("views").parentElement !== home) home.prepend($("views"));
+  logs.refresh();
 }
 
 $("views").addEventListener("click", (event) => {
@@ -104,6 +107,7 @@ function follow() {
     }
     link("live", "on");
     connections.refresh();
+    logs.refresh();
   });
   source.addEventListener("message", (event) => {
     const { missed, events } = JSON.parse(event.data);
@@ -112,6 +116,7 @@ function follow() {
     seen.last = fresh.at(-1).seq;
     for (const one of fresh) connections.see(one);
     timeline.add(fresh, missed);
+    logs.refresh();
   });
   source.addEventListener("error", () => {
     link("not running, trying again", "wait");

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
+use tidings::history::DEFAULT;
 
 use crate::Result;
 use crate::audience::Audience;
@@ -25,6 +26,7 @@ const DEFAULTS: [(&str, &str); 4] = [
     ("NOTIFICATION_CONCURRENCY", "4"),
     ("MAX_IN_FLIGHT", "256"),
 ];
+const WITHOUT_LOGS: &str = "[]";
 const PUSHES_PER_SECOND: u64 = 8_000;
 /// Environments that work on the notification queue: `NotifyConcurrency`.
 const ENVIRONMENTS: usize = 4;
@@ -64,29 +66,34 @@ struct Costs {
 
 pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let (turns, count) = (setup.rounds(TURNS), setup.size(NOTIFICATIONS));
-    let mut ours = Contender::start(setup, &setup.command("notifier")?).await?;
+    let command = setup.command("notifier")?;
+    let mut ours = Contender::start(setup, &command, WITHOUT_LOGS).await?;
+    let mut logged = Contender::start(setup, &command, DEFAULT).await?;
     let mut base = match &setup.baseline {
-        Some(baseline) => Some(Contender::start(setup, &[baseline.program("notifier").into()]).await?),
+        Some(baseline) => Some(Contender::start(setup, &[baseline.program("notifier").into()], WITHOUT_LOGS).await?),
         None => None,
     };
-    for contender in [Some(&mut ours), base.as_mut()].into_iter().flatten() {
+    for contender in [Some(&mut ours), Some(&mut logged), base.as_mut()].into_iter().flatten() {
         contender.turn(setup.size(WARM_UP)).await?;
         contender.costs = Costs::default();
     }
     for _ in 0..turns {
-        for contender in [Some(&mut ours), base.as_mut()].into_iter().flatten() {
+        for contender in [Some(&mut ours), Some(&mut logged), base.as_mut()].into_iter().flatten() {
             contender.turn(count).await?;
         }
     }
     let name = setup.baseline.as_ref().map(|baseline| format!("commit {}", baseline.commit()));
-    Ok(lines(&ours.costs, name.as_deref().zip(base.as_ref().map(|base| &base.costs))))
+    let mut lines = lines(&ours.costs, name.as_deref().zip(base.as_ref().map(|base| &base.costs)));
+    lines.extend(with_logs(&logged.costs, &ours.costs));
+    Ok(lines)
 }
 
 impl Contender {
-    async fn start(setup: &Setup, command: &[OsString]) -> Result<Self> {
+    async fn start(setup: &Setup, command: &[OsString], history: &str) -> Result<Self> {
         let audience = Audience::far_away(u64::from(u32::MAX), None, TABLE).await?;
         let sockets = Sockets::far_away(None, None, SOCKETS).await?;
-        let environment = environment(&audience, &sockets, PUSHES_PER_SECOND, &DEFAULTS);
+        let more = [&DEFAULTS[..], &[("HISTORY", history)]].concat();
+        let environment = environment(&audience, &sockets, PUSHES_PER_SECOND, &more);
         let mut environments = Vec::new();
         for _ in 0..ENVIRONMENTS {
             let mut function = Function::start(command, &environment, &setup.log("notifications")).await?;
@@ -161,6 +168,18 @@ fn record(number: u64, now: u128) -> Value {
         "eventSourceARN": format!("arn:aws:sqs:us-east-1:123456789012:{NOTIFICATION_QUEUE}"),
         "awsRegion": "us-east-1",
     })
+}
+
+/// The same where each user has a log, as the template's default says.
+fn with_logs(logged: &Costs, without: &Costs) -> [Line; 2] {
+    let line = |figure: &str, unit, of: fn(&Costs) -> &Samples| {
+        Line::of_turns(figure, unit, of(logged), "`History=[]`", of(without))
+    };
+    [
+        line("the same with the default `History`, a second", "", |costs| &costs.per_second)
+            .aim(Aim::RatioAtLeast(0.75)),
+        line("processor time of one with the default `History`", "ms", |costs| &costs.cpu),
+    ]
 }
 
 fn lines(ours: &Costs, base: Option<(&str, &Costs)>) -> Vec<Line> {

@@ -196,7 +196,7 @@ async fn note(counters: &Counters, update: &Value) -> Result<()> {
     Ok(())
 }
 
-async fn connect(url: &str, bytes: &Arc<AtomicU64>) -> Result<SendRequest<Full<Bytes>>> {
+pub(super) async fn connect(url: &str, bytes: &Arc<AtomicU64>) -> Result<SendRequest<Full<Bytes>>> {
     let address = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
     let stream = Counted::connect(address, Arc::clone(bytes)).await?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
@@ -205,7 +205,11 @@ async fn connect(url: &str, bytes: &Arc<AtomicU64>) -> Result<SendRequest<Full<B
     Ok(sender)
 }
 
-async fn invoke(connection: &mut SendRequest<Full<Bytes>>, function: &str, payload: &Value) -> Result<Value> {
+pub(super) async fn invoke(
+    connection: &mut SendRequest<Full<Bytes>>,
+    function: &str,
+    payload: &Value,
+) -> Result<Value> {
     let request = Request::post(format!("/2015-03-31/functions/{function}/invocations"));
     let answer = call(connection, request, payload.to_string()).await?;
     Ok(serde_json::from_slice(&answer)?)

@@ -62,15 +62,19 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
 
 /// A client of the engine that a gateway embeds.
 pub(super) fn client(endpoint: &str) -> Client {
-    use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
     let connector = tidings::aws::connector_to(endpoint);
-    let config = aws_sdk_dynamodb::Config::builder()
+    let http = aws_smithy_runtime_api::client::http::http_client_fn(move |_, _| connector.clone());
+    Client::from_conf(config(endpoint).http_client(http).build())
+}
+
+/// What such a client is made of, without its way to the engine.
+pub(super) fn config(endpoint: &str) -> aws_sdk_dynamodb::config::Builder {
+    use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+    aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "bench"))
         .endpoint_url(endpoint)
-        .http_client(aws_smithy_runtime_api::client::http::http_client_fn(move |_, _| connector.clone()));
-    Client::from_conf(config.build())
 }
 
 /// Writes the rows of a topic's members.
