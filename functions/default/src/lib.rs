@@ -42,6 +42,7 @@ mod guard;
 mod history;
 mod inbox;
 mod outcome;
+mod presence;
 mod publish;
 mod services;
 mod subscribe;

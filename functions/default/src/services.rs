@@ -39,18 +39,17 @@ impl Services {
         Self { registry, sockets, notifications, metrics, guard, history: History::default() }
     }
 
-    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, `HISTORY` and what
+    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, `HISTORY`, `PRESENCE` and what
     /// [`Limits::from_env`] reads.
     ///
     /// # Errors
     /// When one is missing or not what it should be; the error names it.
     pub fn from_env() -> Result<Self, ConfigError> {
         let aws = Aws::from_env()?;
-        let table = required("TABLE_NAME", "it names the table of connections")?;
         let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
         let queue = required("NOTIFICATION_QUEUE_URL", "it is where clients' notifications go")?;
         Ok(Self {
-            registry: aws.registry(table),
+            registry: aws.registry_from_env()?,
             sockets: aws.management(&endpoint, POST_DEADLINE),
             notifications: aws.queue(queue).marked(Trigger::Client),
             metrics: Metrics::from_env(),

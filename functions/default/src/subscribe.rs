@@ -10,6 +10,7 @@ use tidings::recovery::{Reading, RecoveryError};
 
 use crate::frame::Frame;
 use crate::outcome::{note, refused};
+use crate::presence;
 use crate::services::{Error, Services};
 
 /// Logs that are read side by side, where nothing was missed.
@@ -28,7 +29,8 @@ pub(crate) async fn run(
     subscribe: Subscribe,
 ) -> Result<ReplyBody, Error> {
     match subscribe {
-        Subscribe::Topics(topics) => to_topics(services, frame, recorder, topics).await,
+        Subscribe::Topics(topics) => to_topics(services, frame, recorder, topics, false).await,
+        Subscribe::Watched(topics) => to_topics(services, frame, recorder, topics, true).await,
         Subscribe::User(since) => to_user(services, frame, recorder, since.as_ref()).await,
     }
 }
@@ -38,12 +40,21 @@ async fn to_topics(
     frame: &Frame,
     recorder: &Recorder,
     asked: Vec<(Topic, Option<Since>)>,
+    is_watched: bool,
 ) -> Result<ReplyBody, Error> {
     let topics: Vec<_> = asked.iter().map(|(topic, _)| topic.clone()).collect();
     if let Some(refused) = frame.refused(Action::Subscribe, &topics) {
         return Ok(ReplyBody::Error(refused));
     }
-    if let Err(error) = services.registry.subscribe(&frame.caller.connection, &topics).await {
+    let id = &frame.caller.connection;
+    let subscribed = match is_watched {
+        false => services.registry.subscribe(id, &topics).await,
+        true => match presence::check(services, frame, &topics) {
+            Err(error) => return Ok(ReplyBody::Error(error)),
+            Ok(()) => services.registry.subscribe_watching(id, &topics).await,
+        },
+    };
+    if let Err(error) = subscribed {
         return refused(error);
     }
     note(frame, recorder, &topics, Metric::Subscriptions, "subscribed");

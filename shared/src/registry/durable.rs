@@ -15,7 +15,7 @@ use futures_util::stream;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::batch::MAX_READS;
-use super::items::{self, Connection};
+use super::items::{self, Connection, Membership};
 use super::keys::{Interval, Key, TOPICS, user_partition};
 use super::topics::{Change, Done, TopicSet};
 use super::{Registry, RegistryError, retry};
@@ -42,7 +42,9 @@ impl Registry {
     /// is allowed; else when DynamoDB fails.
     pub async fn add_durable_topic(&self, user: &UserId, topic: &Topic) -> Result<usize, RegistryError> {
         self.change_set(TopicSet::Durable(user), Change::Join, slice::from_ref(topic)).await?;
-        self.change_connections(user, topic, Change::Join).await
+        let changed = self.change_connections(user, topic, Change::Join).await?;
+        self.look_at_user(user, Change::Join, topic).await?;
+        Ok(changed)
     }
 
     /// Takes a topic from all connections of a user, those to come included. Returns how many it was taken from. Doing it
@@ -55,7 +57,9 @@ impl Registry {
         if row.is_some_and(|row| !row.contains_key(TOPICS)) {
             self.delete_empty(user).await?;
         }
-        self.change_connections(user, topic, Change::Leave).await
+        let changed = self.change_connections(user, topic, Change::Leave).await?;
+        self.look_at_user(user, Change::Leave, topic).await?;
+        Ok(changed)
     }
 
     /// Deletes a user's row that holds no topic any more.
@@ -80,7 +84,7 @@ impl Registry {
     /// what its row says, see [`Registry::settle`]. Returns the durable topics.
     pub(super) async fn join_durable_topics(&self, connection: &Connection) -> Result<Vec<Topic>, RegistryError> {
         let set = TopicSet::Granted(&connection.id);
-        let mut done = Done::new(connection, Change::Join, &connection.topics);
+        let mut done = Done::new(Change::Join, &connection.topics);
         let mut granted = Vec::new();
         let mut failures = 0;
         for round in 0.. {
@@ -95,11 +99,11 @@ impl Registry {
             }
             done.watch(&added);
             granted = durable;
-            let writes = done.act(Some(&now.ok_or(RegistryError::NotConnected)?));
-            if writes.is_empty() && is_granted {
+            let changes = done.act(Some(&now.ok_or(RegistryError::NotConnected)?));
+            if changes.is_empty() && is_granted {
                 break;
             }
-            self.write_all(writes).await?;
+            self.write_memberships(connection, changes.iter().map(|(change, topic)| (*change, topic))).await?;
             // The first round is as it should be; only then somebody else is at work.
             if round > 0 && !retry::again(&mut failures).await {
                 return Err(RegistryError::Contended);
@@ -167,12 +171,14 @@ impl Registry {
         topic: &Topic,
         change: Change,
     ) -> Result<usize, RegistryError> {
-        let topics = slice::from_ref(topic);
+        let topics = &self.with_watching(change, slice::from_ref(topic));
         let sets = connections.iter().map(|connection| TopicSet::Granted(&connection.id));
         let changes: Vec<_> = sets.map(|set| self.change_set(set, change, topics)).collect();
         let rows: Vec<_> = stream::iter(changes).buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
         let changed = rows.iter().flatten().map(items::read).collect::<Result<Vec<_>, _>>()?;
-        self.write_all(changed.iter().map(|connection| change.write(connection, topic)).collect()).await?;
+        let writes = changed.iter().flat_map(|connection| topics.iter().map(move |topic| (connection, topic)));
+        let writes = writes.flat_map(|(connection, topic)| self.writes(change, connection, Membership::Topic(topic)));
+        self.write_all(writes.collect()).await?;
         let ids: Vec<_> = changed.iter().map(|connection| connection.id.clone()).collect();
         let now = self.connections(&ids).await?;
         let now: HashMap<_, _> = now.iter().map(|now| (&now.id, now.topics.contains(topic))).collect();

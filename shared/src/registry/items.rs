@@ -58,7 +58,7 @@ impl Connection {
     }
 
     /// In seconds since the epoch.
-    fn expires_at(&self) -> i64 {
+    pub(super) fn expires_at(&self) -> i64 {
         self.connected_at / 1_000 + LIFETIME_SECONDS
     }
 }
@@ -185,7 +185,7 @@ pub(super) fn topics(item: &Item) -> Result<Vec<Topic>, RegistryError> {
         None => return Ok(Vec::new()),
         Some(value) => value.as_ss().map_err(|_| malformed(TOPICS, "is not a string set"))?,
     };
-    let topics: Result<Vec<_>, _> = names.iter().map(Topic::parse).collect();
+    let topics: Result<Vec<_>, _> = names.iter().map(|name| Topic::parse_own(name)).collect();
     let mut topics = topics.map_err(|_| malformed(TOPICS, "holds something else than topics"))?;
     topics.sort_unstable();
     Ok(topics)

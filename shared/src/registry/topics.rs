@@ -8,13 +8,13 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, WriteRequest,
+    AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
 
-use super::items::{self, Connection, Item, Membership, join, leave, topic_bytes, topic_set};
+use super::items::{self, Connection, Item, Membership, topic_bytes, topic_set};
 use super::keys::{Key, PK, TOPIC_BYTES, TOPICS};
 use super::{
-    MAX_DURABLE_TOPICS_PER_USER, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError, batch, retry,
+    MAX_DURABLE_TOPICS_PER_USER, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError, retry,
 };
 use crate::ids::{ConnectionId, Topic, UserId};
 
@@ -35,14 +35,6 @@ impl Change {
     /// The change that makes a topic of a set what it is.
     pub(super) fn towards(is_in_set: bool) -> Self {
         if is_in_set { Self::Join } else { Self::Leave }
-    }
-
-    /// The write that does it to a membership of this connection.
-    pub(super) fn write(self, connection: &Connection, topic: &Topic) -> WriteRequest {
-        match self {
-            Self::Join => batch::put(join(connection, Membership::Topic(topic))),
-            Self::Leave => batch::delete(leave(&connection.id, Membership::Topic(topic))),
-        }
     }
 }
 
@@ -108,14 +100,13 @@ impl TopicSet<'_> {
 
 /// What was done last to memberships of a connection.
 #[derive(Debug)]
-pub(super) struct Done<'a> {
-    connection: &'a Connection,
+pub(super) struct Done {
     last: HashMap<Topic, Change>,
 }
 
-impl<'a> Done<'a> {
-    pub(super) fn new(connection: &'a Connection, change: Change, topics: &[Topic]) -> Self {
-        Self { connection, last: topics.iter().map(|topic| (topic.clone(), change)).collect() }
+impl Done {
+    pub(super) fn new(change: Change, topics: &[Topic]) -> Self {
+        Self { last: topics.iter().map(|topic| (topic.clone(), change)).collect() }
     }
 
     /// Watches over these topics too, for which nothing was done yet.
@@ -125,18 +116,18 @@ impl<'a> Done<'a> {
         }
     }
 
-    /// The writes that make the memberships what the connection's row says now, and counts them as done. Of a connection
+    /// The changes that make the memberships what the connection's row says now, and counts them as done. Of a connection
     /// that is gone nothing stays.
-    pub(super) fn act(&mut self, now: Option<&Connection>) -> Vec<WriteRequest> {
-        let mut writes = Vec::new();
+    pub(super) fn act(&mut self, now: Option<&Connection>) -> Vec<(Change, Topic)> {
+        let mut changes = Vec::new();
         for (topic, last) in &mut self.last {
             let wanted = Change::towards(now.is_some_and(|now| now.topics.contains(topic)));
             if *last != wanted {
                 *last = wanted;
-                writes.push(wanted.write(self.connection, topic));
+                changes.push((wanted, topic.clone()));
             }
         }
-        writes
+        changes
     }
 }
 
@@ -155,10 +146,23 @@ impl Registry {
         change: Change,
         topics: &[Topic],
     ) -> Result<Option<Connection>, RegistryError> {
+        let topics = &self.with_watching(change, topics);
         let Some(row) = self.change_set(set, change, topics).await? else { return Ok(None) };
         let connection = items::read(&row)?;
-        self.write_all(topics.iter().map(|topic| change.write(&connection, topic)).collect()).await?;
-        self.settle(&connection, change, topics).await
+        self.write_memberships(&connection, topics.iter().map(|topic| (change, topic))).await?;
+        let now = self.settle(&connection, change, topics).await?;
+        self.look_at_change(&connection, change, topics).await?;
+        Ok(now)
+    }
+
+    /// Writes memberships of topics, with what stands beside them.
+    pub(super) async fn write_memberships<'t>(
+        &self,
+        connection: &Connection,
+        changes: impl IntoIterator<Item = (Change, &'t Topic)>,
+    ) -> Result<(), RegistryError> {
+        let writes = |(change, topic)| self.writes(change, connection, Membership::Topic(topic));
+        self.write_all(changes.into_iter().flat_map(writes).collect()).await
     }
 
     /// Sees to it that memberships which were just changed are what the connection's row says: others change both as well.
@@ -170,15 +174,15 @@ impl Registry {
         change: Change,
         topics: &[Topic],
     ) -> Result<Option<Connection>, RegistryError> {
-        let mut done = Done::new(connection, change, topics);
+        let mut done = Done::new(change, topics);
         let mut failures = 0;
         loop {
             let now = self.connection(&connection.id).await?;
-            let writes = done.act(now.as_ref());
-            if writes.is_empty() {
+            let changes = done.act(now.as_ref());
+            if changes.is_empty() {
                 return Ok(now);
             }
-            self.write_all(writes).await?;
+            self.write_memberships(connection, changes.iter().map(|(change, topic)| (*change, topic))).await?;
             if !retry::again(&mut failures).await {
                 return Err(RegistryError::Contended);
             }
@@ -306,16 +310,16 @@ mod tests {
     }
 
     /// What was done, as the topics that were put and those that were deleted.
-    fn acted(done: &mut Done<'_>, now: Option<&Connection>) -> (usize, usize) {
-        let writes = done.act(now);
-        let puts = writes.iter().filter(|write| write.put_request().is_some()).count();
-        (puts, writes.len() - puts)
+    fn acted(done: &mut Done, now: Option<&Connection>) -> (usize, usize) {
+        let changes = done.act(now);
+        let joins = changes.iter().filter(|(change, _)| *change == Change::Join).count();
+        (joins, changes.len() - joins)
     }
 
     #[test]
     fn memberships_follow_the_row_until_both_agree() {
         let one = connection(&["a", "b"]);
-        let mut done = Done::new(&one, Change::Join, &one.topics);
+        let mut done = Done::new(Change::Join, &one.topics);
         assert_eq!(acted(&mut done, Some(&one)), (0, 0));
         done.watch(&topics(&["b", "c"]));
         assert_eq!(acted(&mut done, Some(&connection(&["b", "c"]))), (1, 1));

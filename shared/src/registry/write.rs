@@ -7,7 +7,7 @@
 use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
 
-use super::items::{self, Connection, join, leave, memberships};
+use super::items::{self, Connection, memberships};
 use super::keys::{Key, SOCKET};
 use super::topics::{Change, TopicSet, check_first};
 use super::{Member, Registry, RegistryError, batch, retry};
@@ -31,18 +31,19 @@ impl Registry {
 
     async fn join_everything(&self, connection: &Connection) -> Result<Vec<Topic>, RegistryError> {
         let mut requests = vec![batch::put(items::connection_item(connection))];
-        requests.extend(memberships(connection).map(|membership| batch::put(join(connection, membership))));
+        requests
+            .extend(memberships(connection).flat_map(|membership| self.writes(Change::Join, connection, membership)));
         self.write_all(requests).await?;
-        self.join_durable_topics(connection).await
+        let durable = self.join_durable_topics(connection).await?;
+        self.look_at_new(connection, &durable).await?;
+        Ok(durable)
     }
 
     async fn take_back(&self, connection: &Connection) {
         let (id, socket) = (&connection.id, &connection.socket);
         let taken_back = match self.disconnect(id, socket).await {
             // Memberships of a connection that somebody else forgets may come after that.
-            Ok(None) => {
-                self.write_all(memberships(connection).map(|left| batch::delete(leave(id, left))).collect()).await
-            }
+            Ok(None) => self.leave_everything(connection).await,
             outcome => outcome.map(drop),
         };
         if let Err(error) = taken_back {
@@ -57,6 +58,15 @@ impl Registry {
     /// [`RegistryError::TopicsTooLong`] when it would exceed its limits; else when DynamoDB fails.
     pub async fn subscribe(&self, id: &ConnectionId, topics: &[Topic]) -> Result<(), RegistryError> {
         self.change_own(id, Change::Join, topics).await.map(drop)
+    }
+
+    /// The same, and the connection is told who comes to the topics and leaves them. Each of them counts twice.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn subscribe_watching(&self, id: &ConnectionId, topics: &[Topic]) -> Result<(), RegistryError> {
+        let all: Vec<_> = topics.iter().cloned().chain(topics.iter().map(Topic::watching)).collect();
+        self.change_own(id, Change::Join, &all).await.map(drop)
     }
 
     /// Unsubscribes a connection from topics, all or none of them. Topics that it is not subscribed to do not matter.
@@ -85,9 +95,15 @@ impl Registry {
     /// When DynamoDB fails.
     pub async fn disconnect(&self, id: &ConnectionId, socket: &Socket) -> Result<Option<Connection>, RegistryError> {
         let Some(connection) = self.delete_connection(id, socket).await? else { return Ok(None) };
-        let left = memberships(&connection).map(|membership| batch::delete(leave(id, membership)));
-        self.write_all(left.collect()).await?;
+        self.leave_everything(&connection).await?;
+        self.look_at_gone(&connection).await?;
         Ok(Some(connection))
+    }
+
+    async fn leave_everything(&self, connection: &Connection) -> Result<(), RegistryError> {
+        let left =
+            memberships(connection).flat_map(|membership| self.writes(Change::Leave, connection, membership));
+        self.write_all(left.collect()).await
     }
 
     /// Forgets a connection whose socket a push found gone: the connection, its memberships, and the membership that
