@@ -139,6 +139,21 @@ pub struct Present {
 }
 
 impl Here {
+    /// As many of the names as there is room for, in bytes of JSON.
+    #[must_use]
+    pub fn within(mut self, bytes: usize) -> Self {
+        let mut size = 0;
+        let fitting = self.users.iter().take_while(|present| {
+            // Names and numbers can be written; a comma follows.
+            size += serde_json::to_string(present).map_or(0, |text| text.len() + 1);
+            size <= bytes
+        });
+        let fitting = fitting.count();
+        self.more |= fitting < self.users.len();
+        self.users.truncate(fitting);
+        self
+    }
+
     /// Counts a connection; those of one user come one after the other.
     pub(crate) fn add(&mut self, user: Option<UserId>, since: i64, last: &mut Option<UserId>, most: usize) {
         self.connections += 1;
@@ -180,7 +195,10 @@ mod tests {
         for (text, error) in [
             ("room", "the environment variable PRESENCE is not valid: it is not a JSON list of patterns such as"),
             (r#"{"topic":"a"}"#, "the environment variable PRESENCE is not valid: it is not a JSON list"),
-            (r#"["a","room-*"]"#, "the environment variable PRESENCE is not valid: pattern 1: `*` must be a whole segment"),
+            (
+                r#"["a","room-*"]"#,
+                "the environment variable PRESENCE is not valid: pattern 1: `*` must be a whole segment",
+            ),
             (r#"[""]"#, "the environment variable PRESENCE is not valid: pattern 0: the pattern is empty"),
         ] {
             let told = Presence::parse(text).unwrap_err().to_string();
@@ -207,7 +225,11 @@ mod tests {
         let came = absent.after(true, 7).unwrap();
         assert_eq!(came, State { told: true, change: 7, unsent: true });
         assert_eq!(came.after(true, 9), None, "also where it was not sent: there is no other change");
-        assert_eq!(came.after(false, 3), Some(State { told: false, change: 8, unsent: true }), "a clock that is behind");
+        assert_eq!(
+            came.after(false, 3),
+            Some(State { told: false, change: 8, unsent: true }),
+            "a clock that is behind"
+        );
     }
 
     #[test]
@@ -222,6 +244,12 @@ mod tests {
             Present { user, connections, since }
         };
         let users = vec![present("a", 3, 5), present("b", 1, 1)];
-        assert_eq!(here, Here { count: 5, connections: 8, users, more: true, change: 0 });
+        assert_eq!(here, Here { count: 5, connections: 8, users: users.clone(), more: true, change: 0 });
+        let size = serde_json::to_string(&users).unwrap().len();
+        assert_eq!(here.clone().within(size).users, users);
+        assert_eq!(
+            Here { more: false, ..here }.within(size - 2),
+            Here { count: 5, connections: 8, users: users[..1].to_vec(), more: true, change: 0 }
+        );
     }
 }

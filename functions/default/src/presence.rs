@@ -8,13 +8,14 @@ use tidings::protocol::{ClientError, ErrorCode, ReplyBody};
 use crate::frame::Frame;
 use crate::outcome::refused;
 use crate::services::{Error, Services};
+use crate::subscribe::MOST_BYTES;
 
 pub(crate) async fn run(services: &Services, frame: &Frame, topic: Topic) -> Result<ReplyBody, Error> {
     if let Err(error) = check(services, frame, std::slice::from_ref(&topic)) {
         return Ok(ReplyBody::Error(error));
     }
     match services.registry.here(&topic, MOST_TOLD_OF, frame.at).await {
-        Ok(here) => Ok(ReplyBody::Presence { topic, here }),
+        Ok(here) => Ok(ReplyBody::Presence { topic, here: here.within(MOST_BYTES) }),
         Err(error) => refused(error),
     }
 }

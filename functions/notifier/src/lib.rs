@@ -50,8 +50,8 @@ use tidings::delivery::Report;
 use tidings::fanout::{FanOut, FanOutError, HandedOn, Invocation, Segment};
 use tidings::lambda::Request;
 use tidings::metrics::{Metric, Metrics};
-use tidings::presence::Look;
 use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification as Checked, Target};
+use tidings::presence::Look;
 use tidings::trigger::Trigger;
 use tidings::{NotificationId, Topic};
 

@@ -47,7 +47,8 @@ impl FanOut {
             return self.look_later(look, AFRESH).await;
         }
         let Look { subject, seen } = look;
-        let state = if *seen { self.delivery.registry().told_of(subject).await? } else { self.reconcile(subject).await? };
+        let state =
+            if *seen { self.delivery.registry().told_of(subject).await? } else { self.reconcile(subject).await? };
         match (&subject.topic, state.unsent) {
             (_, false) => Ok(()),
             (Some(topic), true) => self.tell_of(topic, subject, invocation).await,

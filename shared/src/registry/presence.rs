@@ -16,9 +16,6 @@ use super::{Registry, RegistryError, batch};
 use crate::ids::{Topic, UserId};
 use crate::presence::Subject;
 
-
-
-
 /// Ends that are looked at together, in seconds.
 const SLOT_SECONDS: i64 = 300;
 /// How long a row is kept that somebody is to look at, after its time, in seconds.
@@ -91,7 +88,10 @@ impl Registry {
     pub(super) async fn look_at_new(&self, connection: &Connection, more: &[Topic]) -> Result<(), RegistryError> {
         let Some(lookout) = &self.lookout else { return Ok(()) };
         let more = more.iter().filter(|topic| !connection.topics.contains(topic)).map(Membership::Topic);
-        lookout.came(&self.subjects(connection, memberships(connection).chain(more))).await.map_err(RegistryError::Unlooked)
+        lookout
+            .came(&self.subjects(connection, memberships(connection).chain(more)))
+            .await
+            .map_err(RegistryError::Unlooked)
     }
 
     /// Asks somebody to look at who left with a connection, once all of it is deleted.

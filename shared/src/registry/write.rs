@@ -101,8 +101,7 @@ impl Registry {
     }
 
     async fn leave_everything(&self, connection: &Connection) -> Result<(), RegistryError> {
-        let left =
-            memberships(connection).flat_map(|membership| self.writes(Change::Leave, connection, membership));
+        let left = memberships(connection).flat_map(|membership| self.writes(Change::Leave, connection, membership));
         self.write_all(left.collect()).await
     }
 
