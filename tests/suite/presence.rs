@@ -161,28 +161,27 @@ async fn when_400_users_come_at_once_there_is_a_list_a_second_with_each_of_them_
     });
     let clients: Vec<_> = stream::iter(connecting).buffer_unordered(40).collect().await;
     let begin = Instant::now();
+    // Nobody waits for the replies: all are there within a second, as far as the machine gets through.
     let joining = clients.into_iter().map(async |mut client| {
-        client.ask(json!({"action": "subscribe", "topic": ROOM, "id": 1})).await;
+        client.send(json!({"action": "subscribe", "topic": ROOM, "id": 1}).to_string()).await;
         client
     });
-    let all = stream::iter(joining).buffer_unordered(400).collect::<Vec<_>>();
-    let collected = async {
-        let mut lists: Vec<(i64, usize)> = Vec::new();
-        let mut times: BTreeMap<String, usize> = BTreeMap::new();
-        while times.len() < 400 {
-            let told = next(&mut watcher).await;
-            assert_eq!(told.left, [] as [&str; 0]);
-            lists.push((told.change, told.joined.len()));
-            told.joined.into_iter().for_each(|user| *times.entry(user).or_default() += 1);
-        }
-        (lists, times, begin.elapsed())
-    };
-    let (clients, (lists, times, took)) = tokio::join!(async { (all.await, begin.elapsed()) }, collected);
-    println!("joined in {:?}, told in {took:?}, by lists {lists:?}", clients.1);
+    let clients = stream::iter(joining).buffer_unordered(400).collect::<Vec<_>>().await;
+    let asked = begin.elapsed();
+    let mut lists: Vec<(i64, usize)> = Vec::new();
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    while times.len() < 400 {
+        let told = next(&mut watcher).await;
+        assert_eq!(told.left, [] as [&str; 0]);
+        lists.push((told.change, told.joined.len()));
+        told.joined.into_iter().for_each(|user| *times.entry(user).or_default() += 1);
+    }
+    println!("400 asked within {asked:?}, all told of after {:?}, by lists {lists:?}", begin.elapsed());
     assert!(times.values().all(|times| *times == 1), "{times:?}");
     assert!(lists.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 1_000), "{lists:?}");
     all_is_looked_at(&stack).await;
     watcher.silence().await;
+    drop(clients);
     stack.stop().await;
 }
 

@@ -119,7 +119,7 @@ impl FanOut {
         if !list.is_empty() {
             self.send_list(topic, change, &list).await?;
             invocation.recorder.add(Metric::PresenceEvents, list.len() as u64);
-            self.mark_sent(topic, &list).await?;
+            self.mark_sent(topic, list).await?;
         }
         Ok(is_whole && !goes_on)
     }
@@ -155,10 +155,10 @@ impl FanOut {
         Ok(self.queues.fan_out.send(vec![letter], topic.as_str(), Duration::ZERO).await?)
     }
 
-    async fn mark_sent(&self, topic: &Topic, list: &[(UserId, State)]) -> Result<(), RegistryError> {
-        let marks = list.iter().map(async |(user, state)| {
-            let subject = Subject { topic: Some(topic.clone()), user: user.clone() };
-            self.delivery.registry().mark_sent(&subject, *state).await
+    async fn mark_sent(&self, topic: &Topic, list: Vec<(UserId, State)>) -> Result<(), RegistryError> {
+        let marks = list.into_iter().map(|(user, state)| {
+            let (registry, subject) = (self.delivery.registry(), Subject { topic: Some(topic.clone()), user });
+            async move { registry.mark_sent(&subject, state).await }
         });
         stream::iter(marks).buffer_unordered(SIDE_BY_SIDE).try_collect().await
     }
