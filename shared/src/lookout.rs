@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::ids::Topic;
-use crate::presence::{Look, Presence, Subject};
+use crate::presence::{Check, Presence, Subject};
 use crate::queue::{Queue, QueueError};
 
 /// A look waits so long after a connection has left: a page that is loaded again is back by then.
@@ -56,7 +56,7 @@ impl Lookout {
 
     async fn ask(&self, subjects: &[Subject], delay: Duration) -> Result<(), QueueError> {
         let Some(group) = subjects.first().map(|subject| subject.user.as_str()) else { return Ok(()) };
-        let looks = subjects.iter().map(|subject| Look { subject: subject.clone(), seen: false }.to_message());
+        let looks = subjects.iter().map(|subject| Check { subject: subject.clone(), seen: false }.to_message());
         self.queue.send(looks.collect(), group, delay).await
     }
 }

@@ -1,7 +1,7 @@
 //! Who is there: in the topics that the stack's parameter `Presence` names, and at all where a bus is told of users.
 //!
 //! Who is there is what the rows of connections say. Who was told of it is written beside each user, see [`State`]. Whoever
-//! changes a row asks for a [`Look`] through the notification queue; whoever gets that reconciles the two.
+//! changes a row asks for a [`Check`] through the notification queue; whoever gets that reconciles the two.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +68,7 @@ pub struct Subject {
 /// It is no notification and cannot be taken for one. Whoever may send to the queue may ask for a look: it does no harm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Look {
+pub struct Check {
     /// At whom.
     #[serde(rename = "presence")]
     pub subject: Subject,
@@ -77,7 +77,7 @@ pub struct Look {
     pub seen: bool,
 }
 
-impl Look {
+impl Check {
     /// Reads a message; `None` where it is another one.
     #[must_use]
     pub fn parse(message: &str) -> Option<Self> {
@@ -104,6 +104,12 @@ pub struct State {
 }
 
 impl State {
+    /// Whether it says of a user what is said where nothing is written.
+    #[must_use]
+    pub fn is_nothing(self) -> bool {
+        !self.told && !self.unsent
+    }
+
     /// The change that is due, where it was just seen whether the user is there; `None` where there is none.
     #[must_use]
     pub fn after(self, is_there: bool, now: i64) -> Option<Self> {
@@ -210,11 +216,11 @@ mod tests {
     fn a_look_is_read_as_it_was_written_and_a_notification_is_none() {
         let user = UserId::parse("u\"1").unwrap();
         for (topic, seen) in [(Some(topic("room/1")), true), (None, false)] {
-            let look = Look { subject: Subject { topic, user: user.clone() }, seen };
-            assert_eq!(Look::parse(&look.to_message()), Some(look));
+            let look = Check { subject: Subject { topic, user: user.clone() }, seen };
+            assert_eq!(Check::parse(&look.to_message()), Some(look));
         }
         for other in [r#"{"to":"everyone","data":1}"#, r#"{"presence":"ends"}"#, "x", r#"{"presence":{"topic":"a"}}"#] {
-            assert_eq!(Look::parse(other), None, "{other}");
+            assert_eq!(Check::parse(other), None, "{other}");
         }
     }
 

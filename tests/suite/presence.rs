@@ -1,5 +1,6 @@
 //! Who is there: with the functions' own binaries, real sockets, and the schedule of the template.
 
+mod price;
 mod racing;
 
 use std::collections::BTreeMap;

@@ -6,9 +6,8 @@ use tidings::presence::MOST_TOLD_OF;
 use tidings::protocol::{ClientError, ErrorCode, ReplyBody};
 
 use crate::frame::Frame;
-use crate::outcome::refused;
+use crate::outcome::{MOST_BYTES, refused};
 use crate::services::{Error, Services};
-use crate::subscribe::MOST_BYTES;
 
 pub(crate) async fn run(services: &Services, frame: &Frame, topic: Topic) -> Result<ReplyBody, Error> {
     if let Err(error) = check(services, frame, std::slice::from_ref(&topic)) {

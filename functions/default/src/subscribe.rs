@@ -9,18 +9,12 @@ use tidings::protocol::{ClientError, ErrorCode, ReplyBody, Subscribe, Told};
 use tidings::recovery::{Reading, RecoveryError};
 
 use crate::frame::Frame;
-use crate::outcome::{note, refused};
+use crate::outcome::{MOST_BYTES, note, refused};
 use crate::presence;
 use crate::services::{Error, Services};
 
 /// Logs that are read side by side, where nothing was missed.
 const SIDE_BY_SIDE: usize = 16;
-
-/// What a reply has room for beside messages, in bytes: names of topics above all.
-const ROOM: usize = 4 * 1_024;
-
-/// Messages that one reply may have, in bytes.
-pub(crate) const MOST_BYTES: usize = tidings::delivery::MAX_MESSAGE_BYTES - ROOM;
 
 pub(crate) async fn run(
     services: &Services,

@@ -51,7 +51,7 @@ use tidings::fanout::{FanOut, FanOutError, HandedOn, Invocation, Segment};
 use tidings::lambda::Request;
 use tidings::metrics::{Metric, Metrics};
 use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification as Checked, Target};
-use tidings::presence::Look;
+use tidings::presence::Check;
 use tidings::trigger::Trigger;
 use tidings::{NotificationId, Topic};
 
@@ -92,8 +92,8 @@ enum Asked {
         receives: u32,
     },
     /// A look at who is there.
-    Look {
-        look: Look,
+    Check {
+        look: Check,
         /// How often the message has come.
         receives: u32,
     },
@@ -171,7 +171,7 @@ impl Notifier {
                 let woken = Box::pin(self.deps.fan_out.wake(&topic, receives, invocation)).await;
                 return woken.map_err(|error| Undelivered::Failed(error, None));
             }
-            Asked::Look { look, receives } => {
+            Asked::Check { look, receives } => {
                 let looked = Box::pin(self.deps.fan_out.look(&look, receives, invocation)).await;
                 return looked.map_err(|error| Undelivered::Failed(error, None));
             }
@@ -194,8 +194,8 @@ impl Notifier {
             };
         }
         let ours = record.message.as_ref().filter(|message| self.is_of_notifications(message));
-        if let Some((message, look)) = ours.and_then(|message| Some((message, Look::parse(&message.body)?))) {
-            return Ok(Asked::Look { look, receives: message.receives });
+        if let Some((message, look)) = ours.and_then(|message| Some((message, Check::parse(&message.body)?))) {
+            return Ok(Asked::Check { look, receives: message.receives });
         }
         let notifications = self.notifications(record, invocation.now).map_err(Undelivered::Invalid)?;
         let lasting = notifications.into_iter().map(|notification| record.lasting(notification));

@@ -15,7 +15,7 @@ use crate::events::Event;
 use crate::ids::{NotificationId, Topic, UserId};
 use crate::metrics::Metric;
 use crate::notification::{Notification, Payload, Target};
-use crate::presence::{Look, MOST_TOLD_OF, State, Subject};
+use crate::presence::{Check, MOST_TOLD_OF, State, Subject};
 use crate::registry::RegistryError;
 
 /// Looks at the same user that may meet, before one of them comes again later.
@@ -42,11 +42,11 @@ impl FanOut {
     ///
     /// # Errors
     /// When it is to come again.
-    pub async fn look(&self, look: &Look, receives: u32, invocation: &Invocation) -> Result<(), FanOutError> {
+    pub async fn look(&self, look: &Check, receives: u32, invocation: &Invocation) -> Result<(), FanOutError> {
         if receives >= MOST_RECEIVES {
             return self.look_later(look, AFRESH).await;
         }
-        let Look { subject, seen } = look;
+        let Check { subject, seen } = look;
         let state =
             if *seen { self.delivery.registry().told_of(subject).await? } else { self.reconcile(subject).await? };
         match (&subject.topic, state.unsent) {
@@ -83,7 +83,12 @@ impl FanOut {
             let version = format!("{:016x}", fastrand::u64(..));
             let before = registry.begin_look(subject, &version, clock.milliseconds()).await?;
             let is_there = registry.is_there(subject, clock.milliseconds()).await?;
-            let Some(changed) = before.after(is_there, clock.milliseconds()) else { return Ok(before) };
+            let Some(changed) = before.after(is_there, clock.milliseconds()) else {
+                if before.is_nothing() {
+                    registry.end_look(subject, &version).await?;
+                }
+                return Ok(before);
+            };
             if registry.change_told(subject, &version, changed).await? {
                 return Ok(changed);
             }
@@ -99,7 +104,7 @@ impl FanOut {
         if registry.is_here_above(topic, MOST_TOLD_OF, clock.milliseconds()).await? {
             return Ok(());
         }
-        let again = Look { subject: own.clone(), seen: true };
+        let again = Check { subject: own.clone(), seen: true };
         let owner = format!("{}/{:016x}", invocation.owner, fastrand::u64(..));
         let Some(turn) = registry.take_turn(topic, &owner, clock.milliseconds()).await? else {
             return self.look_later(&again, NEXT_LIST).await;
@@ -173,7 +178,7 @@ impl FanOut {
         Ok(self.delivery.registry().mark_sent(subject, state).await?)
     }
 
-    async fn look_later(&self, look: &Look, delay: Duration) -> Result<(), FanOutError> {
+    async fn look_later(&self, look: &Check, delay: Duration) -> Result<(), FanOutError> {
         let group = look.subject.user.as_str();
         Ok(self.queues.notifications.send(vec![look.to_message()], group, delay).await?)
     }

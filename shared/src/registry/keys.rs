@@ -122,7 +122,7 @@ pub(super) const TOPIC: &str = "topic";
 /// When a connection's time is over, in seconds since the epoch.
 pub(super) const ENDS_AT: &str = "ends_at";
 /// The first five minutes whose ends are not all looked at.
-pub(super) const SLOT: &str = "slot";
+pub(super) const SPAN: &str = "span";
 
 /// Above every sort key of a member.
 pub(super) const ABOVE_ALL: &str = "g";
@@ -201,10 +201,10 @@ impl Key {
     }
 
     /// That the time of a connection is over in these five minutes.
-    pub(super) fn end(slot: i64, topic: Option<&Topic>, user: &UserId, connection: &ConnectionId) -> Self {
+    pub(super) fn end(span: i64, topic: Option<&Topic>, user: &UserId, connection: &ConnectionId) -> Self {
         let topic = topic.map(Topic::as_str).unwrap_or_default();
         let sk = crate::hash(&[topic, user.as_str(), connection.as_str()]);
-        Self { pk: ends_partition(slot, &sk[..1]), sk }
+        Self { pk: ends_partition(span, &sk[..1]), sk }
     }
 
     /// Up to where ends were looked at.
@@ -268,8 +268,8 @@ pub(super) fn told_of_partition(topic: &Topic) -> String {
 }
 
 /// A part of the connections whose time is over in the same five minutes: a hex digit spreads them over sixteen.
-pub(super) fn ends_partition(slot: i64, digit: &str) -> String {
-    format!("ends#{slot}#{digit}")
+pub(super) fn ends_partition(span: i64, digit: &str) -> String {
+    format!("ends#{span}#{digit}")
 }
 
 pub(super) fn work_partition(scope: &str, notification: &NotificationId) -> String {

@@ -17,7 +17,7 @@ use crate::ids::{Topic, UserId};
 use crate::presence::Subject;
 
 /// Ends that are looked at together, in seconds.
-const SLOT_SECONDS: i64 = 300;
+const SPAN_SECONDS: i64 = 300;
 /// How long a row is kept that somebody is to look at, after its time, in seconds.
 const KEPT_SECONDS: i64 = 24 * 3_600;
 
@@ -137,7 +137,7 @@ impl Registry {
 /// That somebody is to look at a user when the connection's time is over.
 fn end(connection: &Connection, topic: Option<&Topic>, user: &UserId) -> Item {
     let ends_at = connection.expires_at();
-    let mut item = Key::end(ends_at.div_euclid(SLOT_SECONDS), topic, user, &connection.id).attributes();
+    let mut item = Key::end(ends_at.div_euclid(SPAN_SECONDS), topic, user, &connection.id).attributes();
     item.insert(USER.to_owned(), AttributeValue::S(user.to_string()));
     if let Some(topic) = topic {
         item.insert(TOPIC.to_owned(), AttributeValue::S(topic.to_string()));

@@ -20,7 +20,7 @@ use tidings::clock::Clock;
 use tidings::delivery::{Delivery, Limits};
 use tidings::fanout::{FanOut, Queues};
 use tidings::lookout::Lookout;
-use tidings::presence::{Look, Presence};
+use tidings::presence::{Check, Presence};
 use tidings::registry::{Connection, Registry};
 use tidings::{ConnectionId, Topic, UserId};
 
@@ -69,7 +69,7 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             for message in messages {
-                let look = Look::parse(message.body.as_deref().unwrap()).expect("a look");
+                let look = Check::parse(message.body.as_deref().unwrap()).expect("a look");
                 let invocation = invocation(&format!("w{}", random.u64(..)), Duration::from_secs(5));
                 let looked = self.fan_out.look(&look, 1, &invocation);
                 let may_die = random.f64() < 0.15;
@@ -227,7 +227,7 @@ async fn settle(world: &World) {
             world.fan_out.look_at_ends(&invocation("sweep", Duration::from_secs(60))).await.ok()
         })
         .await;
-    tests::eventually("an end of all looks", Duration::from_secs(120), async || {
+    tests::eventually("an end of all looks", Duration::from_secs(600), async || {
         (world.looks.count().await == 0).then_some(())
     })
     .await;

@@ -3,21 +3,21 @@
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
 use super::super::items::{self, Item};
-use super::super::keys::{ENDS_AT, Interval, Key, SLOT, TOPIC, USER, ends_partition};
+use super::super::keys::{ENDS_AT, Interval, Key, SPAN, TOPIC, USER, ends_partition};
 use super::super::{Registry, RegistryError, batch, retry};
-use super::SLOT_SECONDS;
+use super::SPAN_SECONDS;
 use crate::ids::{Topic, UserId};
 use crate::presence::Subject;
 
 /// Parts of five minutes, one for each hex digit.
 const DIGITS: [&str; 16] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b", "c", "d", "e", "f"];
-/// Slots that are looked at where nobody looked for long: what is older has expired.
-const MOST_SLOTS: i64 = 24 * 3_600 / SLOT_SECONDS;
+/// Spans that are looked at where nobody looked for long: what is older has expired.
+const MOST_SPANS: i64 = 24 * 3_600 / SPAN_SECONDS;
 
 /// Where connections end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
-    slot: i64,
+    span: i64,
     digit: &'static str,
 }
 
@@ -27,12 +27,12 @@ impl Registry {
     /// # Errors
     /// When DynamoDB fails or a row is malformed.
     pub(crate) async fn ends(&self, now: i64) -> Result<Vec<End>, RegistryError> {
-        let present = slot(now);
+        let present = span(now);
         let row = self.get(Key::ends().attributes()).await?;
         // Where nobody has ever looked, nobody was told of anybody long ago.
-        let from = row.map_or(Ok(present - 1), |row| items::number(&row, SLOT))?.max(present - MOST_SLOTS);
-        let slots = from..=present;
-        Ok(slots.flat_map(|slot| DIGITS.map(|digit| End { slot, digit })).collect())
+        let from = row.map_or(Ok(present - 1), |row| items::number(&row, SPAN))?.max(present - MOST_SPANS);
+        let spans = from..=present;
+        Ok(spans.flat_map(|span| DIGITS.map(|digit| End { span, digit })).collect())
     }
 
     /// Asks somebody to look at those who have ended there, and forgets that they were to be looked at. How many they were.
@@ -43,7 +43,7 @@ impl Registry {
         let Some(lookout) = &self.lookout else { return Ok(0) };
         let (mut count, mut from) = (0, None);
         loop {
-            let query = self.query(&ends_partition(end.slot, end.digit), &Interval::whole()).limit(self.page_rows);
+            let query = self.query(&ends_partition(end.span, end.digit), &Interval::whole()).limit(self.page_rows);
             let query = query.filter_expression("#ends_at <= :now").expression_attribute_names("#ends_at", ENDS_AT);
             let query = query.expression_attribute_values(":now", super::number(now / 1_000));
             let answer = self.ask(query.set_exclusive_start_key(from.take())).await?;
@@ -64,7 +64,7 @@ impl Registry {
     /// When DynamoDB fails.
     pub(crate) async fn pass_ends(&self, now: i64) -> Result<(), RegistryError> {
         let mut item = Key::ends().attributes();
-        item.insert(SLOT.to_owned(), AttributeValue::N(slot(now).to_string()));
+        item.insert(SPAN.to_owned(), AttributeValue::N(span(now).to_string()));
         let answer = retry::retrying("PutItem", || async {
             let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
             Ok(request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await?)
@@ -75,8 +75,8 @@ impl Registry {
     }
 }
 
-fn slot(now: i64) -> i64 {
-    (now / 1_000).div_euclid(SLOT_SECONDS)
+fn span(now: i64) -> i64 {
+    (now / 1_000).div_euclid(SPAN_SECONDS)
 }
 
 /// Each once; one that cannot be read is left out and logged.

@@ -87,13 +87,22 @@ impl Registry {
         Ok(self.update_told(request).await?.is_some())
     }
 
+    /// Forgets a user who is not there, and of whom nothing is to be told, unless somebody else began to look since `version`
+    /// did.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub(crate) async fn end_look(&self, subject: &Subject, version: &str) -> Result<(), RegistryError> {
+        self.forget_told(subject, (VERSION, AttributeValue::S(version.to_owned()))).await
+    }
+
     /// Writes that a change was sent, unless there was another one since. Of who left nothing stays.
     ///
     /// # Errors
     /// When DynamoDB fails.
     pub(crate) async fn mark_sent(&self, subject: &Subject, state: State) -> Result<(), RegistryError> {
         if !state.told {
-            return self.forget_told(subject, state).await;
+            return self.forget_told(subject, (CHANGE, number(state.change))).await;
         }
         let request = self
             .told_row(subject)
@@ -106,18 +115,19 @@ impl Registry {
         self.update_told(request).await.map(drop)
     }
 
-    async fn forget_told(&self, subject: &Subject, state: State) -> Result<(), RegistryError> {
+    /// Deletes the row where an attribute of it has this value still.
+    async fn forget_told(&self, subject: &Subject, (name, value): (&str, AttributeValue)) -> Result<(), RegistryError> {
         retry::retrying("DeleteItem", || async {
             let key = Key::told_of(subject.topic.as_ref(), &subject.user).attributes();
             let request = self.client.delete_item().table_name(&self.table).set_key(Some(key));
             let request = request
-                .condition_expression("#change = :change")
-                .expression_attribute_names("#change", CHANGE)
-                .expression_attribute_values(":change", number(state.change))
+                .condition_expression("#name = :value")
+                .expression_attribute_names("#name", name)
+                .expression_attribute_values(":value", value)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
             match request.send().await.map_err(Error::from) {
                 Ok(answer) => self.counter.add_write(answer.consumed_capacity.as_ref()),
-                // The user is back.
+                // The user is back, or somebody else looks.
                 Err(Error::ConditionalCheckFailedException(_)) => {}
                 Err(error) => return Err(error),
             }
