@@ -16,9 +16,11 @@ use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, retry::RetryConfig};
 
-use crate::config::{ConfigError, optional};
+use crate::config::{ConfigError, optional, required};
 use crate::delivery::{InvalidEndpoint, Management, Sockets};
 use crate::events::EventBus;
+use crate::lookout::Lookout;
+use crate::presence::Presence;
 use crate::queue::Queue;
 use crate::registry::Registry;
 use crate::secret::Secret;
@@ -107,6 +109,21 @@ impl Aws {
     #[must_use]
     pub fn registry(&self, table: impl Into<String>) -> Registry {
         Registry::with_client(self.dynamodb_client(), table)
+    }
+
+    /// The registry that the environment names: `TABLE_NAME`, `PRESENCE`, and `EVENT_BUS_NAME`, for which it is kept who is
+    /// online. Where either is set, `NOTIFICATION_QUEUE_URL` is how somebody is asked to look who is there.
+    ///
+    /// # Errors
+    /// When one is missing or not what it should be; the error names it.
+    pub fn registry_from_env(&self) -> Result<Registry, ConfigError> {
+        let registry = self.registry(required("TABLE_NAME", "it names the table of connections")?);
+        let (presence, tells_users) = (Presence::from_env()?, optional("EVENT_BUS_NAME").is_some());
+        if presence.is_empty() && !tells_users {
+            return Ok(registry);
+        }
+        let queue = required("NOTIFICATION_QUEUE_URL", "with PRESENCE or EVENT_BUS_NAME looks are asked for there")?;
+        Ok(registry.with_lookout(Lookout::new(presence, tells_users, self.queue(queue))))
     }
 
     /// The queue at `url`. Each attempt of a call has five seconds; three are made where the failure may pass. Nothing is

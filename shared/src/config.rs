@@ -33,6 +33,9 @@ pub enum ConfigError {
     /// The rules of what is kept cannot be used.
     #[error("the environment variable HISTORY is not valid: {0}")]
     History(String),
+    /// The patterns of topics in which it is kept who is there cannot be used.
+    #[error("the environment variable PRESENCE is not valid: {0}")]
+    Presence(String),
     /// The application's own configuration is not what it should be.
     #[error(
         "the environment variable {APPLICATION} is {problem}; give JSON in the template's parameter `Application`, such as {{\"table\":\"items\"}}"

@@ -74,7 +74,7 @@ impl Call {
 }
 
 /// Where hooks and actions send notifications: what SQS needs is made when the first of them notifies, so that a start
-/// does not wait for it, and a program in which none does has nothing of it. Cheap to clone.
+/// does not wait for it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Notifications(Arc<Destination>);
 

@@ -12,6 +12,7 @@ mod handover;
 mod lane;
 mod logged;
 mod page;
+mod presence;
 mod segment;
 mod undelivered;
 mod unread;
@@ -110,8 +111,8 @@ pub enum FanOutError {
     /// It could not be handed on.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// Nobody was told of the users who were not reached. Nobody was reached at all.
-    #[error("users were not reached, and nobody could be told")]
+    /// Nobody was told of users: of those who were not reached, and nobody was reached at all; or of one who came or went.
+    #[error("nobody could be told of users")]
     Events(#[from] EventsError),
 }
 

@@ -107,6 +107,31 @@ id!(
     |name| text_problem(name, 256)
 );
 
+/// What a topic's name begins with under which connections are told who comes and goes there: no client can write it.
+const WATCHED: char = '\u{1}';
+
+impl Topic {
+    /// What connections are subscribed to, in their own row, that are told who comes to this topic and who leaves it.
+    #[must_use]
+    pub(crate) fn watching(&self) -> Self {
+        Self(format!("{WATCHED}{}", self.0))
+    }
+
+    /// Whether it is what [`Self::watching`] gives, which no client has asked for by name.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        self.0.starts_with(WATCHED)
+    }
+
+    /// Takes a name out of a connection's own row.
+    pub(crate) fn parse_own(name: &str) -> Result<Self, InvalidId> {
+        match name.strip_prefix(WATCHED) {
+            Some(topic) => Ok(Self::parse(topic)?.watching()),
+            None => Self::parse(name),
+        }
+    }
+}
+
 impl ConnectionId {
     /// Of a connection in no stack.
     pub(crate) fn detached() -> Self {

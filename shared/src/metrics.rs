@@ -202,6 +202,8 @@ metrics! {
     AppendsContended: Count of "notifier",
     /// Users whom a notification named and did not reach: nobody of theirs was there, nobody took it, or it was too late.
     Undelivered: Count of "notifier",
+    /// Users who came to a topic or left it, of whom its watchers were told.
+    PresenceEvents: Count of "notifier",
     /// Letters that the notifier put into the dead-letter queue.
     DeadLetters: Count of "notifier",
     /// From a notification's `at` until the notifier takes it up.

@@ -85,6 +85,8 @@ pub enum Target {
     User(UserId),
     /// Every connection subscribed to a topic.
     Topic(Topic),
+    /// Every connection that is told who comes to a topic and who leaves it. Ours alone: no producer can name it.
+    Watchers(Topic),
     /// Every connection there is.
     Everyone,
 }
@@ -116,7 +118,7 @@ impl Target {
         match self {
             Self::Topic(topic) => Some(LogName::Topic(topic.clone())),
             Self::User(user) => Some(LogName::User(user.clone())),
-            Self::Connection(_) | Self::Everyone => None,
+            Self::Connection(_) | Self::Watchers(_) | Self::Everyone => None,
         }
     }
 }

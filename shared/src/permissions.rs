@@ -1,6 +1,6 @@
-//! What a connection may do: which topics it may subscribe to and publish to.
+//! What a connection may do: which topics it may subscribe to and publish to, and of which it may know who is there.
 //!
-//! A permission is an action and a pattern of topics, `subscribe:orders/*` or `publish:chat/**`. The authorizer writes
+//! A permission is an action and a pattern of topics, `subscribe:orders/*`, `publish:chat/**` or `presence:chat/**`. The authorizer writes
 //! them into its context, and `connect` and `default` read them from there with every event; nothing else knows how they
 //! are written.
 //!
@@ -34,6 +34,8 @@ pub enum Action {
     Subscribe,
     /// To notify the subscribers of a topic.
     Publish,
+    /// To be told who is subscribed to a topic.
+    Presence,
 }
 
 /// One action on the topics of one pattern.
@@ -51,7 +53,7 @@ pub struct Permissions(Vec<Permission>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPermission {
     /// It begins with something else, as most OAuth scopes do.
-    #[error("a permission must begin with subscribe: or publish:")]
+    #[error("a permission must begin with subscribe:, publish: or presence:")]
     Action,
     /// It does not say which topics.
     #[error(transparent)]
@@ -65,6 +67,7 @@ impl Action {
         match self {
             Self::Subscribe => "subscribe",
             Self::Publish => "publish",
+            Self::Presence => "presence",
         }
     }
 }
@@ -78,6 +81,7 @@ impl Permission {
         let (action, pattern) = match text.split_once(':') {
             Some(("subscribe", pattern)) => (Action::Subscribe, pattern),
             Some(("publish", pattern)) => (Action::Publish, pattern),
+            Some(("presence", pattern)) => (Action::Presence, pattern),
             _ => return Err(InvalidPermission::Action),
         };
         Ok(Self { action, pattern: Pattern::parse(pattern)? })

@@ -17,6 +17,7 @@ use crate::handshake::Handshake;
 use crate::ids::{ConnectionId, Topic, UserId};
 use crate::log::{Epoch, LogPosition, Place, Since};
 use crate::notification::{Defaults, Fields, InvalidNotification, Notification, Origin, Target};
+use crate::presence::Here;
 use crate::unread::Unread;
 
 /// Most topics that one `subscribe` or `unsubscribe` may name: with the connection itself they are one transaction.
@@ -69,6 +70,8 @@ pub enum Command {
     Whoami,
     /// Say what was said before.
     History(History),
+    /// Say who is subscribed to a topic.
+    Presence(Topic),
     /// Say how many of its messages the connection's user has not read.
     Unread,
     /// Note how far the connection's user has read its messages.
@@ -89,6 +92,8 @@ pub enum Command {
 pub enum Subscribe {
     /// Topics, each with where the client is, if it says so; 1 to [`MAX_TOPICS_PER_COMMAND`], none twice.
     Topics(Vec<(Topic, Option<Since>)>),
+    /// The same, and who comes to these topics and leaves them.
+    Watched(Vec<(Topic, Option<Since>)>),
     /// The connection's own user. A connection is always told of its user's messages; this says what was missed.
     User(Option<Since>),
 }
@@ -179,6 +184,13 @@ pub enum ReplyBody {
         topic: Option<Topic>,
         /// What it has.
         told: Told,
+    },
+    /// Who is in a topic.
+    Presence {
+        /// Which.
+        topic: Topic,
+        /// Who.
+        here: Here,
     },
     /// What the connection's user has not read.
     Unread(Unread),
@@ -439,6 +451,8 @@ impl Protocol {
     #[must_use]
     pub fn encode_message(self, notification: &Notification, target: &Target, is_ordered: bool) -> Bytes {
         match self {
+            // As replies, they are the same for all.
+            _ if matches!(target, Target::Watchers(_)) => tidings_v1::encode_message(notification, target),
             Self::Centrifuge => centrifuge::encode_message(notification, target, is_ordered),
             Self::TidingsV1Json => tidings_v1::encode_message(notification, target),
             Self::Raw => raw::encode_message(notification),

@@ -21,6 +21,7 @@ mod members;
 mod memberships;
 mod place;
 mod polls;
+mod presence;
 mod rate;
 mod retry;
 mod session;
@@ -35,7 +36,9 @@ use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 
 use crate::function::BoxError;
 use crate::ids::ConnectionId;
+use crate::lookout::Lookout;
 use crate::protocol::{ClientError, ErrorCode};
+use crate::queue::QueueError;
 use capacity::Counter;
 use keys::Key;
 
@@ -122,6 +125,9 @@ pub enum RegistryError {
     /// Somebody else works on the segment by now.
     #[error("the lease of the segment is lost")]
     LeaseLost,
+    /// It is done, but nobody could be asked to look who is there.
+    #[error("nobody could be asked to look who is there")]
+    Unlooked(#[source] QueueError),
     /// DynamoDB left a part of a batch undone, again and again.
     #[error("{operation} was not finished: DynamoDB left {left} of its items undone")]
     Unfinished {
@@ -162,17 +168,25 @@ pub struct Registry {
     table: String,
     page_rows: i32,
     counter: Arc<Counter>,
+    lookout: Option<Arc<Lookout>>,
 }
 
 impl Registry {
     pub(crate) fn with_client(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), page_rows: PAGE_ROWS, counter: Arc::default() }
+        Self { client, table: table.into(), page_rows: PAGE_ROWS, counter: Arc::default(), lookout: None }
     }
 
     /// The same registry, reading pages of at most `rows` rows (1,000 unless said otherwise).
     #[must_use]
     pub fn with_page_rows(mut self, rows: i32) -> Self {
         self.page_rows = rows;
+        self
+    }
+
+    /// The same registry, which keeps who is there.
+    #[must_use]
+    pub fn with_lookout(mut self, lookout: Lookout) -> Self {
+        self.lookout = Some(Arc::new(lookout));
         self
     }
 

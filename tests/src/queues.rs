@@ -88,6 +88,35 @@ impl Served {
         }
     }
 
+    /// Hands out messages, at most ten, that come again after `hidden` seconds unless they are deleted.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn lend(&self, hidden: i32) -> Vec<Message> {
+        self.receive(hidden).await
+    }
+
+    /// Deletes a message that was handed out.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn delete(&self, message: &Message) {
+        let receipt = message.receipt_handle.clone().unwrap_or_default();
+        self.client.delete_message().queue_url(&self.url).receipt_handle(receipt).send().await.unwrap();
+    }
+
+    /// How many messages are in it, those that are delayed or handed out included.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn count(&self) -> u64 {
+        let request = self.client.get_queue_attributes().queue_url(&self.url);
+        let answer = request.attribute_names(QueueAttributeName::All).send().await.unwrap();
+        let counts = answer.attributes.unwrap_or_default();
+        let counts = counts.iter().filter(|(name, _)| name.as_str().starts_with("ApproximateNumberOfMessages"));
+        counts.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+    }
+
     async fn receive(&self, hidden: i32) -> Vec<Message> {
         let request = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
         let request = request.visibility_timeout(hidden).message_attribute_names("All");

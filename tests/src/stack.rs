@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_lambda::primitives::Blob;
 use serde_json::Value;
+use tidings::aws::Aws;
+use tidings::lookout::Lookout;
+use tidings::presence::Presence;
 use tidings::registry::Registry;
 use tidings_local_dev::{Addresses, DevOptions};
 
@@ -129,7 +132,7 @@ impl Stack {
     /// When a row has no key.
     pub async fn connection_rows(&self) -> Vec<engine::Row> {
         let mut rows = self.rows().await;
-        let outlives = ["work#", "rate", "head#", "log#", "lane#"];
+        let outlives = ["work#", "rate", "head#", "log#", "lane#", "pres#", "told#"];
         rows.retain(|row| !outlives.iter().any(|kind| row["pk"].as_s().unwrap().starts_with(kind)));
         rows
     }
@@ -169,6 +172,16 @@ impl Stack {
         let request = request.message_attribute_names("All").visibility_timeout(0);
         let request = request.message_system_attribute_names(aws_sdk_sqs::types::MessageSystemAttributeName::All);
         request.send().await.unwrap().messages.unwrap_or_default()
+    }
+
+    /// The registry in the stack's table, which keeps who is in the topics of these patterns as the stack's functions do.
+    ///
+    /// # Panics
+    /// When the patterns are none.
+    #[must_use]
+    pub fn registry_with_presence(&self, patterns: &str) -> Registry {
+        let queue = Aws::local(&self.addresses().sqs).queue(self.queue_url("NotificationQueue"));
+        self.registry().with_lookout(Lookout::new(Presence::parse(patterns).unwrap(), false, queue))
     }
 
     /// How many messages of a queue are still to be done, those that somebody works on included.

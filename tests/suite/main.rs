@@ -27,6 +27,7 @@ mod long_poll;
 mod metrics;
 mod operations;
 mod order;
+mod presence;
 mod queues;
 mod recording;
 mod recovery;

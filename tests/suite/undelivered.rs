@@ -25,14 +25,15 @@ async fn received(stack: &Stack, queue: &str, count: usize) -> Vec<Value> {
     .await
 }
 
-/// What was told, by its type.
-async fn told(stack: &Stack, kinds: &[&str]) -> Vec<Value> {
-    let events = received(stack, "Told", kinds.len()).await;
-    let of_kind = |kind: &&str| {
-        let found = events.iter().find(|event| event["detail-type"] == *kind);
-        found.unwrap_or_else(|| panic!("{kind} is not in {events:?}"))["detail"].clone()
-    };
-    kinds.iter().map(of_kind).collect()
+/// What was told of one kind, once there is so much.
+async fn told(stack: &Stack, kind: &str, count: usize) -> Vec<Value> {
+    eventually(&format!("{count} events {kind}"), PATIENCE, async || {
+        let messages = stack.receive("Told").await;
+        let events = messages.iter().map(|message| serde_json::from_str(message.body.as_deref().unwrap()).unwrap());
+        let details = events.filter(|event: &Value| event["detail-type"] == kind).map(|event| event["detail"].clone());
+        Some(details.collect::<Vec<_>>()).filter(|details| details.len() == count)
+    })
+    .await
 }
 
 async fn notify(stack: &Stack, notification: &Value) -> Value {
@@ -65,9 +66,9 @@ async fn who_is_not_there_gets_a_mail_and_who_is_does_not() {
 async fn connections_are_told_from_their_beginning_to_their_end() {
     let stack = start(&[("BusName", "shop")]).await;
     let client = Client::connect(&format!("{}?user=ada", stack.url())).await;
-    let connected = told(&stack, &["Connected"]).await.remove(0);
+    let connected = told(&stack, "Connected", 1).await.remove(0);
     client.close().await;
-    let [_, disconnected] = told(&stack, &["Connected", "Disconnected"]).await.try_into().unwrap();
+    let disconnected = told(&stack, "Disconnected", 1).await.remove(0);
     let connection = connected["connection"].as_str().unwrap();
     let expected = json!({"id": format!("connected-{connection}"), "connection": connection, "user": "ada",
         "protocol": "tidings.v1.json", "at": connected["at"]});
@@ -83,12 +84,12 @@ async fn connections_are_told_from_their_beginning_to_their_end() {
 async fn a_notification_of_a_queue_is_told_once_for_each_user_who_was_not_reached() {
     let stack = start(&[]).await;
     let mut client = Client::connect(&format!("{}?user=here", stack.url())).await;
-    told(&stack, &["Connected"]).await;
+    told(&stack, "Connected", 1).await;
     let to = json!([{"user": "gone"}, {"user": "here"}]);
     let notification = json!({"id": "n", "to": to, "type": "hi", "data": 1}).to_string();
     stack.send("Tidings/NotificationQueue", &notification).await;
     assert_eq!(client.json().await["data"], 1);
-    let [_, undelivered] = told(&stack, &["Connected", "Undelivered"]).await.try_into().unwrap();
+    let undelivered = told(&stack, "Undelivered", 1).await.remove(0);
     assert_eq!((&undelivered["user"], &undelivered["reason"]), (&json!("gone"), &json!("absent")));
     let said = &undelivered["notification"];
     assert_eq!(
@@ -99,8 +100,30 @@ async fn a_notification_of_a_queue_is_told_once_for_each_user_who_was_not_reache
     stack.send("Tidings/NotificationQueue", &notification).await;
     let expired = json!({"id": "e", "to": {"user": "late"}, "data": 1, "at": tests::now() - 60_000, "ttl": 1});
     stack.send("Tidings/NotificationQueue", &expired.to_string()).await;
-    let events = received(&stack, "Told", 3).await;
-    let late = events.iter().find(|event| event["detail"]["user"] == "late").unwrap();
-    assert_eq!(late["detail"]["reason"], "expired");
+    let events = told(&stack, "Undelivered", 2).await;
+    let late = events.iter().find(|event| event["user"] == "late").unwrap();
+    assert_eq!(late["reason"], "expired");
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_is_online_from_its_first_connection_to_its_last() {
+    let stack = start(&[]).await;
+    let url = format!("{}?user=ada", stack.url());
+    let (one, other) = (Client::connect(&url).await, Client::connect(&url).await);
+    let online = told(&stack, "User Online", 1).await.remove(0);
+    assert_eq!((&online["user"], online["at"].as_i64() > Some(0)), (&json!("ada"), true), "{online}");
+    one.close().await;
+    told(&stack, "Disconnected", 1).await;
+    eventually("an end of all looks", PATIENCE, async || {
+        (stack.waiting("Tidings/NotificationQueue").await == 0).then_some(())
+    })
+    .await;
+    told(&stack, "User Offline", 0).await;
+    other.close().await;
+    let offline = told(&stack, "User Offline", 1).await.remove(0);
+    assert_eq!(offline["id"], format!("user-offline-ada-{}", offline["at"]), "{offline}");
+    assert!(offline["at"].as_i64() > online["at"].as_i64());
+    told(&stack, "User Online", 1).await;
     stack.stop().await;
 }

@@ -64,7 +64,7 @@ struct Count {
 struct Shown<'a> {
     #[serde(flatten)]
     listed: Listed<'a>,
-    topics: &'a [Topic],
+    topics: Vec<&'a Topic>,
     /// Whether API Gateway has its socket, where it said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<bool>,
@@ -149,7 +149,8 @@ pub(crate) async fn show(deps: &Deps, event: &Event) -> Result<Response, Problem
             (None, None)
         }
     };
-    let shown = Shown { listed: Listed::new(&connection), topics: &connection.topics, open, last_active_at };
+    let topics: Vec<_> = connection.topics.iter().filter(|topic| !topic.is_watching()).collect();
+    let shown = Shown { listed: Listed::new(&connection), topics, open, last_active_at };
     Ok(Response::json(200, &shown))
 }
 

@@ -31,7 +31,7 @@ impl Function {
     }
 
     /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`,
-    /// `HISTORY`, `LONG_POLLS` (20 where it is not set), and what the authorizer does.
+    /// `HISTORY`, `PRESENCE`, `LONG_POLLS` (20 where it is not set), and what the authorizer does.
     #[must_use]
     pub fn run(self) -> ExitCode {
         lambda::run(deps(), async |deps, event, _| handle(deps, event).await)
@@ -43,7 +43,7 @@ async fn deps() -> Result<Deps, BoxError> {
     let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
     let queue = required("NOTIFICATION_QUEUE_URL", "it is where notifications go")?;
     Ok(Deps {
-        registry: aws.registry(required("TABLE_NAME", "it names the table of connections")?),
+        registry: aws.registry_from_env()?,
         notifications: aws.queue(queue).marked(Trigger::Rest),
         sockets: aws.management(&endpoint, POST_DEADLINE),
         metrics: Metrics::from_env(),

@@ -22,6 +22,7 @@ mod long_poll;
 mod messages;
 mod notifications;
 mod operation;
+mod presence;
 mod problem;
 mod query;
 mod response;
@@ -109,6 +110,7 @@ async fn run(deps: &Deps, operation: Operation, event: &Event, recorder: &Record
         Operation::ListTopics => topics::list(deps, event).await,
         Operation::AddTopic => topics::add(deps, event).await,
         Operation::RemoveTopic => topics::remove(deps, event).await,
+        Operation::ShowPresence => presence::show(deps, event).await,
         Operation::ReadMessages => messages::read(deps, event, recorder).await,
         Operation::CountUnread => inbox::unread(deps, event).await,
         Operation::MarkRead => inbox::mark_read(deps, event).await,

@@ -22,6 +22,8 @@ pub enum Operation {
     AddTopic,
     /// Removes one.
     RemoveTopic,
+    /// Shows who is in a topic.
+    ShowPresence,
     /// Reads the log of a topic or a user, or waits for what is new in it.
     ReadMessages,
     /// Says how many of its messages a user has not read.
@@ -45,7 +47,7 @@ pub(crate) enum Wanted {
 
 impl Operation {
     /// All there are.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Notify,
         Self::ListConnections,
         Self::CountConnections,
@@ -54,6 +56,7 @@ impl Operation {
         Self::ListTopics,
         Self::AddTopic,
         Self::RemoveTopic,
+        Self::ShowPresence,
         Self::ReadMessages,
         Self::CountUnread,
         Self::MarkRead,
@@ -72,6 +75,7 @@ impl Operation {
             Self::ListTopics => ("GET", "/users/{user}/topics"),
             Self::AddTopic => ("PUT", "/users/{user}/topics"),
             Self::RemoveTopic => ("DELETE", "/users/{user}/topics"),
+            Self::ShowPresence => ("GET", "/topics/{topic}/presence"),
             Self::ReadMessages => ("GET", "/messages"),
             Self::CountUnread => ("GET", "/users/{user}/unread"),
             Self::MarkRead => ("PUT", "/users/{user}/read"),

@@ -18,7 +18,7 @@ use crate::frame::Frame;
 use crate::guard::Verdict;
 use crate::outcome::{note, refused};
 use crate::services::{Error, Services};
-use crate::{history, inbox, publish, subscribe};
+use crate::{history, inbox, presence, publish, subscribe};
 
 /// Longest text that goes back as the route's response, in bytes: one frame (Developer Guide, quotas of WebSocket APIs).
 /// Longer ones are posted, for posts may have several frames.
@@ -83,6 +83,7 @@ impl<S: 'static> Commands<S> {
             Command::Application { action, body } => return self.act(frame, action, body).await,
             Command::Subscribe(subscribe) => return subscribe::run(&self.services, frame, recorder, subscribe).await,
             Command::History(asked) => return history::run(&self.services, frame, asked).await,
+            Command::Presence(topic) => return presence::run(&self.services, frame, topic).await,
             Command::Unread => return inbox::unread(&self.services, frame).await,
             Command::Read(asked) => return inbox::read(&self.services, frame, asked).await,
             Command::Unsubscribe(topics) => {
@@ -101,7 +102,7 @@ impl<S: 'static> Commands<S> {
                 connection: connection.id,
                 user: connection.user,
                 connected_at: connection.connected_at,
-                topics: connection.topics,
+                topics: connection.topics.into_iter().filter(|topic| !topic.is_watching()).collect(),
             })),
         }
     }

@@ -6,8 +6,9 @@ use tidings::protocol::{ClientError, History, ReplyBody};
 use tidings::recovery::{Asked, Reading};
 
 use crate::frame::Frame;
+use crate::outcome::MOST_BYTES;
 use crate::services::{Error, Services};
-use crate::subscribe::{MOST_BYTES, anonymous, not_read};
+use crate::subscribe::{anonymous, not_read};
 
 /// What the client is told that asks for what there is no log of.
 pub(crate) fn nothing_kept() -> ClientError {

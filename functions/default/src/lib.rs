@@ -43,6 +43,7 @@ mod guard;
 mod history;
 mod inbox;
 mod outcome;
+mod presence;
 mod publish;
 mod services;
 mod subscribe;

@@ -8,6 +8,12 @@ use tidings::registry::RegistryError;
 use crate::frame::Frame;
 use crate::services::Error;
 
+/// What a reply has room for beside messages, in bytes: names of topics above all.
+const ROOM: usize = 4 * 1_024;
+
+/// Messages that one reply may have, in bytes.
+pub(crate) const MOST_BYTES: usize = tidings::delivery::MAX_MESSAGE_BYTES - ROOM;
+
 /// Counts and logs what was done with topics.
 pub(crate) fn note(frame: &Frame, recorder: &Recorder, topics: &[Topic], metric: Metric, done: &str) {
     recorder.add(metric, topics.len() as u64);

@@ -47,7 +47,7 @@ impl Services {
         Self { registry, sockets, notifications, metrics, guard, history, tokens, clock }
     }
 
-    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, `HISTORY`, what
+    /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, `HISTORY`, `PRESENCE`, what
     /// [`Limits::from_env`] reads, and, where `PROTOCOLS` names one whose clients say who they are in a frame, what the
     /// authorizer does.
     ///
@@ -55,11 +55,10 @@ impl Services {
     /// When one is missing or not what it should be; the error names it.
     pub async fn from_env() -> Result<Self, BoxError> {
         let aws = Aws::from_env()?;
-        let table = required("TABLE_NAME", "it names the table of connections")?;
         let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
         let queue = required("NOTIFICATION_QUEUE_URL", "it is where clients' notifications go")?;
         Ok(Self {
-            registry: aws.registry(table),
+            registry: aws.registry_from_env()?,
             sockets: aws.management(&endpoint, POST_DEADLINE),
             notifications: aws.queue(queue).marked(Trigger::Client),
             metrics: Metrics::from_env(),

@@ -9,17 +9,12 @@ use tidings::protocol::{ClientError, ErrorCode, ReplyBody, Subscribe, Told};
 use tidings::recovery::{Reading, RecoveryError};
 
 use crate::frame::Frame;
-use crate::outcome::{note, refused};
+use crate::outcome::{MOST_BYTES, note, refused};
+use crate::presence;
 use crate::services::{Error, Services};
 
 /// Logs that are read side by side, where nothing was missed.
 const SIDE_BY_SIDE: usize = 16;
-
-/// What a reply has room for beside messages, in bytes: names of topics above all.
-const ROOM: usize = 4 * 1_024;
-
-/// Messages that one reply may have, in bytes.
-pub(crate) const MOST_BYTES: usize = tidings::delivery::MAX_MESSAGE_BYTES - ROOM;
 
 pub(crate) async fn run(
     services: &Services,
@@ -28,7 +23,8 @@ pub(crate) async fn run(
     subscribe: Subscribe,
 ) -> Result<ReplyBody, Error> {
     match subscribe {
-        Subscribe::Topics(topics) => to_topics(services, frame, recorder, topics).await,
+        Subscribe::Topics(topics) => to_topics(services, frame, recorder, topics, false).await,
+        Subscribe::Watched(topics) => to_topics(services, frame, recorder, topics, true).await,
         Subscribe::User(since) => to_user(services, frame, recorder, since.as_ref()).await,
     }
 }
@@ -38,12 +34,21 @@ async fn to_topics(
     frame: &Frame,
     recorder: &Recorder,
     asked: Vec<(Topic, Option<Since>)>,
+    is_watched: bool,
 ) -> Result<ReplyBody, Error> {
     let topics: Vec<_> = asked.iter().map(|(topic, _)| topic.clone()).collect();
     if let Some(refused) = frame.refused(Action::Subscribe, &topics) {
         return Ok(ReplyBody::Error(refused));
     }
-    if let Err(error) = services.registry.subscribe_at(frame.place(), &frame.caller.connection, &topics).await {
+    let id = &frame.caller.connection;
+    let subscribed = match is_watched {
+        false => services.registry.subscribe_at(frame.place(), id, &topics).await,
+        true => match presence::check(services, frame, &topics) {
+            Err(error) => return Ok(ReplyBody::Error(error)),
+            Ok(()) => services.registry.subscribe_watching(frame.place(), id, &topics).await,
+        },
+    };
+    if let Err(error) = subscribed {
         return refused(error);
     }
     note(frame, recorder, &topics, Metric::Subscriptions, "subscribed");

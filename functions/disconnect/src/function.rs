@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use tidings::aws::Aws;
-use tidings::config::{optional, required};
+use tidings::config::optional;
 use tidings::context::Notifications;
 use tidings::function::{BoxError, Load};
 use tidings::lambda::{self, response};
@@ -73,8 +73,8 @@ impl<S: Send + Sync + 'static> Function<S> {
         Ok(Disconnect { registry, notifications, bus: None, metrics, state, hook: self.hook })
     }
 
-    /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `NOTIFICATION_QUEUE_URL` for a hook that notifies,
-    /// and `EVENT_BUS_NAME`, the bus that is told of connections, if one is.
+    /// Serves Lambda until it ends the environment. Reads what [`Aws::registry_from_env`] does, `NOTIFICATION_QUEUE_URL`
+    /// for a hook that notifies, and `EVENT_BUS_NAME`, the bus that is told of connections, if one is.
     #[must_use]
     pub fn run(self) -> ExitCode {
         lambda::run(self.start(), async |disconnect, event, _| serve(disconnect, &event).await)
@@ -82,8 +82,7 @@ impl<S: Send + Sync + 'static> Function<S> {
 
     async fn start(self) -> Result<Disconnect<S>, BoxError> {
         let aws = Aws::from_env()?;
-        let table = required("TABLE_NAME", "it names the table of connections")?;
-        let core = self.core(aws.registry(table), Notifications::from_env(&aws), Metrics::from_env()).await?;
+        let core = self.core(aws.registry_from_env()?, Notifications::from_env(&aws), Metrics::from_env()).await?;
         Ok(core.with_bus(optional("EVENT_BUS_NAME").map(|name| aws.bus(name))))
     }
 }

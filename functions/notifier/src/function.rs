@@ -75,7 +75,7 @@ impl Function {
     }
 
     /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, the URLs of the queues,
-    /// `RULES`, `HISTORY`, `EVENT_BUS_NAME`, the bus that is told of users who are not reached, if one is, and what
+    /// `RULES`, `HISTORY`, `PRESENCE`, `EVENT_BUS_NAME`, the bus that is told of users, if one is, and what
     /// [`Limits::from_env`] does.
     #[must_use]
     pub fn run(self) -> ExitCode {
@@ -86,7 +86,7 @@ impl Function {
 
 fn deps() -> Result<Deps, BoxError> {
     let aws = Aws::from_env()?;
-    let registry = aws.registry(required("TABLE_NAME", "it names the table of connections")?);
+    let registry = aws.registry_from_env()?;
     let endpoint = required("WEBSOCKET_ENDPOINT", "it is where messages are posted, as https://…/<stage>")?;
     let delivery = Delivery::new(aws.sockets(&endpoint, POST_DEADLINE)?, registry, Limits::from_env()?, Clock::System);
     let queue = |name| Ok::<_, ConfigError>(aws.queue(required(name, "it is the URL of a queue")?));

@@ -51,6 +51,7 @@ use tidings::fanout::{FanOut, FanOutError, HandedOn, Invocation, PassedMember, S
 use tidings::lambda::Request;
 use tidings::metrics::{Metric, Metrics};
 use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification as Checked, Target};
+use tidings::presence::Check;
 use tidings::trigger::Trigger;
 use tidings::{NotificationId, Topic};
 
@@ -92,6 +93,12 @@ enum Asked {
     },
     /// A member that a lane has passed.
     Passed(PassedMember),
+    /// A look at who is there.
+    Check {
+        look: Check,
+        /// How often the message has come.
+        receives: u32,
+    },
 }
 
 /// Why a record is not delivered.
@@ -118,6 +125,7 @@ impl Notifier {
                 answer(&self.direct(parse(text, &invocation.owner, invocation.now)?, &invocation).await?)
             }
             (Input::Many(list), _) => answer(&self.direct_all(&list, &invocation).await?),
+            (Input::Ends, _) => answer(&fan_out.look_at_ends(&invocation).await.map_err(Error::from)?),
             (Input::Records(batch), unreadable) => answer(&batch::serve(self, batch, unreadable, &invocation).await?),
         };
         let consumed = fan_out.delivery().registry().consumed() - before;
@@ -169,6 +177,10 @@ impl Notifier {
                 let woken = Box::pin(self.deps.fan_out.wake(&topic, receives, invocation)).await;
                 return woken.map_err(|error| Undelivered::Failed(error, None));
             }
+            Asked::Check { look, receives } => {
+                let looked = Box::pin(self.deps.fan_out.look(&look, receives, invocation)).await;
+                return looked.map_err(|error| Undelivered::Failed(error, None));
+            }
         };
         for segment in segments {
             match self.push(&segment, record, answer, invocation).await {
@@ -188,6 +200,10 @@ impl Notifier {
                 HandedOn::Lane(topic) => Ok(Asked::Lane { topic, receives: message.receives }),
             };
         }
+        let ours = record.message.as_ref().filter(|message| self.is_of_notifications(message));
+        if let Some((message, look)) = ours.and_then(|message| Some((message, Check::parse(&message.body)?))) {
+            return Ok(Asked::Check { look, receives: message.receives });
+        }
         let notifications = self.notifications(record, invocation.now).map_err(Undelivered::Invalid)?;
         let lasting = notifications.into_iter().map(|notification| record.lasting(notification));
         Ok(Asked::Segments(lasting.map(|notification| Segment::whole(notification, &record.scope)).collect()))
@@ -198,13 +214,16 @@ impl Notifier {
         record.message.as_ref().filter(|message| message.queue == self.deps.fan_out.queues().fan_out.name())
     }
 
+    fn is_of_notifications(&self, message: &trigger::Message) -> bool {
+        message.queue == self.deps.fan_out.queues().notifications.name()
+    }
+
     /// The notifications that a record is, or that rules make of it; why it can never succeed, if it cannot.
     fn notifications(&self, record: &Record, now: i64) -> Result<Vec<Checked>, String> {
         let id = NotificationId::parse(&record.id).map_err(|error| error.to_string())?;
         let defaults = Defaults { id, at: credible(record.at, now) };
         // Whoever writes to the notification queue means a notification, well formed or not.
-        let queue = self.deps.fan_out.queues().notifications.name();
-        let is_meant = record.message.as_ref().is_some_and(|message| message.queue == queue);
+        let is_meant = record.message.as_ref().is_some_and(|message| self.is_of_notifications(message));
         if is_meant || shape::is_notification(&record.data) {
             let notification = Checked::parse(record.data.get(), &defaults);
             return notification.map(|notification| vec![notification]).map_err(|error| error.to_string());

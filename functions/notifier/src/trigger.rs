@@ -21,8 +21,23 @@ pub(crate) enum Input<'a> {
     One(&'a RawValue),
     /// A direct invoke with several.
     Many(Vec<&'a RawValue>),
+    /// The template's schedule: connections whose time is over are to be looked at.
+    Ends,
     /// Records of a service.
     Records(Batch),
+}
+
+/// What the template's schedule invokes with.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Schedule {
+    presence: Due,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Due {
+    Ends,
 }
 
 /// Records that came in one event.
@@ -132,6 +147,9 @@ struct Head {
 pub(crate) fn read<'a>(event: &'a RawValue, ours: Option<&str>) -> (Input<'a>, Vec<Unreadable>) {
     if let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(event.get()) {
         return (Input::Many(list), Vec::new());
+    }
+    if let Ok(Schedule { presence: Due::Ends }) = serde_json::from_str(event.get()) {
+        return (Input::Ends, Vec::new());
     }
     let Ok(shape) = serde_json::from_str::<Shape<'_>>(event.get()) else { return (Input::One(event), Vec::new()) };
     if let Some(records) = shape.records {

@@ -45,7 +45,11 @@ impl Notification {
     /// # Errors
     /// When it is not a JSON object of the documented shape; the error names the field and the fix.
     pub fn parse(text: &str, defaults: &Defaults) -> Result<Self, InvalidNotification> {
-        Self::from_fields(fields(text)?, defaults)
+        let notification = Self::from_fields(fields(text)?, defaults)?;
+        match notification.to.iter().any(|target| matches!(target, Target::Watchers(_))) {
+            true => Err(invalid("to.watchers", "is not a kind of target", SHAPES)),
+            false => Ok(notification),
+        }
     }
 
     /// The same for what we wrote ourselves, which may stand in a log.
@@ -242,6 +246,7 @@ fn shape(field: &str, object: Map<String, Value>) -> Result<Target, InvalidNotif
         "connection" => ConnectionId::parse(name).map(Target::Connection).map_err(refused),
         "user" => UserId::parse(name).map(Target::User).map_err(refused),
         "topic" => Topic::parse(name).map(Target::Topic).map_err(refused),
+        "watchers" => Topic::parse(name).map(Target::Watchers).map_err(refused),
         _ => Err(invalid(path, "is not a kind of target", SHAPES)),
     }
 }

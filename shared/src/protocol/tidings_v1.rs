@@ -1,6 +1,7 @@
 //! `tidings.v1.json`: one JSON object a frame.
 
 mod log;
+mod presence;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -60,6 +61,7 @@ fn command(mut fields: Map<String, Value>, frame: &str) -> Result<Command, Clien
         "subscribe" => Ok(Command::Subscribe(subscribe(fields)?)),
         "unsubscribe" => Ok(Command::Unsubscribe(topics(fields)?.0)),
         "history" => Ok(Command::History(log::history(fields)?)),
+        "presence" => Ok(Command::Presence(presence::presence(fields)?)),
         "unread" => log::refuse_the_rest(&fields).map(|()| Command::Unread),
         "read" => Ok(Command::Read(log::read(fields)?)),
         "publish" => Ok(Command::Publish(publish(frame)?)),
@@ -74,8 +76,10 @@ fn subscribe(mut fields: Map<String, Value>) -> Result<Subscribe, ClientError> {
         return Ok(user);
     }
     let since = fields.remove("since");
+    let is_watched = log::take_flag(&mut fields, "presence")?;
     let (topics, is_list) = topics(fields)?;
-    Ok(Subscribe::Topics(log::with_since(topics, is_list, since)?))
+    let topics = log::with_since(topics, is_list, since)?;
+    Ok(if is_watched { Subscribe::Watched(topics) } else { Subscribe::Topics(topics) })
 }
 
 /// The topics that a command names, and whether it does so in a list.
@@ -151,6 +155,7 @@ pub(super) fn encode_reply(reply: &Reply) -> String {
             let (topic, user) = (topic.as_ref().map(Topic::as_str), topic.is_none());
             frame("history", id, History { topic, user, log: log::LogReply::of(told) })
         }
+        ReplyBody::Presence { topic, here } => frame("presence", id, presence::InTopic { topic, rest: here }),
         ReplyBody::Unread(unread) => frame("unread", id, unread),
         ReplyBody::Pong => frame("pong", id, Nothing {}),
         ReplyBody::Whoami(who) => frame("whoami", id, who),
@@ -261,6 +266,9 @@ enum Data<'a> {
 }
 
 pub(super) fn encode_message(notification: &Notification, target: &Target) -> Bytes {
+    if let Target::Watchers(topic) = target {
+        return presence::encode_changes(notification, topic);
+    }
     let (data_type, data) = match &notification.payload {
         Payload::Json(data) => (None, Data::Json(data)),
         Payload::Text(text) => (Some("text"), Data::Text(text)),
@@ -272,7 +280,7 @@ pub(super) fn encode_message(notification: &Notification, target: &Target) -> By
         place: match (&notification.log, target) {
             (Some(place), _) => InLog::from(place),
             (None, Target::Topic(topic)) => InLog { topic: Some(topic.as_str()), ..InLog::default() },
-            (None, Target::Connection(_) | Target::User(_) | Target::Everyone) => InLog::default(),
+            (None, _) => InLog::default(),
         },
         event: notification.event.as_deref(),
         at: notification.at,

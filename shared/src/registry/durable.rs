@@ -44,7 +44,9 @@ impl Registry {
     /// is allowed; else when DynamoDB fails.
     pub async fn add_durable_topic(&self, user: &UserId, topic: &Topic) -> Result<usize, RegistryError> {
         self.change_set(TopicSet::Durable(user), Change::Join, slice::from_ref(topic)).await?;
-        self.change_connections(user, topic, Change::Join).await
+        let changed = self.change_connections(user, topic, Change::Join).await?;
+        self.look_at_user(user, Change::Join, topic).await?;
+        Ok(changed)
     }
 
     /// Takes a topic from all connections of a user, those to come included. Returns how many it was taken from. Doing it
@@ -57,7 +59,9 @@ impl Registry {
         if row.is_some_and(|row| !row.contains_key(TOPICS)) {
             self.delete_empty(user).await?;
         }
-        self.change_connections(user, topic, Change::Leave).await
+        let changed = self.change_connections(user, topic, Change::Leave).await?;
+        self.look_at_user(user, Change::Leave, topic).await?;
+        Ok(changed)
     }
 
     /// Deletes a user's row that holds no topic any more.
@@ -167,12 +171,12 @@ impl Registry {
         topic: &Topic,
         change: Change,
     ) -> Result<usize, RegistryError> {
-        let topics = slice::from_ref(topic);
+        let topics = &self.with_watching(change, slice::from_ref(topic));
         let sets = connections.iter().map(|connection| TopicSet::Granted(&connection.id));
         let changes: Vec<_> = sets.map(|set| self.change_set(set, change, topics)).collect();
         let rows: Vec<_> = stream::iter(changes).buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
         let changed = rows.iter().flatten().map(items::read).collect::<Result<Vec<_>, _>>()?;
-        let writes = changed.iter().map(|connection| self.change_membership(connection, change, topic, By::Server));
+        let writes = changed.iter().map(|connection| self.change_memberships(connection, change, topics, By::Server));
         let writes: Vec<_> = writes.collect();
         let said: Vec<_> = stream::iter(writes).buffered(SIDE_BY_SIDE).collect().await;
         let ids: Vec<_> = changed.iter().map(|connection| connection.id.clone()).collect();
@@ -182,7 +186,7 @@ impl Registry {
         let mut now: HashMap<_, _> = now.into_iter().map(|now| (now.id.clone(), now)).collect();
         for (connection, said) in changed.iter().zip(said) {
             let (set, now) = (TopicSet::Granted(&connection.id), now.remove(&connection.id));
-            self.settle(connection, set, Said::from([said?]), now).await?;
+            self.settle(connection, set, said?, now).await?;
         }
         Ok(count)
     }

@@ -79,7 +79,7 @@ impl Connection {
     }
 
     /// In seconds since the epoch.
-    fn expires_at(&self) -> i64 {
+    pub(super) fn expires_at(&self) -> i64 {
         self.connected_at / 1_000 + LIFETIME_SECONDS
     }
 }
@@ -235,7 +235,7 @@ fn set_of_topics(item: &Item, name: &'static str) -> Result<Vec<Topic>, Registry
         None => return Ok(Vec::new()),
         Some(value) => value.as_ss().map_err(|_| malformed(name, "is not a string set"))?,
     };
-    let topics: Result<Vec<_>, _> = names.iter().map(Topic::parse).collect();
+    let topics: Result<Vec<_>, _> = names.iter().map(|name| Topic::parse_own(name)).collect();
     let mut topics = topics.map_err(|_| malformed(name, "holds something else than topics"))?;
     topics.sort_unstable();
     Ok(topics)

@@ -15,6 +15,11 @@
 //! | how far a user has read | `inbox#<user id>` | `read` |
 //! | connection that has not said who it is | `opening#<minute>` | `<hash prefix>#<connection id>` |
 //! | requests that wait for a message | `polls` | `polls` |
+//! | who is in a topic | `here#<audience>` | `<user id>#<connection id>` |
+//! | what was told of a user | `pres#<audience>` | `<user id>` |
+//! | whose turn it is to tell of a topic | `told#<audience>` | `told` |
+//! | whose time is over then | `ends#<5 minutes>#<hex digit>` | a hash of topic, user and connection |
+//! | up to where these were looked at | `ends` | `ends` |
 //! | membership of a topic | `topic#<topic>`, or `topic-sha256#<hex>` over 256 bytes | `<hash prefix>#<connection id>` |
 //!
 //! The hash prefix is one byte of a hash of the connection id, as two hex digits. Every audience is so sorted by the same,
@@ -118,7 +123,7 @@ pub(super) const UNSURE: &str = "unsure";
 pub(super) const COMES_AGAIN: &str = "comes_again";
 /// Until when a message is on its way that looks whether a lane goes on, in milliseconds since the epoch.
 pub(super) const WAKES_AT: &str = "wakes_at";
-/// Since when it is pending, in milliseconds since the epoch.
+/// Since when a membership is pending, or a connection is in a topic, in milliseconds since the epoch.
 pub(super) const SINCE: &str = "since";
 /// Up to which offset its client has everything.
 pub(super) const LIVE_FROM: &str = "live_from";
@@ -129,6 +134,23 @@ pub(super) const ID: &str = "id";
 /// Where a log ended when a notification for it was first taken up: offset and epoch.
 pub(super) const FROM: &str = "from";
 pub(super) const FROM_EPOCH: &str = "from_epoch";
+
+/// Who looked last at a user.
+pub(super) const VERSION: &str = "version";
+/// Whether the last change was that the user came.
+pub(super) const TOLD: &str = "told";
+/// When that was, in milliseconds since the epoch; no two changes of a user, or lists of a topic, have the same.
+pub(super) const CHANGE: &str = "change";
+/// Whether that was sent.
+pub(super) const SENT: &str = "sent";
+/// From when on the next list may be told of a topic, in milliseconds since the epoch.
+pub(super) const FROM_THEN: &str = "from_then";
+/// The topic that a row is about, where its key does not say it.
+pub(super) const TOPIC: &str = "topic";
+/// When a connection's time is over, in seconds since the epoch.
+pub(super) const ENDS_AT: &str = "ends_at";
+/// The first five minutes whose ends are not all looked at.
+pub(super) const SPAN: &str = "span";
 
 /// Above every sort key of a member.
 pub(super) const ABOVE_ALL: &str = "g";
@@ -194,8 +216,43 @@ impl Key {
         Self { pk: "polls".to_owned(), sk: "polls".to_owned() }
     }
 
+    /// That a connection is in a topic.
+    pub(super) fn here(topic: &Topic, user: Option<&UserId>, connection: &ConnectionId) -> Self {
+        let user = user.map(UserId::as_str).unwrap_or_default();
+        Self { pk: here_partition(topic), sk: format!("{user}#{connection}") }
+    }
+
+    /// What was told of a user in a topic, or of its connections.
+    pub(super) fn told_of(topic: Option<&Topic>, user: &UserId) -> Self {
+        let pk = topic.map_or_else(|| format!("pres#{}", user_partition(user)), told_of_partition);
+        Self { pk, sk: user.to_string() }
+    }
+
+    /// Whose turn it is to tell of a topic.
+    pub(super) fn telling(topic: &Topic) -> Self {
+        Self { pk: format!("told#{}", topic_partition(topic)), sk: "told".to_owned() }
+    }
+
+    /// That the time of a connection is over in these five minutes.
+    pub(super) fn end(span: i64, topic: Option<&Topic>, user: &UserId, connection: &ConnectionId) -> Self {
+        let topic = topic.map(Topic::as_str).unwrap_or_default();
+        let sk = crate::hash(&[topic, user.as_str(), connection.as_str()]);
+        Self { pk: ends_partition(span, &sk[..1]), sk }
+    }
+
+    /// Up to where ends were looked at.
+    pub(super) fn ends() -> Self {
+        Self { pk: "ends".to_owned(), sk: "ends".to_owned() }
+    }
+
     pub(super) fn rate() -> Self {
         Self { pk: "rate".to_owned(), sk: "rate".to_owned() }
+    }
+
+    /// The key of a row.
+    pub(super) fn of(row: &HashMap<String, AttributeValue>) -> Option<Self> {
+        let text = |name: &str| row.get(name)?.as_s().ok().cloned();
+        Some(Self { pk: text(PK)?, sk: text(SK)? })
     }
 
     pub(super) fn attributes(self) -> HashMap<String, AttributeValue> {
@@ -229,6 +286,28 @@ pub(super) fn user_partition(user: &UserId) -> String {
 /// Connections that were made in a minute since the epoch and have not said who they are.
 pub(super) fn opening_partition(minute: i64) -> String {
     format!("opening#{minute}")
+}
+
+/// Everybody who is in a topic.
+pub(super) fn here_partition(topic: &Topic) -> String {
+    format!("here#{}", topic_partition(topic))
+}
+
+/// The user and the connection that a sort key of [`Key::here`] names; an anonymous connection has no user.
+pub(super) fn here_of(sort_key: &str) -> Option<(Option<UserId>, &str)> {
+    let (user, connection) = sort_key.rsplit_once('#')?;
+    let user = if user.is_empty() { None } else { Some(UserId::parse(user).ok()?) };
+    Some((user, connection))
+}
+
+/// What was told of the users of a topic.
+pub(super) fn told_of_partition(topic: &Topic) -> String {
+    format!("pres#{}", topic_partition(topic))
+}
+
+/// A part of the connections whose time is over in the same five minutes: a hex digit spreads them over sixteen.
+pub(super) fn ends_partition(span: i64, digit: &str) -> String {
+    format!("ends#{span}#{digit}")
 }
 
 pub(super) fn work_partition(scope: &str, notification: &NotificationId) -> String {

@@ -88,6 +88,7 @@ impl Registry {
                 }
                 Target::User(user) => interval.partition(user_partition(user)),
                 Target::Topic(topic) => interval.partition(topic_partition(topic)),
+                Target::Watchers(topic) => interval.partition(topic_partition(&topic.watching())),
                 Target::Everyone => interval.everyone_partitions(),
             };
             let rows = |pk: String| Range::Rows { pk: pk.into(), target: index, interval: interval.clone() };

@@ -123,11 +123,14 @@ impl Registry {
         topics: &[Topic],
         by: By,
     ) -> Result<Option<Connection>, RegistryError> {
+        let topics = &self.with_watching(change, topics);
         let Some(row) = self.change_set(set, change, topics).await? else { return Ok(None) };
         let connection = items::read(&row)?;
         let said = self.change_memberships(&connection, change, topics, by).await?;
         let now = self.connection(&connection.id).await?;
-        self.settle(&connection, set, said, now).await
+        let now = self.settle(&connection, set, said, now).await?;
+        self.look_at_change(&connection, change, topics).await?;
+        Ok(now)
     }
 
     /// Sees to it that a connection's row lists those memberships which say that they are one: others change both as well.
@@ -150,10 +153,12 @@ impl Registry {
             let Some(row) = &now else {
                 // Of a connection that is gone nothing stays.
                 self.delete_memberships(&connection.id, said.keys()).await?;
+                self.keep_beside(connection, said).await?;
                 return Ok(None);
             };
             let wrong = disagreeing(row, &said);
             if wrong.is_empty() {
+                self.keep_beside(connection, said).await?;
                 return refused.map_or(Ok(now), Err);
             }
             if looked {

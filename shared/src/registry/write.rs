@@ -34,17 +34,20 @@ impl Registry {
     async fn join_everything(&self, connection: &Connection) -> Result<Vec<Topic>, RegistryError> {
         let mut requests = vec![batch::put(items::connection_item(connection))];
         requests.extend(memberships(connection).map(|membership| batch::put(join(connection, membership))));
+        // What stands beside those of topics is written with what the memberships say at last.
+        let others = memberships(connection).filter(|membership| !matches!(membership, Membership::Topic(_)));
+        requests.extend(others.flat_map(|other| self.writes_beside(Change::Join, connection, other)));
         self.write_all(requests).await?;
-        self.join_durable_topics(connection).await
+        let durable = self.join_durable_topics(connection).await?;
+        self.look_at_new(connection, &durable).await?;
+        Ok(durable)
     }
 
     async fn take_back(&self, connection: &Connection) {
         let (id, socket) = (&connection.id, &connection.socket);
         let taken_back = match self.disconnect(id, socket).await {
             // Memberships of a connection that somebody else forgets may come after that.
-            Ok(None) => {
-                self.write_all(memberships(connection).map(|left| batch::delete(leave(id, left))).collect()).await
-            }
+            Ok(None) => self.leave_everything(connection, &[]).await,
             outcome => outcome.map(drop),
         };
         if let Err(error) = taken_back {
@@ -70,6 +73,20 @@ impl Registry {
     /// be told that there is no room.
     pub async fn subscribe_at(&self, place: Place, id: &ConnectionId, topics: &[Topic]) -> Result<(), RegistryError> {
         self.change_own(id, Change::Join, topics, By::Command(place)).await.map(drop)
+    }
+
+    /// The same, and the connection is told who comes to the topics and leaves them. Each of them counts twice.
+    ///
+    /// # Errors
+    /// As [`Self::subscribe_at`].
+    pub async fn subscribe_watching(
+        &self,
+        place: Place,
+        id: &ConnectionId,
+        topics: &[Topic],
+    ) -> Result<(), RegistryError> {
+        let all: Vec<_> = topics.iter().cloned().chain(topics.iter().map(Topic::watching)).collect();
+        self.change_own(id, Change::Join, &all, By::Command(place)).await.map(drop)
     }
 
     /// Unsubscribes a connection from topics for a server: after whatever its client has asked for by now. Topics that it
@@ -110,9 +127,19 @@ impl Registry {
     pub async fn disconnect(&self, id: &ConnectionId, socket: &Socket) -> Result<Option<Connection>, RegistryError> {
         let Some(row) = self.delete_connection(id, socket).await? else { return Ok(None) };
         let (connection, left) = (items::read(&row)?, items::left_topics(&row)?);
-        let all = memberships(&connection).chain(left.iter().map(Membership::Topic));
-        self.write_all(all.map(|membership| batch::delete(leave(id, membership))).collect()).await?;
+        self.leave_everything(&connection, &left).await?;
+        self.look_at_gone(&connection).await?;
         Ok(Some(connection))
+    }
+
+    /// Deletes all that a connection has, and what it has left lately.
+    async fn leave_everything(&self, connection: &Connection, left: &[Topic]) -> Result<(), RegistryError> {
+        let all = memberships(connection).chain(left.iter().map(Membership::Topic));
+        let writes = all.flat_map(|membership| {
+            let own = batch::delete(leave(&connection.id, membership));
+            [own].into_iter().chain(self.writes_beside(Change::Leave, connection, membership))
+        });
+        self.write_all(writes.collect()).await
     }
 
     /// Forgets a connection whose socket a push found gone: the connection, its memberships, and the membership that

@@ -12,7 +12,7 @@ use tidings::recovery::{Asked, Reading, RecoveryError};
 use super::session::internal;
 use super::{Step, Turn};
 use crate::publish;
-use crate::subscribe::MOST_BYTES;
+use crate::outcome::MOST_BYTES;
 
 /// What an application's own error is under: the first of those that Centrifugo leaves to applications.
 const APPLICATION: u32 = 400;

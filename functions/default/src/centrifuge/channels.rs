@@ -13,7 +13,7 @@ use tidings::registry::{Place, RegistryError};
 
 use super::session::internal;
 use super::{Going, Step, Turn};
-use crate::subscribe::MOST_BYTES;
+use crate::outcome::MOST_BYTES;
 
 /// What a `subscribe` found of what its client missed.
 struct Found {

@@ -91,7 +91,7 @@ pub(super) fn read(mut fields: Map<String, Value>) -> Result<Read, ClientError> 
     Ok(Read { offset, epoch })
 }
 
-fn take_flag(fields: &mut Map<String, Value>, name: &str) -> Result<bool, ClientError> {
+pub(super) fn take_flag(fields: &mut Map<String, Value>, name: &str) -> Result<bool, ClientError> {
     match fields.remove(name) {
         None => Ok(false),
         Some(Value::Bool(flag)) => Ok(flag),

@@ -1,0 +1,164 @@
+//! Who is there, and what was told of it.
+//!
+//! Beside the membership of a topic in which it is kept stand two rows: that the connection is here, and when its time is
+//! over. They are written and deleted with it. Where a bus is told of users, the membership of a user has the latter too.
+
+mod ends;
+mod here;
+mod told;
+
+use aws_sdk_dynamodb::types::{AttributeValue, WriteRequest};
+
+use super::items::{Connection, Item, Membership, memberships};
+use super::keys::{ENDS_AT, EXPIRES_AT, Key, SINCE, TOPIC, USER};
+use super::memberships::Said;
+use super::topics::Change;
+use super::{Registry, RegistryError, batch, retry};
+use crate::ids::{Topic, UserId};
+use crate::presence::Subject;
+
+/// Ends that are looked at together, in seconds.
+const SPAN_SECONDS: i64 = 300;
+/// How long a row is kept that somebody is to look at, after its time, in seconds.
+const KEPT_SECONDS: i64 = 24 * 3_600;
+
+fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+impl Registry {
+    /// Whether it is kept who is in this topic.
+    #[must_use]
+    pub fn keeps_presence(&self, topic: &Topic) -> bool {
+        self.lookout.as_ref().is_some_and(|lookout| lookout.keeps(topic))
+    }
+
+    /// The writes that do this to what stands beside a membership of a connection.
+    pub(super) fn writes_beside(
+        &self,
+        change: Change,
+        connection: &Connection,
+        membership: Membership<'_>,
+    ) -> Vec<WriteRequest> {
+        let beside = self.beside(connection, membership);
+        match change {
+            Change::Join => beside.into_iter().map(batch::put).collect(),
+            Change::Leave => beside.iter().filter_map(Key::of).map(batch::delete).collect(),
+        }
+    }
+
+    /// Makes what stands beside memberships of topics what these say, until both agree: others change both as well.
+    pub(super) async fn keep_beside(&self, connection: &Connection, mut said: Said) -> Result<(), RegistryError> {
+        said.retain(|topic, _| self.keeps_presence(topic));
+        let mut failures = 0;
+        while !said.is_empty() {
+            let writes = said.iter().flat_map(|(topic, change)| {
+                self.writes_beside(*change, connection, Membership::Topic(topic))
+            });
+            self.write_all(writes.collect()).await?;
+            let topics: Vec<_> = said.keys().cloned().collect();
+            let (now, seen) = self.look_at_memberships(&connection.id, &topics).await?;
+            let is_there = now.is_some();
+            let wanted = seen.into_iter().map(|(topic, change)| (topic, if is_there { change } else { Change::Leave }));
+            said = wanted.filter(|(topic, change)| said.get(topic) != Some(change)).collect();
+            if !said.is_empty() && !retry::again(&mut failures).await {
+                return Err(RegistryError::Contended);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows beside a membership.
+    fn beside(&self, connection: &Connection, membership: Membership<'_>) -> Vec<Item> {
+        let Some(lookout) = &self.lookout else { return Vec::new() };
+        let user = connection.user.as_ref();
+        match membership {
+            Membership::Topic(topic) if lookout.keeps(topic) => {
+                let mut here = Key::here(topic, user, &connection.id).attributes();
+                here.insert(SINCE.to_owned(), number(lookout.now()));
+                here.insert(EXPIRES_AT.to_owned(), number(connection.expires_at()));
+                [here].into_iter().chain(user.map(|user| end(connection, Some(topic), user))).collect()
+            }
+            Membership::User(user) if lookout.keeps_users() => vec![end(connection, None, user)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whoever is to be looked at when a connection came to these audiences or left them.
+    fn subjects<'a>(
+        &self,
+        connection: &Connection,
+        memberships: impl IntoIterator<Item = Membership<'a>>,
+    ) -> Vec<Subject> {
+        let (Some(lookout), Some(user)) = (&self.lookout, &connection.user) else { return Vec::new() };
+        let subject = |topic: Option<&Topic>| Subject { topic: topic.cloned(), user: user.clone() };
+        let of = |membership| match membership {
+            Membership::Topic(topic) if lookout.keeps(topic) => Some(subject(Some(topic))),
+            Membership::User(_) if lookout.keeps_users() => Some(subject(None)),
+            _ => None,
+        };
+        memberships.into_iter().filter_map(of).collect()
+    }
+
+    /// Asks somebody to look at who came with a connection, its topics and `more`, once all of it is written.
+    pub(super) async fn look_at_new(&self, connection: &Connection, more: &[Topic]) -> Result<(), RegistryError> {
+        let Some(lookout) = &self.lookout else { return Ok(()) };
+        let more = more.iter().filter(|topic| !connection.topics.contains(topic)).map(Membership::Topic);
+        lookout
+            .came(&self.subjects(connection, memberships(connection).chain(more)))
+            .await
+            .map_err(RegistryError::Unlooked)
+    }
+
+    /// Asks somebody to look at who left with a connection, once all of it is deleted.
+    pub(super) async fn look_at_gone(&self, connection: &Connection) -> Result<(), RegistryError> {
+        let Some(lookout) = &self.lookout else { return Ok(()) };
+        lookout.left(&self.subjects(connection, memberships(connection))).await.map_err(RegistryError::Unlooked)
+    }
+
+    /// Asks somebody to look at who came to topics or left them, once that is written.
+    pub(super) async fn look_at_change(
+        &self,
+        connection: &Connection,
+        change: Change,
+        topics: &[Topic],
+    ) -> Result<(), RegistryError> {
+        let Some(lookout) = &self.lookout else { return Ok(()) };
+        let subjects = self.subjects(connection, topics.iter().map(Membership::Topic));
+        let asked = match change {
+            Change::Join => lookout.came(&subjects).await,
+            Change::Leave => lookout.left(&subjects).await,
+        };
+        asked.map_err(RegistryError::Unlooked)
+    }
+
+    /// The same for a user whose connections were all changed.
+    pub(super) async fn look_at_user(&self, user: &UserId, change: Change, topic: &Topic) -> Result<(), RegistryError> {
+        let Some(lookout) = self.lookout.as_ref().filter(|lookout| lookout.keeps(topic)) else { return Ok(()) };
+        let subjects = [Subject { topic: Some(topic.clone()), user: user.clone() }];
+        let asked = match change {
+            Change::Join => lookout.came(&subjects).await,
+            Change::Leave => lookout.left(&subjects).await,
+        };
+        asked.map_err(RegistryError::Unlooked)
+    }
+
+    /// These topics, and where they are left what connections are told of them under.
+    pub(super) fn with_watching(&self, change: Change, topics: &[Topic]) -> Vec<Topic> {
+        let left = topics.iter().filter(|topic| change == Change::Leave && self.keeps_presence(topic));
+        topics.iter().cloned().chain(left.map(Topic::watching)).collect()
+    }
+}
+
+/// That somebody is to look at a user when the connection's time is over.
+fn end(connection: &Connection, topic: Option<&Topic>, user: &UserId) -> Item {
+    let ends_at = connection.expires_at();
+    let mut item = Key::end(ends_at.div_euclid(SPAN_SECONDS), topic, user, &connection.id).attributes();
+    item.insert(USER.to_owned(), AttributeValue::S(user.to_string()));
+    if let Some(topic) = topic {
+        item.insert(TOPIC.to_owned(), AttributeValue::S(topic.to_string()));
+    }
+    item.insert(ENDS_AT.to_owned(), number(ends_at));
+    item.insert(EXPIRES_AT.to_owned(), number(ends_at + KEPT_SECONDS));
+    item
+}
