@@ -44,9 +44,9 @@ pub use lane::{LaneHolder, LaneLease, LanePosition, LaneTaker, RENEWED_EVERY};
 pub use listing::{Audience, Page};
 pub use log::{Append, Appended, Entries, Entry, Head};
 pub use members::{Member, Members};
+pub(crate) use place::By;
 pub use place::Place;
 pub use polls::PollLease;
-pub(crate) use place::By;
 pub(crate) use topics::Change;
 
 pub use rate::{Granted, LearntRate, RateLimit, Wanted};

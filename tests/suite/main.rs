@@ -7,6 +7,7 @@ mod appending;
 mod application;
 mod authorizing;
 mod bad_input;
+mod chaos;
 mod client;
 #[path = "../conformance/suite.rs"]
 mod conformance;
@@ -34,6 +35,7 @@ mod rest;
 mod roles;
 mod scale;
 mod scopes;
+mod shuffled;
 mod simulation;
 mod structure;
 mod template;

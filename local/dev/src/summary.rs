@@ -15,7 +15,9 @@ pub(super) fn announce(options: &DevOptions, stack: &Stack) {
         logs.say(&format!("note: {file}:{}: {}", note.line, note.text));
     }
     if let Some(seed) = options.shuffle {
-        logs.say(&format!("frames are shuffled with seed {seed}: each waits for 0 to 300 ms before its function is called"));
+        logs.say(&format!(
+            "frames are shuffled with seed {seed}: each waits for 0 to 300 ms before its function is called"
+        ));
     }
     if !stack.dev_parameters.is_empty() {
         let parameters: Vec<_> = stack.dev_parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();

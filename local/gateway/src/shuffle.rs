@@ -22,9 +22,7 @@ mod tests {
     fn waits_are_spread_evenly_and_come_again_with_their_seed() {
         let all = |seed| -> Vec<u64> {
             let pairs = (0..20).flat_map(|connection| (0..50).map(move |frame| (connection, frame)));
-            pairs
-                .map(|(connection, frame)| wait(seed, connection, frame).as_millis().try_into().unwrap())
-                .collect()
+            pairs.map(|(connection, frame)| wait(seed, connection, frame).as_millis().try_into().unwrap()).collect()
         };
         let waits = all(1);
         assert_eq!(waits, all(1));

@@ -19,9 +19,9 @@ use tracing::{debug, info, warn};
 
 use super::connections::{Connection, Outgoing, Queue};
 use super::ending::{Ending, Farewell};
-use super::traffic::MAX_MESSAGE;
 use super::events::epoch_ms;
 use super::messages::Incoming;
+use super::traffic::MAX_MESSAGE;
 use super::{Api, Shared, integration, messages, shuffle};
 use tidings_local_stack::Integration;
 

@@ -6,7 +6,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::RegistryError;
 use super::keys::{
-    ATTRIBUTES, CONNECTED_AT, EXPIRES_AT, Key, LEFT, LEFT_TOPICS, PROTOCOL, SK, SOCKET, STATE, TOPIC_BYTES, TOPICS, USER,
+    ATTRIBUTES, CONNECTED_AT, EXPIRES_AT, Key, LEFT, LEFT_TOPICS, PROTOCOL, SK, SOCKET, STATE, TOPIC_BYTES, TOPICS,
+    USER,
 };
 use crate::attributes::Attributes;
 use crate::ids::{ConnectionId, Socket, Topic, UserId};

@@ -15,9 +15,7 @@ use super::items::{self, Connection, Item, topic_bytes, topic_set};
 use super::keys::{Key, LEFT_TOPICS, PK, TOPIC_BYTES, TOPICS};
 use super::memberships::Said;
 use super::place::By;
-use super::{
-    MAX_DURABLE_TOPICS_PER_USER, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError, retry,
-};
+use super::{MAX_DURABLE_TOPICS_PER_USER, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError, retry};
 use crate::ids::{ConnectionId, Topic, UserId};
 
 /// Topics of one update: each is a part of the condition, which may have 4 KB. No set may grow by more.

@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
 use tests::engine::{Engine, Row, Table, http};
 use tests::faults::Faulty;
 use tidings::UserId;
 use tidings::notification::Target;
-use tidings::registry::{
-    Audience, Connection, Interval, MAX_TOPICS_PER_CONNECTION, Place, Registry, RegistryError,
-};
+use tidings::registry::{Audience, Connection, Interval, MAX_TOPICS_PER_CONNECTION, Place, Registry, RegistryError};
 use tokio::sync::Semaphore;
 
 use super::{NOW, connection, ids, on_both_engines, registry, said, text, topic, topics};
@@ -264,9 +261,8 @@ async fn in_whatever_order_commands_run_the_one_that_was_sent_last_counts() {
 /// What the client is subscribed to in the end, if it got what it meant, sorted.
 async fn trial(registry: &Registry, connected: &Connection) -> Vec<String> {
     registry.connect(connected).await.unwrap();
-    let mut commands: Vec<_> = (0..COMMANDS)
-        .map(|moment| (moment as i64, ["x", "y"][fastrand::usize(..2)], fastrand::bool()))
-        .collect();
+    let mut commands: Vec<_> =
+        (0..COMMANDS).map(|moment| (moment as i64, ["x", "y"][fastrand::usize(..2)], fastrand::bool())).collect();
     let last = |name: &str| commands.iter().rfind(|(_, of, _)| *of == name).is_some_and(|(_, _, joins)| *joins);
     let meant = ["x", "y"].into_iter().filter(|name| last(name)).map(str::to_owned).collect();
     fastrand::shuffle(&mut commands);
