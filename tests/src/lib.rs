@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
 
 pub mod browser;
+pub mod chaos;
 pub mod conflicts;
 pub mod crowd;
 pub mod engine;
 pub mod faults;
 pub mod issuer;
+pub mod kill;
 pub mod proxy;
 pub mod queues;
 pub mod simulation;

@@ -142,6 +142,15 @@ impl Stack {
     /// # Panics
     /// When it cannot be invoked; a function that fails is an answer.
     pub async fn invoke(&self, function: &str, payload: &str) -> Answer {
+        self.invoking(function, payload).await.unwrap()
+    }
+
+    /// The same as a future of its own; a function that cannot be invoked is an error.
+    pub fn invoking(
+        &self,
+        function: &str,
+        payload: &str,
+    ) -> impl Future<Output = Result<Answer, aws_sdk_lambda::Error>> + Send + use<> {
         let config = aws_sdk_lambda::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new("us-east-1"))
@@ -149,9 +158,12 @@ impl Stack {
             .endpoint_url(&self.addresses().lambda)
             .http_client(engine::http());
         let client = aws_sdk_lambda::Client::from_conf(config.build());
-        let answer = client.invoke().function_name(function).payload(Blob::new(payload)).send().await.unwrap();
-        let payload = answer.payload.unwrap().into_inner();
-        Answer { payload: serde_json::from_slice(&payload).unwrap(), failed: answer.function_error.is_some() }
+        let request = client.invoke().function_name(function).payload(Blob::new(payload));
+        async move {
+            let answer = request.send().await?;
+            let payload = answer.payload.unwrap().into_inner();
+            Ok(Answer { payload: serde_json::from_slice(&payload).unwrap(), failed: answer.function_error.is_some() })
+        }
     }
 
     /// Puts a message into one of the stack's queues.

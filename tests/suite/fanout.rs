@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::crowd::{Crowd, Faults, TOPIC};
 use tests::engine::Engine;
+#[cfg(target_os = "linux")]
+use tests::kill::kill_one;
 use tests::queues;
 use tests::stack::Stack;
 use tests::standin::{Behaviour, Outage, Standin};
@@ -96,28 +98,11 @@ async fn workers_that_are_killed_leave_nobody_out_and_few_twice() {
         let before = crowd.outcome(begin).reached;
         eventually("progress", PATIENCE, async || (crowd.outcome(begin).reached > before + 200).then_some(())).await;
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..200))).await;
-        kills += kill_one(crowd.standin.endpoint());
+        kills += kill_one(&[&format!("WEBSOCKET_ENDPOINT={}", crowd.standin.endpoint())], &mut fastrand::Rng::new());
     }
     let outcome = crowd.settle(begin, PATIENCE).await;
     assert!(outcome.duplicates < 1_000 * kills, "{outcome:?} after {kills} kills");
     crowd.stack.stop().await;
-}
-
-/// Kills one of the processes that push to `endpoint`, with the signal that nobody can catch.
-#[cfg(target_os = "linux")]
-pub(crate) fn kill_one(endpoint: &str) -> usize {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let marker = format!("WEBSOCKET_ENDPOINT={endpoint}");
-    let ours: Vec<u32> = numbers
-        .filter(|number| {
-            let environment = std::fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == marker.as_bytes())
-        })
-        .collect();
-    let Some(victim) = fastrand::choice(ours) else { return 0 };
-    let killed = std::process::Command::new("kill").args(["-9", &victim.to_string()]).status().unwrap();
-    usize::from(killed.success())
 }
 
 pub(crate) struct Workshop {

@@ -8,6 +8,7 @@ mod application;
 mod authorizing;
 mod bad_input;
 mod centrifuge;
+mod chaos;
 mod client;
 #[path = "../conformance/suite.rs"]
 mod conformance;
@@ -37,6 +38,7 @@ mod rest;
 mod roles;
 mod scale;
 mod scopes;
+mod shuffled;
 mod simulation;
 mod structure;
 mod template;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tests::crowd::{Crowd, Faults, TOPIC, member};
 use tests::eventually;
+use tests::kill::kill_one;
 use tests::standin::{Behaviour, Outage};
 use tidings::history::History;
 use tidings::metrics::Metric;
@@ -81,7 +82,7 @@ async fn a_worker_that_is_killed_leaves_no_gap_and_no_disorder_behind() {
     let kills = async {
         for _ in 0..4 {
             tokio::time::sleep(Duration::from_millis(fastrand::u64(200..900))).await;
-            crate::fanout::kill_one(crowd.standin.endpoint());
+            kill_one(&[&format!("WEBSOCKET_ENDPOINT={}", crowd.standin.endpoint())], &mut fastrand::Rng::new());
         }
     };
     tokio::join!(say(&crowd, 120, Duration::from_millis(20)), kills);

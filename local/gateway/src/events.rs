@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_message_event_has_no_headers_and_no_query() {
-        let event = settled(&origin(None).message(None, "chat", "{\"action\":\"chat\"}"));
+        let event = settled(&origin(None).message(None, "chat", "{\"action\":\"chat\"}", 2_000));
         let message_id = event["requestContext"]["messageId"].as_str().unwrap().to_owned();
         assert_eq!(message_id[11..], CONNECTION[11..]);
         assert_eq!(
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn keys_come_in_the_order_of_the_captures() {
-        let event = origin(None).message(None, "chat", "hi");
+        let event = origin(None).message(None, "chat", "hi", 2_000);
         let text = std::str::from_utf8(&event.payload).unwrap();
         let keys = [
             "routeKey",

@@ -44,7 +44,7 @@ pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, 
         return;
     }
     match &route.integration {
-        Integration::Mock(_) => mock(shared, api, connection, text, (route_key, route)).await,
+        Integration::Mock(_) => mock(shared, api, connection, message, (route_key, route)).await,
         Integration::Lambda { function, timeout_ms } => {
             let limit = Duration::from_millis(*timeout_ms);
             invoke(shared, connection, message, Invocation { route_key, route, function, limit }).await;
@@ -57,8 +57,15 @@ pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, 
 }
 
 /// What a mock makes of a message.
-async fn mock(shared: &Shared, api: &Api, connection: &Connection, text: &str, (route_key, route): (&str, &Route)) {
-    let event = connection.origin.message(connection.authorizer.as_ref(), route_key, text);
+async fn mock(
+    shared: &Shared,
+    api: &Api,
+    connection: &Connection,
+    message: Incoming<'_>,
+    (route_key, route): (&str, &Route),
+) {
+    let text = message.text;
+    let event = connection.origin.message(connection.authorizer.as_ref(), route_key, text, message.at);
     let answer = api.mocks.get(route_key).map(|runner| {
         let (context, parameters) = (event.context(), Parameters::default());
         let stage_variables = &connection.origin.stage_variables;

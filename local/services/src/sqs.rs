@@ -4,8 +4,8 @@
 //! calls, `server` their two protocols on the wire.
 //!
 //! What is *not* here: permissions, tags, encryption, message move tasks, the limits on messages in flight and on
-//! throughput. Standard queues keep their order and deliver once, which AWS does not promise, and a message group in
-//! one is carried but gets no fairer share.
+//! throughput. Standard queues keep their order and deliver once unless told otherwise, which AWS does not promise, and a
+//! message group in one is carried but gets no fairer share.
 
 mod clock;
 mod message;
@@ -86,6 +86,13 @@ impl Sqs {
         self.0.clock.advance(by);
         for entry in self.queues().values() {
             entry.changed.notify_waiters();
+        }
+    }
+
+    /// From now on each message of a standard queue comes once more after it is deleted, as may happen on AWS.
+    pub fn deliver_twice(&self) {
+        for entry in self.queues().values_mut() {
+            entry.queue.twice = true;
         }
     }
 

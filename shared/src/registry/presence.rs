@@ -52,9 +52,9 @@ impl Registry {
         said.retain(|topic, _| self.keeps_presence(topic));
         let mut failures = 0;
         while !said.is_empty() {
-            let writes = said.iter().flat_map(|(topic, change)| {
-                self.writes_beside(*change, connection, Membership::Topic(topic))
-            });
+            let writes = said
+                .iter()
+                .flat_map(|(topic, change)| self.writes_beside(*change, connection, Membership::Topic(topic)));
             self.write_all(writes.collect()).await?;
             let topics: Vec<_> = said.keys().cloned().collect();
             let (now, seen) = self.look_at_memberships(&connection.id, &topics).await?;
@@ -130,6 +130,24 @@ impl Registry {
             Change::Leave => lookout.left(&subjects).await,
         };
         asked.map_err(RegistryError::Unlooked)
+    }
+
+    /// Keeps that a connection came to a topic, or left it, whose membership is written by itself; and has it looked at.
+    ///
+    /// # Errors
+    /// When DynamoDB fails, or nobody could be asked to look.
+    pub async fn keep_presence(
+        &self,
+        connection: &Connection,
+        topic: &Topic,
+        is_there: bool,
+    ) -> Result<(), RegistryError> {
+        if !self.keeps_presence(topic) {
+            return Ok(());
+        }
+        let change = Change::towards(is_there);
+        self.keep_beside(connection, Said::from([(topic.clone(), change)])).await?;
+        self.look_at_change(connection, change, std::slice::from_ref(topic)).await
     }
 
     /// The same for a user whose connections were all changed.

@@ -60,9 +60,15 @@ impl Registry {
         if is_written {
             let user = connection.user.iter().map(Membership::User);
             let joined = std::iter::once(Membership::Everyone).chain(user);
-            let mut writes: Vec<_> = joined.map(|membership| batch::put(join(connection, membership))).collect();
+            let mut writes: Vec<_> = joined
+                .flat_map(|membership| {
+                    let own = batch::put(join(connection, membership));
+                    [own].into_iter().chain(self.writes_beside(Change::Join, connection, membership))
+                })
+                .collect();
             writes.push(batch::delete(Key::opening(connection.connected_at / MINUTE_MS, &connection.id)));
             self.write_all(writes).await?;
+            self.look_at_new(connection, &[]).await?;
         }
         Ok(is_written)
     }

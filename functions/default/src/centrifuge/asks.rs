@@ -1,19 +1,23 @@
 //! What a client asks for once: `publish`, `history` and `rpc`.
 
+use std::collections::BTreeSet;
+
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
-use tidings::Topic;
 use tidings::log::{Epoch, LogName, LogPosition, Since};
 use tidings::permissions::Action;
-use tidings::protocol::centrifuge::{Answer, Code, ErrorReply, History, Page, Publication};
+use tidings::protocol::centrifuge::{Answer, ClientInfo, Code, ErrorReply, History, Page, Publication};
 use tidings::protocol::{ClientError, ErrorCode, MAX_MESSAGES_PER_COMMAND, Publish, ReplyBody};
 use tidings::recovery::{Asked, Reading, RecoveryError};
+use tidings::{ConnectionId, Topic, UserId};
 
 use super::session::internal;
 use super::{Step, Turn};
-use crate::publish;
 use crate::outcome::MOST_BYTES;
+use crate::publish;
 
+/// Most connections that one answer names.
+const MOST_CLIENTS: usize = 1_000;
 /// What an application's own error is under: the first of those that Centrifugo leaves to applications.
 const APPLICATION: u32 = 400;
 
@@ -75,6 +79,49 @@ impl<'a, S: 'static> Turn<'a, S> {
         }
     }
 
+    /// Who is in a channel, by connection.
+    pub(super) async fn presence(&self, channel: &str) -> Step<'a> {
+        let topic = match self.watched(channel) {
+            Ok(topic) => topic,
+            Err(code) => return Step::Answer(code.into()),
+        };
+        let services = self.services();
+        let here = services.registry.clients_here(&topic, MOST_CLIENTS, services.clock.milliseconds()).await;
+        Step::Answer(match here {
+            Ok(clients) => Answer::Presence { presence: clients.into_iter().map(client_info).collect() },
+            Err(error) => internal(&error).into(),
+        })
+    }
+
+    /// How many are in a channel.
+    pub(super) async fn presence_stats(&self, channel: &str) -> Step<'a> {
+        let topic = match self.watched(channel) {
+            Ok(topic) => topic,
+            Err(code) => return Step::Answer(code.into()),
+        };
+        let services = self.services();
+        let here = services.registry.clients_here(&topic, usize::MAX, services.clock.milliseconds()).await;
+        Step::Answer(match here {
+            Ok(clients) => {
+                let users: BTreeSet<_> = clients.iter().map(|(_, user)| user).collect();
+                Answer::PresenceStats { num_clients: clients.len() as u64, num_users: users.len() as u64 }
+            }
+            Err(error) => internal(&error).into(),
+        })
+    }
+
+    /// The topic of a channel of which the client may know who is there.
+    fn watched(&self, channel: &str) -> Result<Topic, Code> {
+        let topic = Topic::parse(channel).map_err(|_| Code::BAD_REQUEST)?;
+        if !self.permissions.allow(Action::Presence, &topic) {
+            return Err(Code::PERMISSION_DENIED);
+        }
+        match self.services().registry.keeps_presence(&topic) {
+            true => Ok(topic),
+            false => Err(Code::NOT_AVAILABLE),
+        }
+    }
+
     /// An action of the application.
     pub(super) async fn rpc(&self, method: &str, data: Option<&RawValue>) -> Step<'a> {
         let body: Result<Map<String, Value>, _> = match data.map(RawValue::get) {
@@ -93,6 +140,11 @@ impl<'a, S: 'static> Turn<'a, S> {
             },
         })
     }
+}
+
+fn client_info((connection, user): (ConnectionId, Option<UserId>)) -> (String, ClientInfo) {
+    let user = user.map(|user| user.to_string()).unwrap_or_default();
+    (connection.to_string(), ClientInfo { user, client: connection.to_string() })
 }
 
 fn json(data: Option<&Value>) -> Box<RawValue> {

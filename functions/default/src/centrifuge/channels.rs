@@ -100,6 +100,7 @@ impl<'a, S: 'static> Turn<'a, S> {
             Begun::Overtaken => return Ok(Step::Answer(Code::INTERNAL.into())),
             Begun::Stuck => return Ok(Step::End(Disconnect::INSUFFICIENT_STATE)),
         };
+        registry.keep_presence(self.connection, topic, true).await?;
         let found = match found(&live, asked).await {
             Ok(found) => found,
             Err(error) => {
@@ -114,6 +115,7 @@ impl<'a, S: 'static> Turn<'a, S> {
         if asked.recover && !found.recovered && asked.rejects_unrecovered() {
             live.give_up().await?;
             registry.strike_topic(&self.connection.id, topic).await?;
+            registry.keep_presence(self.connection, topic, false).await?;
             return Ok(Step::Answer(Code::UNRECOVERABLE_POSITION.into()));
         }
         let (answer, at, is_behind) = answer(subscribed, asked, found);
@@ -149,6 +151,7 @@ impl<'a, S: 'static> Turn<'a, S> {
         match going_live::leave(registry, self.connection, topic, place, clock).await? {
             Begun::Ours(()) => {
                 registry.strike_topic(&self.connection.id, topic).await?;
+                registry.keep_presence(self.connection, topic, false).await?;
                 Ok(true)
             }
             Begun::Overtaken => Ok(true),

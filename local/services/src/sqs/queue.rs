@@ -26,6 +26,8 @@ const SENDER: &str = "AIDALOCALLOCALLOCAL00";
 pub(super) struct Queue {
     pub(super) settings: QueueSettings,
     pub(super) created: Millis,
+    /// Whether messages come once more after they are deleted. Standard queues of AWS may do that, and FIFO queues never do.
+    pub(super) twice: bool,
     /// The number of the next message. Numbers are never used twice, also not by a later queue of the same name.
     next: u64,
     messages: BTreeMap<u64, Stored>,
@@ -53,6 +55,8 @@ struct Stored {
     first_received: Option<Millis>,
     /// The ARN of the queue that it came from by redrive.
     origin: Option<String>,
+    /// Whether it came again after it was deleted.
+    again: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +165,7 @@ impl Queue {
         Self {
             settings,
             created: now,
+            twice: false,
             next: now * 1000,
             messages: BTreeMap::new(),
             ready: BTreeSet::new(),
@@ -306,13 +311,18 @@ impl Queue {
     pub(super) fn delete(&mut self, receipt: &str, now: Millis) -> Result<Deletion, Refusal> {
         self.advance(now);
         let (number, receive) = read_receipt(receipt)?;
-        let stored = match self.messages.get(&number) {
+        let twice = self.twice && !self.settings.fifo;
+        let stored = match self.messages.get_mut(&number) {
             Some(stored) if stored.receives == receive => stored,
             Some(_) => return Ok(Deletion::ReceivedAgain),
             None => return Ok(Deletion::Gone),
         };
         if self.settings.fifo && !matches!(stored.state, State::InFlight(_)) {
             return Err(Refusal::value("ReceiptHandle", receipt, "The receipt handle has expired."));
+        }
+        if twice && !std::mem::replace(&mut stored.again, true) {
+            self.put(number, State::Ready);
+            return Ok(Deletion::Deleted);
         }
         self.remove(number);
         Ok(Deletion::Deleted)
@@ -376,7 +386,8 @@ impl Queue {
         self.next += 1;
         self.ages.insert((sent, number));
         self.ready.insert(number);
-        let stored = Stored { message, sent, state: State::Ready, receives: 0, first_received: None, origin };
+        let stored =
+            Stored { message, sent, state: State::Ready, receives: 0, first_received: None, origin, again: false };
         self.messages.insert(number, stored);
         self.put(number, state);
         number

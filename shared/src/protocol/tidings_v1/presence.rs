@@ -85,7 +85,7 @@ mod tests {
         let users = vec![Present { user: UserId::parse("u1").unwrap(), connections: 2, since: 5 }];
         let here = Here { count: 1, connections: 2, users, more: false, change: 9 };
         let text =
-            Protocol::Raw.encode_reply(&Reply { id: None, body: ReplyBody::Presence { topic: topic("a"), here } });
+            crate::protocol::encode_reply(&Reply { id: None, body: ReplyBody::Presence { topic: topic("a"), here } });
         let users = json!([{"user": "u1", "connections": 2, "since": 5}]);
         let expected =
             json!({"type": "presence", "topic": "a", "count": 1, "connections": 2, "users": users, "change": 9});
@@ -99,7 +99,7 @@ mod tests {
         assert!(Notification::parse(text, &defaults).is_err(), "a producer cannot say it");
         let notification = Notification::parse_own(text, &defaults).unwrap();
         for protocol in Protocol::ALL {
-            let frame = protocol.encode_message(&notification, &Target::Watchers(topic("a")));
+            let frame = protocol.encode_message(&notification, &Target::Watchers(topic("a")), false);
             assert_eq!(&frame[..], br#"{"type":"presence","topic":"a","change":9,"joined":["u2"]}"#);
         }
     }

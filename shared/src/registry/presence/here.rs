@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
 use super::super::items::{self, Item};
 use super::super::keys::{CHANGE, EXPIRES_AT, Interval, Key, SINCE, here_of, here_partition, user_partition};
 use super::super::{Registry, RegistryError, retry};
-use crate::ids::Topic;
+use crate::ids::{ConnectionId, Topic, UserId};
 use crate::presence::{Here, Subject};
 
 /// Pages of a topic that are read for one answer: beyond some 10,000 connections the rest is not counted.
@@ -40,6 +40,36 @@ impl Registry {
             from = Some(rest);
         }
         Ok(here)
+    }
+
+    /// The connections that are in a topic at `now` (milliseconds since the epoch), at most `most`, with their users. Read
+    /// consistently.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn clients_here(
+        &self,
+        topic: &Topic,
+        most: usize,
+        now: i64,
+    ) -> Result<Vec<(ConnectionId, Option<UserId>)>, RegistryError> {
+        let (mut clients, mut from) = (Vec::new(), None);
+        loop {
+            let (rows, rest) = self.here_page(topic, from.take()).await?;
+            for row in rows.iter().filter(|row| !items::is_expired(row, now)) {
+                if let Some((user, connection)) = here_of(&items::sort_key(row))
+                    && let Ok(connection) = ConnectionId::parse(connection)
+                {
+                    clients.push((connection, user));
+                }
+            }
+            match rest {
+                Some(rest) if clients.len() < most => from = Some(rest),
+                _ => break,
+            }
+        }
+        clients.truncate(most);
+        Ok(clients)
     }
 
     async fn here_page(

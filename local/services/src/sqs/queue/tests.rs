@@ -53,6 +53,20 @@ fn a_received_message_is_hidden_until_its_time_is_over() {
 }
 
 #[test]
+fn a_standard_queue_may_deliver_each_message_once_more_and_a_fifo_queue_never_does() {
+    for (mut queue, times) in [(standard(), 2), (fifo(|_| ()), 1)] {
+        queue.twice = true;
+        queue.send(in_group("g", "a"), None, NOON).unwrap();
+        for receives in 1..=times {
+            let received = receive(&mut queue, 1, NOON).remove(0);
+            assert_eq!((received.message.body.as_str(), received.receives), ("a", receives));
+            queue.delete(&received.receipt, NOON).unwrap();
+        }
+        assert_eq!(counts(&mut queue, NOON), (0, 0, 0));
+    }
+}
+
+#[test]
 fn only_the_last_receipt_deletes() {
     let mut queue = standard();
     queue.send(Message::text("a"), None, NOON).unwrap();
