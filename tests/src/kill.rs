@@ -20,5 +20,5 @@ fn has_all(process: u32, variables: &[&str]) -> bool {
     // A process may have ended, or be somebody else's.
     let environment = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
     let has = |variable: &&str| environment.split(|byte| *byte == 0).any(|own| own.starts_with(variable.as_bytes()));
-    variables.iter().all(|variable| has(&variable))
+    variables.iter().all(has)
 }

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 static INSTALLING: Mutex<()> = Mutex::const_new(());
 
 /// Whether the machine has a program. The reason why nothing is checked is printed.
+#[expect(clippy::print_stderr, reason = "why nothing is checked")]
 async fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().await;
     if found.is_err() {
@@ -50,6 +51,7 @@ async fn installed(language: &str, lock: &str, install: impl AsyncFn(&Path)) -> 
 }
 
 /// Starts a stack, and runs a program in front of whose sockets a proxy can cut. It prints what holds.
+#[expect(clippy::print_stderr, reason = "what the client has checked")]
 async fn run(program: &Path, args: &[&str], folder: &Path) {
     let stack = Stack::start(&[("Authentication", "hs256"), ("AllowAnonymous", "false")]).await;
     let proxy: &'static Proxy = Box::leak(Box::new(Proxy::start(stack.url()).await));

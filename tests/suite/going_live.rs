@@ -283,6 +283,7 @@ async fn race(table: Table, faults: (f64, f64), operations: usize) {
     check(&world, &table, &clients).await;
 }
 
+#[expect(clippy::print_stderr, reason = "what became of the clients")]
 async fn check(world: &World, table: &Table, clients: &[Client]) {
     let (mut closed, mut live, mut pushes) = (0, 0, 0);
     for client in clients {

@@ -158,11 +158,11 @@ impl<S: 'static> Commands<S> {
 }
 
 fn session(verified: &Verified) -> Session {
-    let mut session = Session::default();
-    session.permissions = verified.permissions.to_string();
-    session.expires_at = verified.expires_at;
-    session.info = verified.claims.get("info").map(Value::to_string);
-    session
+    Session {
+        permissions: verified.permissions.to_string(),
+        expires_at: verified.expires_at,
+        info: verified.claims.get("info").map(Value::to_string),
+    }
 }
 
 /// What a client is told whose token is not taken.
