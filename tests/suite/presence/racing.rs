@@ -3,8 +3,11 @@
 //! --workspace --test suite -- racing` is the whole of it; `TIDINGS_SEED` repeats what users do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -32,8 +35,8 @@ const USERS: usize = 1_500;
 const TOPICS: usize = 40;
 const SIDE_BY_SIDE: usize = 24;
 const WORKERS: usize = 6;
-/// A call takes about as long, so that who dies does so anywhere in it.
-const LONGEST_CALL: Duration = Duration::from_millis(12);
+/// What is done has so many wake-ups or some more, so that who dies does so anywhere in it, however fast the machine is.
+const MOST_POLLS: u32 = 30;
 /// What a connection still has to live whose end nobody hears of.
 const SHORT_LIFE_MS: i64 = 6_000;
 
@@ -72,12 +75,8 @@ impl World {
                 let look = Check::parse(message.body.as_deref().unwrap()).expect("a look");
                 let invocation = invocation(&format!("w{}", random.u64(..)), Duration::from_secs(5));
                 let looked = self.fan_out.look(&look, 1, &invocation);
-                let may_die = random.f64() < 0.15;
-                let done = match may_die {
-                    true => {
-                        let life = LONGEST_CALL.mul_f64(random.f64());
-                        tokio::time::timeout(life, looked).await.is_ok_and(|done| done.is_ok())
-                    }
+                let done = match random.f64() < 0.3 {
+                    true => dying(looked, random.u32(..MOST_POLLS)).await.is_some_and(|done| done.is_ok()),
                     false => looked.await.is_ok(),
                 };
                 if done {
@@ -90,9 +89,8 @@ impl World {
     /// Does something that may fail, or die anywhere in it, again and again until it is through.
     async fn until_done<T>(&self, random: &mut Rng, mut call: impl AsyncFnMut() -> Option<T>) -> T {
         for _ in 0..200 {
-            let life = LONGEST_CALL.mul_f64(random.f64());
             let done = match random.f64() < 0.2 {
-                true => tokio::time::timeout(life, call()).await.ok().flatten(),
+                true => dying(call(), random.u32(..MOST_POLLS)).await.flatten(),
                 false => call().await,
             };
             if let Some(done) = done {
@@ -101,6 +99,20 @@ impl World {
         }
         panic!("it is never done");
     }
+}
+
+/// Does something that ends anywhere in it, where it waits, unless it is through before.
+async fn dying<T>(call: impl Future<Output = T>, mut polls: u32) -> Option<T> {
+    let mut call = pin!(call);
+    poll_fn(move |context| match call.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if polls == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            polls -= 1;
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 fn topic(user: usize) -> Topic {
