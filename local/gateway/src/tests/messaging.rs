@@ -313,3 +313,25 @@ async fn a_route_that_is_not_emulated_fails_and_blocks_no_other() {
     check_frame(&receive_text(&mut client).await, "Internal server error", &id);
     assert_quiet(&mut client).await;
 }
+
+#[tokio::test]
+async fn shuffled_messages_overtake_one_another_and_keep_the_times_at_which_they_came() {
+    let api = with_routes(&[("$default", two_way("default"))]);
+    let settings = Settings { shuffle: Some(1), ..Settings::default() };
+    let app = App::start_with(api, friendly().always("default", ok()), settings).await;
+    let mut client = app.connect().await;
+    for number in 0..20 {
+        send(&mut client, &number.to_string()).await;
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    let events = app.functions.invoked("default", 20).await;
+    let number = |event: &serde_json::Value| event["body"].as_str().unwrap().parse::<u32>().unwrap();
+    let mut came: Vec<_> = events.iter().map(number).collect();
+    assert!(!came.is_sorted(), "{came:?}");
+    came.sort_unstable();
+    assert_eq!(came, Vec::from_iter(0..20));
+    let mut times: Vec<_> =
+        events.iter().map(|event| (number(event), event["requestContext"]["requestTimeEpoch"].as_i64())).collect();
+    times.sort_unstable();
+    assert!(times.is_sorted_by_key(|(_, time)| *time), "{times:?}");
+}
