@@ -56,7 +56,6 @@ pub use members::{Member, Members};
 pub(crate) use place::By;
 pub use place::Place;
 pub use polls::PollLease;
-pub use session::LONGEST_OPENING_MS;
 pub(crate) use topics::Change;
 
 pub use rate::{Granted, LearntRate, RateLimit, Wanted};

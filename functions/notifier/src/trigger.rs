@@ -23,21 +23,30 @@ pub(crate) enum Input<'a> {
     Many(Vec<&'a RawValue>),
     /// The template's schedule: connections whose time is over are to be looked at.
     Ends,
+    /// The template's other schedule: connections that do not say who they are are to be closed.
+    Opening,
     /// Records of a service.
     Records(Batch),
 }
 
-/// What the template's schedule invokes with.
+/// What the template's schedules invoke with.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Schedule {
-    presence: Due,
+#[serde(rename_all = "lowercase")]
+enum Schedule {
+    Presence(Ends),
+    Connections(Opening),
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Due {
+enum Ends {
     Ends,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Opening {
+    Opening,
 }
 
 /// Records that came in one event.
@@ -148,8 +157,10 @@ pub(crate) fn read<'a>(event: &'a RawValue, ours: Option<&str>) -> (Input<'a>, V
     if let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(event.get()) {
         return (Input::Many(list), Vec::new());
     }
-    if let Ok(Schedule { presence: Due::Ends }) = serde_json::from_str(event.get()) {
-        return (Input::Ends, Vec::new());
+    match serde_json::from_str(event.get()) {
+        Ok(Schedule::Presence(Ends::Ends)) => return (Input::Ends, Vec::new()),
+        Ok(Schedule::Connections(Opening::Opening)) => return (Input::Opening, Vec::new()),
+        Err(_) => {}
     }
     let Ok(shape) = serde_json::from_str::<Shape<'_>>(event.get()) else { return (Input::One(event), Vec::new()) };
     if let Some(records) = shape.records {

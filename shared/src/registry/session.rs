@@ -9,8 +9,6 @@ use super::topics::{Change, TopicSet};
 use super::{Registry, RegistryError, batch, retry};
 use crate::ids::{ConnectionId, Topic};
 
-/// How long a connection may be nobody, in milliseconds.
-pub const LONGEST_OPENING_MS: i64 = 60_000;
 /// How long the row stands that says so, in seconds: until the last look at it is over.
 const KEPT_SECONDS: i64 = 15 * 60;
 const MINUTE_MS: i64 = 60_000;

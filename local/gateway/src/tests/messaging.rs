@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::harness::*;
+use crate::Settings;
 use tidings_local_stack::{
     Integration, IntegrationResponse, Limit, MappingTemplate, Mock, Route, Templates, Validation, WebSocketApi,
 };
@@ -318,7 +319,7 @@ async fn a_route_that_is_not_emulated_fails_and_blocks_no_other() {
 async fn shuffled_messages_overtake_one_another_and_keep_the_times_at_which_they_came() {
     let api = with_routes(&[("$default", two_way("default"))]);
     let settings = Settings { shuffle: Some(1), ..Settings::default() };
-    let app = App::start_with(api, friendly().always("default", ok()), settings).await;
+    let app = App::with_settings([api], friendly().always("default", ok()), settings).await;
     let mut client = app.connect().await;
     for number in 0..20 {
         send(&mut client, &number.to_string()).await;
