@@ -40,7 +40,7 @@ impl FanOut {
                 Some(log) if log.retention.ordered && !has_own_id => {
                     let head = self.head_of(log, invocation).await?;
                     self.append(&mut segment, log, head, None, invocation, async |_| Ok(())).await?;
-                    self.serve_ordered(&segment, log, false, invocation).await?
+                    self.serve_ordered(&segment, log, None, invocation).await?
                 }
                 Some(log) if has_own_id => {
                     let pass_on = async |segment: &Segment| self.hand_on_whole(segment, invocation).await;

@@ -30,6 +30,8 @@ const MOST_BYTES: usize = 1024 * 1024;
 const BEFORE_THE_LANE: i64 = 60;
 /// A lease that stood a moment ago is over then.
 const AFTER_A_LEASE: Duration = Duration::from_secs(11);
+/// What made a worker that a message woke a lane with.
+const WAKE: &str = "wake";
 /// A lane's message that comes so often is sent afresh: it must never end as a dead letter.
 const MOST_RECEIVES: u32 = 4;
 
@@ -45,6 +47,16 @@ impl Wake {
     pub(super) fn parse(message: &str) -> Option<Topic> {
         serde_json::from_str(message).ok().map(|Self { lane }| lane)
     }
+}
+
+/// Whose turn it is in a lane.
+enum Turn {
+    /// This worker's, if nobody is faster.
+    Mine,
+    /// Another's, who pushes what is there.
+    Others,
+    /// It has changed under the eyes of this worker.
+    Unclear,
 }
 
 /// How a holder leaves its lane.
@@ -84,33 +96,30 @@ impl FanOut {
         if receives >= MOST_RECEIVES {
             return self.send_wake(topic, Duration::from_secs(1)).await;
         }
-        self.serve_lane(&log, topic, None, true, invocation).await.map(drop)
+        self.serve_lane(&log, topic, None, Some(WAKE), invocation).await.map(drop)
     }
 
     /// Sees to it that what was appended is pushed: by this worker, or by who holds the lane. The report of the message at
-    /// `own`, where this worker pushed it. `comes_again` says whether what made this worker comes again, should it die:
+    /// `own`, where this worker pushed it. `cause` names what made this worker, where that comes again, should it die:
     /// where the holder's does not, something has to wake the lane when its lease is over.
     pub(super) async fn serve_lane(
         &self,
         log: &Log,
         topic: &Topic,
         own: Option<u64>,
-        comes_again: bool,
+        cause: Option<&str>,
         invocation: &Invocation,
     ) -> Result<Option<Report>, FanOutError> {
         let registry = self.delivery.registry();
         let mut report = None;
         loop {
             let now = self.delivery.clock().milliseconds();
-            match registry.lane_holder(topic, now).await? {
-                LaneHolder::Nobody => {}
-                LaneHolder::ComesAgain | LaneHolder::Direct { is_looked_after: true } => return Ok(report),
-                LaneHolder::Direct { is_looked_after: false } => match self.look_after(topic, now).await? {
-                    true => return Ok(report),
-                    false => continue,
-                },
+            match self.turn(topic, cause, now).await? {
+                Turn::Mine => {}
+                Turn::Others => return Ok(report),
+                Turn::Unclear => continue,
             }
-            let taker = LaneTaker { owner: &invocation.owner, comes_again, ends_at: invocation.lease_until };
+            let taker = LaneTaker { owner: &invocation.owner, cause, ends_at: invocation.lease_until };
             let Some((lease, at)) = registry.take_lane(topic, &taker, now).await? else {
                 // Somebody was faster, between the two calls.
                 continue;
@@ -118,7 +127,7 @@ impl FanOut {
             let (done, reports) = match self.hold(log, topic, lease, at, invocation).await {
                 // Somebody else holds it by now, and pushes what is there.
                 Err(FanOutError::Registry(RegistryError::LeaseLost)) => return Ok(report),
-                Err(error) if !comes_again => {
+                Err(error) if cause.is_none() => {
                     // Others may have left their messages to this worker.
                     self.send_wake(topic, AFTER_A_LEASE).await?;
                     return Err(error);
@@ -134,6 +143,24 @@ impl FanOut {
                 _ => return Ok(report),
             }
         }
+    }
+
+    /// Whether this worker is to take the lane.
+    async fn turn(&self, topic: &Topic, cause: Option<&str>, now: i64) -> Result<Turn, FanOutError> {
+        Ok(match self.delivery.registry().lane_holder(topic, now).await? {
+            LaneHolder::Nobody => Turn::Mine,
+            // It has come again, and its lease stands still: the worker that it made before has died, or could not give the
+            // lane back.
+            LaneHolder::ComesAgain { cause: same, until } if Some(same.as_str()) == cause => {
+                let milliseconds = u64::try_from(until - now).unwrap_or_default();
+                return Err(FanOutError::Held { for_another: Duration::from_millis(milliseconds + 1) });
+            }
+            LaneHolder::ComesAgain { .. } | LaneHolder::Direct { is_looked_after: true } => Turn::Others,
+            LaneHolder::Direct { is_looked_after: false } => match self.look_after(topic, now).await? {
+                true => Turn::Others,
+                false => Turn::Unclear,
+            },
+        })
     }
 
     /// Has the lane looked at when a lease of now is over; `false` where it is not held any more, or another does.

@@ -123,7 +123,8 @@ impl FanOut {
             if log.retention.ordered {
                 self.append(&mut segment, log, head, from.as_ref(), invocation, async |_| Ok(())).await?;
                 // Of a direct invoke nothing comes again.
-                let report = self.serve_ordered(&segment, log, most.is_some(), invocation).await?;
+                let cause = most.map(|_| crate::hash(&[&segment.scope, segment.notification.id.as_str()]));
+                let report = self.serve_ordered(&segment, log, cause.as_deref(), invocation).await?;
                 // Only now: should this worker die before, the message comes again and wakes the lane.
                 lease.finish().await?;
                 return Ok(report);
@@ -152,13 +153,13 @@ impl FanOut {
         &self,
         segment: &Segment,
         log: &Log,
-        comes_again: bool,
+        cause: Option<&str>,
         invocation: &Invocation,
     ) -> Result<Report, FanOutError> {
         let notification = &segment.notification;
         let own = notification.log.as_ref().map(|place| place.position.offset);
         let served = match log.name.topic() {
-            Some(topic) => self.serve_lane(log, topic, own, comes_again, invocation).await?,
+            Some(topic) => self.serve_lane(log, topic, own, cause, invocation).await?,
             None => None,
         };
         let elsewhere = || invocation.counted(Report { segments: 1, ..Report::new(&notification.id) });

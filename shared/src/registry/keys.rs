@@ -119,8 +119,8 @@ pub(super) const BATCH_END: &str = "batch_end";
 pub(super) const BEGUN: &str = "begun";
 /// Whether a lane's last holder gave it back without knowing who has what.
 pub(super) const UNSURE: &str = "unsure";
-/// Whether what made a lane's holder work comes again, should it die.
-pub(super) const COMES_AGAIN: &str = "comes_again";
+/// What made a lane's holder work, where that comes again, should it die; empty where it does not.
+pub(super) const CAUSE: &str = "cause";
 /// Until when a message is on its way that looks whether a lane goes on, in milliseconds since the epoch.
 pub(super) const WAKES_AT: &str = "wakes_at";
 /// Since when a membership is pending, or a connection is in a topic, in milliseconds since the epoch.

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::items::{self, Item};
 use super::keys::{
-    BATCH_END, BEGUN, COMES_AGAIN, CURSOR, EPOCH, EXPIRES_AT, Key, LEASE, NEXT, OWNER, STRAGGLERS, UNSURE, WAKES_AT,
+    BATCH_END, BEGUN, CAUSE, CURSOR, EPOCH, EXPIRES_AT, Key, LEASE, NEXT, OWNER, STRAGGLERS, UNSURE, WAKES_AT,
 };
 use super::work::position;
 use super::{Position, Registry, RegistryError, retry};
@@ -28,12 +28,17 @@ pub const RENEWED_EVERY: Duration = Duration::from_secs(2);
 const KEPT_SECONDS: i64 = 30 * 24 * 3_600;
 
 /// Who holds a lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LaneHolder {
     /// Nobody: it was given back, or its lease is over.
     Nobody,
     /// A worker whose message comes again, should it die.
-    ComesAgain,
+    ComesAgain {
+        /// What its message is: who has the same is that message, come again.
+        cause: String,
+        /// When its lease ends, in milliseconds since the epoch.
+        until: i64,
+    },
     /// A worker that somebody waits for: should it die, nothing comes again.
     Direct {
         /// Whether somebody has seen to it that the lane is looked at when the lease is over.
@@ -46,8 +51,8 @@ pub enum LaneHolder {
 pub struct LaneTaker<'a> {
     /// Unique to the attempt.
     pub owner: &'a str,
-    /// Whether what made it comes again, should it die.
-    pub comes_again: bool,
+    /// What made it, where that comes again, should it die.
+    pub cause: Option<&'a str>,
     /// When it ends at the latest, in milliseconds since the epoch. So does its lease: before what made it comes again.
     pub ends_at: i64,
 }
@@ -134,12 +139,14 @@ impl Registry {
     pub async fn lane_holder(&self, topic: &Topic, now: i64) -> Result<LaneHolder, RegistryError> {
         let row = self.get(Key::lane(topic).attributes()).await?;
         let Some(item) = row else { return Ok(LaneHolder::Nobody) };
-        let comes_again = item.get(COMES_AGAIN).and_then(|value| value.as_bool().ok()).copied().unwrap_or_default();
         let wakes_at = if item.contains_key(WAKES_AT) { items::number(&item, WAKES_AT)? } else { 0 };
-        Ok(match items::number(&item, LEASE)? >= now {
-            false => LaneHolder::Nobody,
-            true if comes_again => LaneHolder::ComesAgain,
-            true => LaneHolder::Direct { is_looked_after: wakes_at >= now },
+        let until = items::number(&item, LEASE)?;
+        if until < now {
+            return Ok(LaneHolder::Nobody);
+        }
+        Ok(match items::text(&item, CAUSE) {
+            Some(cause) if !cause.is_empty() => LaneHolder::ComesAgain { cause: cause.clone(), until },
+            _ => LaneHolder::Direct { is_looked_after: wakes_at >= now },
         })
     }
 
@@ -170,16 +177,16 @@ impl Registry {
         taker: &LaneTaker<'_>,
         now: i64,
     ) -> Result<Option<(LaneLease, LanePosition)>, RegistryError> {
-        let LaneTaker { owner, comes_again, ends_at } = *taker;
+        let LaneTaker { owner, cause, ends_at } = *taker;
         let until = ends_at.min(now + LEASE_MS);
         let request = lane_row(self, topic)
-            .update_expression("SET #lease = :until, #owner = :owner, #again = :again, #expires_at = :expires_at")
+            .update_expression("SET #lease = :until, #owner = :owner, #cause = :cause, #expires_at = :expires_at")
             .condition_expression("attribute_not_exists(#lease) OR #lease < :now")
             .expression_attribute_names("#lease", LEASE)
             .expression_attribute_names("#owner", OWNER)
             .expression_attribute_names("#expires_at", EXPIRES_AT)
-            .expression_attribute_names("#again", COMES_AGAIN)
-            .expression_attribute_values(":again", AttributeValue::Bool(comes_again))
+            .expression_attribute_names("#cause", CAUSE)
+            .expression_attribute_values(":cause", AttributeValue::S(cause.unwrap_or_default().to_owned()))
             .expression_attribute_values(":until", number(until))
             .expression_attribute_values(":now", number(now))
             .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
