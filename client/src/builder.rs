@@ -96,6 +96,13 @@ impl Builder {
         self
     }
 
+    /// Lets the server also tell who comes to the topics and who leaves them, where presence of them is kept and the client
+    /// has the permission; else they are refused. It comes as [`Event::Other`](crate::Event::Other), in frames of the type `presence`.
+    pub fn presence(mut self) -> Self {
+        self.options.presence = true;
+        self
+    }
+
     /// Sends a ping when nothing has come for so long; by default 300 s. API Gateway closes a connection that is silent for 600 s,
     /// and each ping and its answer are billed.
     pub fn ping_after(mut self, silence: Duration) -> Self {

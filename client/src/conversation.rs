@@ -33,9 +33,15 @@ pub(crate) struct Conversation {
     /// Frames to send, each with its link.
     frames: Vec<(u64, String)>,
     items: Vec<Item>,
+    /// Whether the server is to tell who comes and goes, too.
+    presence: bool,
 }
 
 impl Conversation {
+    pub(crate) fn with_presence(presence: bool) -> Self {
+        Self { presence, ..Self::default() }
+    }
+
     /// What is to be sent since this was asked last.
     pub(crate) fn frames(&mut self) -> Vec<(u64, String)> {
         std::mem::take(&mut self.frames)
@@ -171,7 +177,7 @@ impl Conversation {
         for batch in wire::batches(wanted) {
             let asked = batch.iter().cloned().map(|(log, since)| (log, since.map_or(Asked::Now, Asked::Since)));
             let id = self.requests.insert(link, Purpose::Subscribe(asked.collect()), now);
-            self.frames.push((link, wire::subscribe(id, &batch)));
+            self.frames.push((link, wire::subscribe(id, &batch, self.presence)));
         }
     }
 
@@ -181,7 +187,7 @@ impl Conversation {
             Asked::Now | Asked::Anew => None,
         };
         let id = self.requests.insert(link, Purpose::Subscribe(vec![(log.clone(), asked)]), now);
-        self.frames.push((link, wire::subscribe(id, &[(log, since)])));
+        self.frames.push((link, wire::subscribe(id, &[(log, since)], self.presence)));
     }
 
     fn reply(&mut self, id: u64, text: String, now: Instant) {

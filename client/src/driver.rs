@@ -76,7 +76,7 @@ impl Driver {
         commands: UnboundedReceiver<Command>,
     ) -> Self {
         let now = Instant::now();
-        let mut conversation = Conversation::default();
+        let mut conversation = Conversation::with_presence(options.presence);
         for (log, since) in logs {
             conversation.add(log, since, &[], None, now);
         }

@@ -48,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) url: String,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: Vec<(String, String)>,
+    /// Whether it is to be told who comes to the topics and leaves them.
+    pub(crate) presence: bool,
     pub(crate) token: TokenSource,
     pub(crate) token_place: TokenPlace,
     /// How long a handshake may take, with the fetching of its token.
@@ -75,6 +77,7 @@ impl Options {
             url,
             query: Vec::new(),
             headers: Vec::new(),
+            presence: false,
             token: TokenSource::None,
             token_place: TokenPlace::Header,
             // API Gateway waits 29 s for its functions.

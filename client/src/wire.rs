@@ -231,8 +231,8 @@ pub(crate) fn batches(logs: Vec<(Log, Option<Position>)>) -> Vec<Vec<(Log, Optio
     batches
 }
 
-/// The command for one batch.
-pub(crate) fn subscribe(id: u64, batch: &[(Log, Option<Position>)]) -> String {
+/// The command for one batch; with `presence` the server also tells who comes to the topics and leaves them.
+pub(crate) fn subscribe(id: u64, batch: &[(Log, Option<Position>)], presence: bool) -> String {
     if let [(Log::User, since)] = batch {
         let mut command = json!({"action": "subscribe", "user": true, "id": id});
         if let Some(since) = since {
@@ -245,6 +245,9 @@ pub(crate) fn subscribe(id: u64, batch: &[(Log, Option<Position>)]) -> String {
     let since: Map<String, Value> = since.collect();
     if !since.is_empty() {
         command["since"] = since.into();
+    }
+    if presence {
+        command["presence"] = presence.into();
     }
     command.to_string()
 }
@@ -331,10 +334,12 @@ mod tests {
     #[test]
     fn commands_look_as_documented() {
         let batch = [(Log::topic("a"), Some(at(41))), (Log::topic("b"), None)];
-        let sent: Value = serde_json::from_str(&subscribe(1, &batch)).unwrap();
+        let sent: Value = serde_json::from_str(&subscribe(1, &batch, false)).unwrap();
         let since = json!({"a": {"offset": 41, "epoch": "e"}});
         assert_eq!(sent, json!({"action": "subscribe", "topics": ["a", "b"], "since": since, "id": 1}));
-        let sent: Value = serde_json::from_str(&subscribe(6, &[(Log::User, Some(at(3)))])).unwrap();
+        let sent: Value = serde_json::from_str(&subscribe(1, &batch[1..], true)).unwrap();
+        assert_eq!(sent, json!({"action": "subscribe", "topics": ["b"], "presence": true, "id": 1}));
+        let sent: Value = serde_json::from_str(&subscribe(6, &[(Log::User, Some(at(3)))], true)).unwrap();
         assert_eq!(sent, json!({"action": "subscribe", "user": true, "since": {"offset": 3, "epoch": "e"}, "id": 6}));
         let sent: Value = serde_json::from_str(&history(2, &Log::topic("a"), &at(0))).unwrap();
         assert_eq!(
@@ -352,7 +357,11 @@ mod tests {
         let counts = |logs| batches(logs).iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(counts(topics(101, 4)), [50, 50, 1]);
         let large = batches(topics(20, 1_024));
-        assert!(large.len() > 1 && large.iter().all(|batch| subscribe(1, batch).len() < 32_768), "{}", large.len());
+        assert!(
+            large.len() > 1 && large.iter().all(|batch| subscribe(1, batch, true).len() < 32_768),
+            "{}",
+            large.len()
+        );
         let mut logs = topics(2, 4);
         logs.insert(1, (Log::User, None));
         assert_eq!(counts(logs), [2, 1]);

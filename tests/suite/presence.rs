@@ -20,6 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest life that a row of a connection has.
 const LONGEST_LIFE_MS: i64 = (2 * 3_600 + 900) * 1_000;
 
+#[expect(clippy::print_stdout, reason = "figures of a run, and the seed of one that fails")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
 async fn start(parameters: &[(&str, &str)]) -> Stack {
     let parameters: Vec<_> = [("Presence", ROOMS)].into_iter().chain(parameters.iter().copied()).collect();
     Stack::start(&parameters).await
@@ -177,7 +182,7 @@ async fn when_400_users_come_at_once_there_is_a_list_a_second_with_each_of_them_
         lists.push((told.change, told.joined.len()));
         told.joined.into_iter().for_each(|user| *times.entry(user).or_default() += 1);
     }
-    println!("400 asked within {asked:?}, all told of after {:?}, by lists {lists:?}", begin.elapsed());
+    say(&format!("400 asked within {asked:?}, all told of after {:?}, by lists {lists:?}", begin.elapsed()));
     assert!(times.values().all(|times| *times == 1), "{times:?}");
     assert!(lists.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 1_000), "{lists:?}");
     all_is_looked_at(&stack).await;
@@ -211,7 +216,7 @@ async fn in_a_topic_of_a_thousand_nobody_is_told_and_all_are_counted() {
         (shown["connections"] == 1_000).then_some(shown)
     })
     .await;
-    println!("counted {:?} after the last join", last.elapsed());
+    say(&format!("counted {:?} after the last join", last.elapsed()));
     assert_eq!((&shown["count"], &shown["more"]), (&json!(999), &json!(true)), "u0000 has two connections");
     assert_eq!(shown["users"].as_array().unwrap().len(), 500);
     all_is_looked_at(&stack).await;
@@ -272,6 +277,23 @@ async fn who_unsubscribes_or_loses_a_durable_topic_has_left_and_is_told_no_more(
     client.silence().await;
     watcher.ask(json!({"action": "unsubscribe", "topic": ROOM, "id": 4})).await;
     assert_eq!(here(&mut client).await["connections"], 0);
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_the_library_is_told_who_comes_and_goes() {
+    let stack = start(&[]).await;
+    let builder = tidings_client::Client::builder(stack.url()).query("user", "watcher").topic(ROOM).presence();
+    let (_client, mut events) = builder.connect().unwrap();
+    let joined = async |events: &mut tidings_client::Events| loop {
+        let event = tokio::time::timeout(PATIENCE, events.next()).await.unwrap();
+        if let Some(tidings_client::Event::Other(text)) = event {
+            return serde_json::from_str::<Value>(&text).unwrap()["joined"].clone();
+        }
+    };
+    assert_eq!(joined(&mut events).await, json!(["watcher"]));
+    let _tab = tab(&stack, "u1").await;
+    assert_eq!(joined(&mut events).await, json!(["u1"]));
     stack.stop().await;
 }
 

@@ -7,6 +7,7 @@ mod document;
 mod inbox;
 mod messages;
 mod notifications;
+mod presence;
 mod refusals;
 mod topics;
 

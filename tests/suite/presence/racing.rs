@@ -27,7 +27,7 @@ use tidings::presence::{Check, Presence};
 use tidings::registry::{Connection, Registry};
 use tidings::{ConnectionId, Topic, UserId};
 
-use super::LONGEST_LIFE_MS;
+use super::{LONGEST_LIFE_MS, say};
 use crate::fanout::invocation;
 
 /// Users of one run; `TIDINGS_OPERATIONS=10000` for the whole.
@@ -249,7 +249,7 @@ async fn settle(world: &World) {
 #[expect(clippy::print_stdout, reason = "what it came to")]
 async fn check(world: &World, table: &Table, there: &BTreeSet<UserId>) {
     let (told, lists) = told(world).await;
-    println!("{} users of {}, told by {lists} lists", there.len(), operations());
+    say(&format!("{} users of {}, told by {lists} lists", there.len(), operations()));
     let wrong: Vec<_> = (0..operations())
         .map(name)
         .filter(|user| told.get(user).copied().unwrap_or_default() != there.contains(user))
@@ -278,7 +278,7 @@ async fn check(world: &World, table: &Table, there: &BTreeSet<UserId>) {
 async fn all_interleavings(engine: Engine, faults: (f64, f64)) {
     let Some(table) = engine.table().await else { return };
     let seed = seed();
-    println!("TIDINGS_SEED={seed}");
+    say(&format!("TIDINGS_SEED={seed}"));
     let world = Arc::new(World::new(&table, faults).await);
     let workers = (0..WORKERS).map(|number| {
         let world = Arc::clone(&world);

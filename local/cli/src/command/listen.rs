@@ -51,6 +51,9 @@ pub(super) struct Arguments {
     /// Print the newest so many messages of each log first
     #[arg(long, value_name = "N", conflicts_with = "since", value_parser = clap::value_parser!(u32).range(1..))]
     history: Option<u32>,
+    /// Print who comes to the topics and who leaves them, too
+    #[arg(long, requires = "topics")]
+    presence: bool,
     /// End after so many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -68,6 +71,7 @@ Examples:
   tidings listen --topic orders/42 --topic news --count 1
   tidings listen --user u1 | jq .data
   tidings listen --topic orders/42 --history 10
+  tidings listen --topic room/1 --presence --user u1
   tidings listen --topic orders/42 --since 41
   tidings listen --topic orders/42 --topic news --since orders/42=41/k3f9
   TIDINGS_TOKEN=$(tidings token --user u1) tidings listen
@@ -104,6 +108,9 @@ impl Arguments {
 
     fn connect(&self, starts: &[(Log, Start)]) -> Result<(Client, Events), Failure> {
         let mut client = Client::builder(&self.url).ping_after(Duration::from_secs(self.keep_alive));
+        if self.presence {
+            client = client.presence();
+        }
         if let Some(user) = &self.user {
             client = client.query("user", user);
         }
