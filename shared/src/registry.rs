@@ -8,6 +8,7 @@
 
 mod batch;
 mod capacity;
+mod change;
 mod durable;
 mod going_live;
 mod inbox;
@@ -25,6 +26,7 @@ mod presence;
 mod rate;
 mod retry;
 mod session;
+mod strict;
 mod topics;
 mod work;
 mod write;
@@ -43,7 +45,8 @@ use capacity::Counter;
 use keys::Key;
 
 pub use capacity::Consumed;
-pub use going_live::{LaneBatch, Passing, Standing, Strict, Went, Written};
+pub(crate) use change::Change;
+pub use going_live::{LaneBatch, Passing, Went, Written};
 pub use items::{Connection, Session};
 pub use keys::{
     CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER, connection_of, entries_of_head,
@@ -56,7 +59,7 @@ pub use members::{Member, Members};
 pub(crate) use place::By;
 pub use place::Place;
 pub use polls::PollLease;
-pub(crate) use topics::Change;
+pub use strict::{Standing, Strict};
 
 pub use rate::{Granted, LearntRate, RateLimit, Wanted};
 pub use work::{Attempt, Claim, Lease, Position, SegmentKey};

@@ -51,7 +51,7 @@ pub(crate) struct Going<'a> {
 }
 
 /// A client that has said who it is.
-pub(crate) struct Turn<'a, S> {
+pub(crate) struct Identified<'a, S> {
     pub(crate) commands: &'a Commands<S>,
     /// As the client's own words say who it is.
     pub(crate) frame: &'a Frame,
@@ -81,7 +81,7 @@ impl<S: 'static> Commands<S> {
         if commands.iter().all(|command| matches!(command.method, Method::Pong)) {
             return None;
         }
-        match self.turn(&frame, recorder, &commands).await {
+        match self.carry_out(&frame, recorder, &commands).await {
             Ok(text) => text,
             Err(end) => self.end(&frame, end).await,
         }
@@ -95,7 +95,7 @@ impl<S: 'static> Commands<S> {
         None
     }
 
-    async fn turn(
+    async fn carry_out(
         &self,
         frame: &Frame,
         recorder: &Recorder,
@@ -117,18 +117,18 @@ impl<S: 'static> Commands<S> {
         let permissions = session::permissions(&connection);
         let frame = session::as_said(frame, &connection, &permissions);
         let (connection, permissions) = (&connection, &permissions);
-        let turn = Turn { commands: self, frame: &frame, connection, permissions, recorder };
+        let client = Identified { commands: self, frame: &frame, connection, permissions, recorder };
         let mut replies = Vec::new();
         let mut going = Vec::new();
         if let (Some((id, _)), Some(mut connected)) = (connects, connected) {
-            going = turn.server_subscriptions(id, &mut connected).await?;
+            going = client.server_subscriptions(id, &mut connected).await?;
             replies.push(Reply { id, answer: Answer::Connect(connected.reply) });
         }
         let mut waves = waves(rest);
         loop {
             let wave = waves.pop_front().unwrap_or_default();
             let is_last = waves.is_empty();
-            for (id, step) in turn.wave(&wave).await {
+            for (id, step) in client.wave(&wave).await {
                 match step {
                     Step::Answer(answer) => replies.push(Reply { id, answer }),
                     Step::Live(answer, on_its_way) => {
@@ -143,11 +143,11 @@ impl<S: 'static> Commands<S> {
             replies.retain(|reply| reply.id != 0);
             let text = encode(&replies);
             if going.is_empty() && is_last {
-                return turn.respond(text).await;
+                return client.respond(text).await;
             }
-            turn.post(text).await?;
+            client.post(text).await?;
             replies.clear();
-            turn.go_live(std::mem::take(&mut going)).await?;
+            client.go_live(std::mem::take(&mut going)).await?;
             if is_last {
                 return Ok(None);
             }
@@ -205,7 +205,7 @@ fn channel(method: &Method) -> Option<&str> {
     }
 }
 
-impl<'a, S: 'static> Turn<'a, S> {
+impl<'a, S: 'static> Identified<'a, S> {
     pub(crate) fn services(&self) -> &'a Services {
         &self.commands.services
     }

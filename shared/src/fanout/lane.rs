@@ -49,8 +49,8 @@ impl Wake {
     }
 }
 
-/// Whose turn it is in a lane.
-enum Turn {
+/// Who is to push what a lane has.
+enum Access {
     /// This worker's, if nobody is faster.
     Mine,
     /// Another's, who pushes what is there.
@@ -114,10 +114,10 @@ impl FanOut {
         let mut report = None;
         loop {
             let now = self.delivery.clock().milliseconds();
-            match self.turn(topic, cause, now).await? {
-                Turn::Mine => {}
-                Turn::Others => return Ok(report),
-                Turn::Unclear => continue,
+            match self.access(topic, cause, now).await? {
+                Access::Mine => {}
+                Access::Others => return Ok(report),
+                Access::Unclear => continue,
             }
             let taker = LaneTaker { owner: &invocation.owner, cause, ends_at: invocation.lease_until };
             let Some((lease, at)) = registry.take_lane(topic, &taker, now).await? else {
@@ -146,19 +146,19 @@ impl FanOut {
     }
 
     /// Whether this worker is to take the lane.
-    async fn turn(&self, topic: &Topic, cause: Option<&str>, now: i64) -> Result<Turn, FanOutError> {
+    async fn access(&self, topic: &Topic, cause: Option<&str>, now: i64) -> Result<Access, FanOutError> {
         Ok(match self.delivery.registry().lane_holder(topic, now).await? {
-            LaneHolder::Nobody => Turn::Mine,
+            LaneHolder::Nobody => Access::Mine,
             // It has come again, and its lease stands still: the worker that it made before has died, or could not give the
             // lane back.
             LaneHolder::ComesAgain { cause: same, until } if Some(same.as_str()) == cause => {
                 let milliseconds = u64::try_from(until - now).unwrap_or_default();
                 return Err(FanOutError::Held { for_another: Duration::from_millis(milliseconds + 1) });
             }
-            LaneHolder::ComesAgain { .. } | LaneHolder::Direct { is_looked_after: true } => Turn::Others,
+            LaneHolder::ComesAgain { .. } | LaneHolder::Direct { is_looked_after: true } => Access::Others,
             LaneHolder::Direct { is_looked_after: false } => match self.look_after(topic, now).await? {
-                true => Turn::Others,
-                false => Turn::Unclear,
+                true => Access::Others,
+                false => Access::Unclear,
             },
         })
     }

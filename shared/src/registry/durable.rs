@@ -15,11 +15,12 @@ use futures_util::stream;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::batch::MAX_READS;
+use super::change::Change;
 use super::items::{self, Connection};
 use super::keys::{Interval, Key, TOPICS, user_partition};
 use super::memberships::Said;
 use super::place::By;
-use super::topics::{Change, TopicSet};
+use super::topics::TopicSet;
 use super::{Registry, RegistryError, retry};
 use crate::ids::{Topic, UserId};
 

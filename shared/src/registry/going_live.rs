@@ -18,35 +18,13 @@ use super::keys::{
 };
 use super::members::{self, Member};
 use super::place::Place;
+use super::strict::{Strict, place_of};
 use super::{Registry, RegistryError, retry};
 use crate::ids::{ConnectionId, Topic};
-use crate::log::{Epoch, LogPosition};
+use crate::log::LogPosition;
 
 /// How long a row says that a connection has left, in seconds: longer than any frame of it can be late.
 const LEFT_SECONDS: i64 = 60;
-
-/// A membership of a client that must get nothing twice and nothing out of order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Strict {
-    /// The place of the command that wrote it, as the table has it.
-    pub place: String,
-    /// How far it is.
-    pub standing: Standing,
-}
-
-/// How far such a membership is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// Its subscribe is at work: it gets nothing, and whoever passes it says so.
-    Pending {
-        /// Since when, in milliseconds since the epoch.
-        since: i64,
-    },
-    /// It has everything up to here, and gets what comes behind.
-    Live(LogPosition),
-    /// It left a moment ago.
-    Left,
-}
 
 /// What an attempt to write such a membership came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,28 +71,8 @@ pub struct LaneBatch {
     next: i64,
 }
 
-impl Strict {
-    /// What a membership's row says; `None` for those of clients that sort by themselves.
-    pub(super) fn read(item: &Item) -> Option<Self> {
-        let standing = match items::text(item, STATE)?.as_str() {
-            PENDING => Standing::Pending { since: items::number(item, SINCE).unwrap_or_default() },
-            LIVE => {
-                let epoch = Epoch::parse(items::text(item, EPOCH)?).ok()?;
-                let offset = u64::try_from(items::number(item, LIVE_FROM).ok()?).ok()?;
-                Standing::Live(LogPosition { offset, epoch })
-            }
-            _ => Standing::Left,
-        };
-        Some(Self { place: place_of(item), standing })
-    }
-}
-
 fn has_state(item: &Item, state: &str) -> bool {
     items::text(item, STATE).is_some_and(|there| there == state)
-}
-
-fn place_of(item: &Item) -> String {
-    item.get(PLACE).and_then(|place| place.as_n().ok()).cloned().unwrap_or_default()
 }
 
 /// Whether a row is of this command, or of a later one.

@@ -11,12 +11,12 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::batch::MAX_READS;
+use super::change::Change;
 use super::items::{self, Connection, Item, Membership, join, leave};
 use super::keys::{
     CONNECTED_AT, EXPIRES_AT, Key, LEFT, PK, PLACE, PROTOCOL, RAISED, SK, SOCKET, STATE, USER, topic_partition,
 };
 use super::place::By;
-use super::topics::Change;
 use super::{Registry, RegistryError, batch, retry};
 use crate::clock::Clock;
 use crate::ids::{ConnectionId, Topic};

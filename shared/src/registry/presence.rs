@@ -9,10 +9,10 @@ mod told;
 
 use aws_sdk_dynamodb::types::{AttributeValue, WriteRequest};
 
+use super::change::Change;
 use super::items::{Connection, Item, Membership, memberships};
 use super::keys::{ENDS_AT, EXPIRES_AT, Key, SINCE, TOPIC, USER};
 use super::memberships::Said;
-use super::topics::Change;
 use super::{Registry, RegistryError, batch, retry};
 use crate::ids::{Topic, UserId};
 use crate::presence::Subject;

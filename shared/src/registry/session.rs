@@ -3,9 +3,10 @@
 use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
+use super::change::Change;
 use super::items::{self, Connection, Membership, Session, join};
 use super::keys::{EXPIRES_AT, Interval, Key, PK, SESSION, opening_partition};
-use super::topics::{Change, TopicSet};
+use super::topics::TopicSet;
 use super::{Registry, RegistryError, batch, retry};
 use crate::ids::{ConnectionId, Topic};
 

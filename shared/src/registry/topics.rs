@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
 
+use super::change::Change;
 use super::items::{self, Connection, Item, topic_bytes, topic_set};
 use super::keys::{Key, LEFT_TOPICS, PK, TOPIC_BYTES, TOPICS};
 use super::memberships::Said;
@@ -26,20 +27,6 @@ const ATTEMPTS: usize = 10;
 /// Topics that a connection's row remembers to have left, and bytes of their names: each change of the row pays for them.
 const MOST_LEFT: usize = 16;
 const MOST_LEFT_BYTES: usize = 1_024;
-
-/// A change of what somebody is subscribed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    Join,
-    Leave,
-}
-
-impl Change {
-    /// The change that makes a topic of a set what it is.
-    pub(super) fn towards(is_in_set: bool) -> Self {
-        if is_in_set { Self::Join } else { Self::Leave }
-    }
-}
 
 /// A set of topics.
 #[derive(Debug, Clone, Copy)]

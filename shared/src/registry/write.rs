@@ -8,10 +8,11 @@
 use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
 
+use super::change::Change;
 use super::items::{self, Connection, Item, Membership, join, leave, memberships};
 use super::keys::{Key, SOCKET};
 use super::place::{By, Place};
-use super::topics::{Change, TopicSet, check_first};
+use super::topics::{TopicSet, check_first};
 use super::{Member, Registry, RegistryError, batch, retry};
 use crate::ids::{ConnectionId, Socket, Topic};
 

@@ -246,7 +246,6 @@ async fn settle(world: &World) {
     world.is_over.store(true, Ordering::Relaxed);
 }
 
-#[expect(clippy::print_stdout, reason = "what it came to")]
 async fn check(world: &World, table: &Table, there: &BTreeSet<UserId>) {
     let (told, lists) = told(world).await;
     say(&format!("{} users of {}, told by {lists} lists", there.len(), operations()));
@@ -274,7 +273,6 @@ async fn check(world: &World, table: &Table, there: &BTreeSet<UserId>) {
     assert_eq!(&here, there);
 }
 
-#[expect(clippy::print_stdout, reason = "the seed that plays it again")]
 async fn all_interleavings(engine: Engine, faults: (f64, f64)) {
     let Some(table) = engine.table().await else { return };
     let seed = seed();

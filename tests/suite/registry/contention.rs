@@ -49,7 +49,7 @@ const FRAMES: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// On a machine that is busy with something else a call takes longer, whatever is asked for: then each may take so many
 /// times as long as reading the connections one by one does.
-const TIMES_READING: u32 = 4;
+const TIMES_READING: u32 = 8;
 
 async fn a_thousand_connections_of_one_user_change_and_come_back_without_a_conflict(table: Table) {
     let conflicts = Conflicts::default();

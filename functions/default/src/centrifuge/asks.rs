@@ -12,7 +12,7 @@ use tidings::recovery::{Asked, Reading, RecoveryError};
 use tidings::{ConnectionId, Topic, UserId};
 
 use super::session::internal;
-use super::{Step, Turn};
+use super::{Identified, Step};
 use crate::outcome::MOST_BYTES;
 use crate::publish;
 
@@ -21,7 +21,7 @@ const MOST_CLIENTS: usize = 1_000;
 /// What an application's own error is under: the first of those that Centrifugo leaves to applications.
 const APPLICATION: u32 = 400;
 
-impl<'a, S: 'static> Turn<'a, S> {
+impl<'a, S: 'static> Identified<'a, S> {
     /// Its reply means that the message is on the queue.
     pub(super) async fn publish(&self, channel: &str, data: &RawValue, id: u32) -> Step<'a> {
         let Ok(topic) = Topic::parse(channel) else { return Step::Answer(Code::BAD_REQUEST.into()) };

@@ -12,7 +12,7 @@ use tidings::recovery::RecoveryError;
 use tidings::registry::{Place, RegistryError};
 
 use super::session::internal;
-use super::{Going, Step, Turn};
+use super::{Going, Identified, Step};
 use crate::outcome::MOST_BYTES;
 
 /// What a `subscribe` found of what its client missed.
@@ -22,7 +22,7 @@ struct Found {
     recovered: bool,
 }
 
-impl<'a, S: 'static> Turn<'a, S> {
+impl<'a, S: 'static> Identified<'a, S> {
     pub(super) async fn subscribe(&self, asked: Subscribe, place: Place) -> Step<'a> {
         let refused = |code: Code| Step::Answer(code.into());
         let Ok(topic) = Topic::parse(asked.channel.as_str()) else { return refused(Code::BAD_REQUEST) };

@@ -10,7 +10,7 @@ use tidings::registry::{Connection, RegistryError, Session};
 use tidings_authorizer::{TokenProblem, Verified};
 use tokio::time::{Instant, sleep};
 
-use super::{Going, Step, Turn};
+use super::{Going, Identified, Step};
 use crate::commands::Commands;
 use crate::frame::Frame;
 
@@ -176,7 +176,7 @@ fn told<T>(problem: TokenProblem) -> Result<Result<T, Code>, Disconnect> {
     }
 }
 
-impl<'a, S: 'static> Turn<'a, S> {
+impl<'a, S: 'static> Identified<'a, S> {
     /// Subscribes a new client to what it is subscribed to without asking, and adds that to its reply.
     pub(super) async fn server_subscriptions(
         &self,
