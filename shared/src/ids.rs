@@ -117,7 +117,7 @@ impl Topic {
         Self(format!("{WATCHED}{}", self.0))
     }
 
-    /// Whether it is what [`Self::watching`] gives, which no client has asked for by name.
+    /// Whether it names who watches a topic, which no client has asked for by name.
     #[must_use]
     pub fn is_watching(&self) -> bool {
         self.0.starts_with(WATCHED)

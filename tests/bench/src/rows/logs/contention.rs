@@ -8,7 +8,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, S
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use tidings::history::Retention;
 use tidings::log::LogName;
-use tidings::registry::{Append, Registry};
+use tidings::registry::{Append, Registry, RegistryError};
 use tidings::{NotificationId, Topic};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -84,13 +84,26 @@ async fn units(client: &Client, rate: f64, seconds: u64) -> Result<f64> {
 
 /// As the notifier does it; how many places others had taken.
 async fn append(registry: &Registry, log: &LogName, number: u64) -> Result<u32> {
-    let head = registry.head(log).await?.ok_or("the log has no head")?;
     let (id, text) = (NotificationId::parse(format!("n{number}"))?, format!(r#"{{"n":{number}}}"#));
-    let append =
-        Append { log, retention: RETENTION, scope: "direct", id: &id, notification: &text, head: &head, from: None };
-    let appended = registry.append(&append, now()?).await?;
-    registry.raise_head(log, &appended.position, RETENTION, now()?).await?;
-    Ok(appended.contended)
+    loop {
+        let head = registry.head(log).await?.ok_or("the log has no head")?;
+        let append = Append {
+            log,
+            retention: RETENTION,
+            scope: "direct",
+            id: &id,
+            notification: &text,
+            head: &head,
+            from: None,
+        };
+        let appended = match registry.append(&append, now()?).await {
+            // On a machine that is busy with something else too many are late. A producer would say it again.
+            Err(RegistryError::Contended) => continue,
+            appended => appended?,
+        };
+        registry.raise_head(log, &appended.position, RETENTION, now()?).await?;
+        return Ok(appended.contended);
+    }
 }
 
 fn now() -> Result<i64> {
