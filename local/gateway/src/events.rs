@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_message_event_has_no_headers_and_no_query() {
-        let event = settled(&origin(None).message(None, "chat", "{\"action\":\"chat\"}", 2_000));
+        let event = settled(&origin(None).message(None, "chat", "{\"action\":\"chat\"}", epoch_ms()));
         let message_id = event["requestContext"]["messageId"].as_str().unwrap().to_owned();
         assert_eq!(message_id[11..], CONNECTION[11..]);
         assert_eq!(
@@ -420,7 +420,7 @@ mod tests {
         for event in [
             origin.connect(&handshake, None),
             origin.authorize(&handshake, "arn"),
-            origin.message(None, "chat", "", 2_000),
+            origin.message(None, "chat", "", epoch_ms()),
             origin.disconnect(None, 1000, ""),
         ] {
             assert_eq!(settled(&event)["stageVariables"], json!({"table": "t1"}));
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn keys_come_in_the_order_of_the_captures() {
-        let event = origin(None).message(None, "chat", "hi", 2_000);
+        let event = origin(None).message(None, "chat", "hi", epoch_ms());
         let text = std::str::from_utf8(&event.payload).unwrap();
         let keys = [
             "routeKey",
