@@ -37,14 +37,14 @@ use crate::fanout::invocation;
 const USERS: usize = 1_500;
 const TOPICS: usize = 40;
 const SIDE_BY_SIDE: usize = 24;
-const LOOKS_SIDE_BY_SIDE: usize = 48;
+const LOOKS_SIDE_BY_SIDE: usize = 160;
 /// What is done has so many wake-ups or some more, so that who dies does so anywhere in it, however fast the machine is.
 const MOST_POLLS: u32 = 30;
 /// What a connection still has to live whose end nobody hears of.
 const SHORT_LIFE_MS: i64 = 6_000;
 
 /// Who is frozen goes on with what it read when those who left meanwhile have been looked at.
-const FREEZE: Duration = Duration::from_millis(3_500);
+const FREEZE: Duration = Duration::from_millis(4_500);
 
 struct World {
     /// Through what fails.
@@ -96,7 +96,7 @@ impl World {
         let polls = random.u32(..MOST_POLLS);
         let looked = match random.u8(..100) {
             0..25 => broken(looked, polls, None).await,
-            25..30 => broken(looked, polls, Some(FREEZE)).await,
+            25..40 => broken(looked, polls, Some(FREEZE)).await,
             _ => Some(looked.await),
         };
         if looked.is_some_and(|looked| looked.is_ok()) {
@@ -197,7 +197,7 @@ async fn live(world: &World, user: usize, number: usize, mut random: Rng) -> boo
     if !with_topic {
         world.until_done(&mut random, async || registry.subscribe(&id, &room).await.ok()).await;
     }
-    tokio::time::sleep(Duration::from_millis(random.u64(..20))).await;
+    tokio::time::sleep(Duration::from_millis(random.u64(..80))).await;
     match fate {
         Fate::Stays => true,
         Fate::DiesSilently => false,
