@@ -44,7 +44,7 @@ const MOST_POLLS: u32 = 30;
 const SHORT_LIFE_MS: i64 = 6_000;
 
 /// Who is frozen goes on with what it read when those who left meanwhile have been looked at.
-const FREEZE: Duration = Duration::from_millis(4_500);
+const FREEZE: Duration = Duration::from_millis(4_000);
 
 struct World {
     /// Through what fails.
