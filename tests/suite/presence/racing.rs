@@ -1,6 +1,9 @@
 //! Everything at once: users come and go with several connections, functions die between two calls, DynamoDB fails, ends are
 //! never heard of. At last everybody who is there is told of, and nobody else. `TIDINGS_OPERATIONS=10000 cargo test
 //! --workspace --test suite -- racing` is the whole of it; `TIDINGS_SEED` repeats what users do.
+//!
+//! Each of these makes it fail, so none of it can be left out: `change_told` without the condition that the version stands,
+//! `mark_sent` before `send_list`, and `look_at_ends` that looks at nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
