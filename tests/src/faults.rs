@@ -52,11 +52,13 @@ impl HttpConnector for FaultyConnector {
                 Ok(if fastrand::bool() { throttled() } else { failed() })
             });
         }
-        let answer = self.inner.call(request);
-        if fastrand::f64() < self.lost {
-            return HttpConnectorFuture::new(async move { answer.await.map(|_| failed()) });
-        }
-        answer
+        let (inner, is_lost) = (self.inner.clone(), fastrand::f64() < self.lost);
+        HttpConnectorFuture::new(async move {
+            // Whoever is stopped here has its last answer, and has not sent this.
+            tokio::task::yield_now().await;
+            let answer = inner.call(request).await;
+            if is_lost { answer.map(|_| failed()) } else { answer }
+        })
     }
 }
 
