@@ -166,11 +166,9 @@ impl FanOut {
     /// Has the lane looked at when a lease of now is over; `false` where it is not held any more, or another does.
     async fn look_after(&self, topic: &Topic, now: i64) -> Result<bool, FanOutError> {
         let wakes_at = now + i64::try_from(AFTER_A_LEASE.as_millis()).unwrap_or_default();
-        let is_mine = self.delivery.registry().look_after_lane(topic, wakes_at, now).await?;
-        if is_mine {
-            self.send_wake(topic, AFTER_A_LEASE).await?;
-        }
-        Ok(is_mine)
+        // Sent first: should this worker die between the two, a message looks in vain, and nobody relies on one that is not there.
+        self.send_wake(topic, AFTER_A_LEASE).await?;
+        Ok(self.delivery.registry().look_after_lane(topic, wakes_at, now).await?)
     }
 
     /// Pushes what there is, then gives the lane back. Where the log was done, if it was not handed on; reports by the

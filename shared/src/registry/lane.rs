@@ -150,8 +150,8 @@ impl Registry {
         })
     }
 
-    /// Writes down that a message looks after the lane at `wakes_at`, before it is sent, so that the many who append while
-    /// one worker holds the lane send one. `false` where nobody holds it any more, or another message is on its way. Times
+    /// Writes down that a message looks after the lane at `wakes_at`, once it is sent, so that the many who append while one
+    /// worker holds the lane send few. `false` where nobody holds it any more, or another message is on its way. Times
     /// are in milliseconds since the epoch.
     ///
     /// # Errors
