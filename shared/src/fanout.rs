@@ -11,6 +11,7 @@ mod doorkeeper;
 mod handover;
 mod lane;
 mod logged;
+mod nobodies;
 mod page;
 mod presence;
 mod segment;

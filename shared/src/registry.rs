@@ -59,6 +59,7 @@ pub use members::{Member, Members};
 pub(crate) use place::By;
 pub use place::Place;
 pub use polls::PollLease;
+pub use session::Nobody;
 pub use strict::{Standing, Strict};
 
 pub use rate::{Granted, LearntRate, RateLimit, Wanted};

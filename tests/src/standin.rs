@@ -47,6 +47,8 @@ pub struct Used {
     pub posts: u32,
     /// Whether somebody closed it.
     pub is_closed: bool,
+    /// Closings that are still refused with 500.
+    failing_closes: u32,
     first_post: Option<Instant>,
 }
 
@@ -107,8 +109,17 @@ impl Standin {
 
     /// Adds a socket; one that was not added answers 410.
     pub fn add(&self, id: &str, behaviour: Behaviour) {
-        let used = Used { behaviour, messages: Vec::new(), posts: 0, is_closed: false, first_post: None };
+        let used =
+            Used { behaviour, messages: Vec::new(), posts: 0, is_closed: false, failing_closes: 0, first_post: None };
         self.sockets.lock().unwrap().insert(id.to_owned(), used);
+    }
+
+    /// Refuses so many closings of a socket with 500.
+    ///
+    /// # Panics
+    /// When there is no such socket.
+    pub fn fail_closing(&self, id: &str, times: u32) {
+        self.sockets.lock().unwrap().get_mut(id).unwrap().failing_closes = times;
     }
 
     /// Notes something among the messages of a socket: what its client did then.
@@ -259,6 +270,10 @@ fn gone() -> Response {
 
 async fn close(State(standin): State<Standin>, Path((_, id)): Path<(String, String)>) -> Response {
     match standin.sockets.lock().unwrap().get_mut(&id) {
+        Some(used) if used.failing_closes > 0 => {
+            used.failing_closes -= 1;
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
         Some(used) if !used.is_closed => {
             used.is_closed = true;
             StatusCode::NO_CONTENT.into_response()

@@ -26,6 +26,7 @@ mod http_api;
 mod inbox;
 mod long_poll;
 mod metrics;
+mod nobodies;
 mod operations;
 mod order;
 mod presence;

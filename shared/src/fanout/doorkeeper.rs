@@ -113,22 +113,6 @@ impl Batch {
 }
 
 impl FanOut {
-    /// Closes connections whose first frame has not said who they are within a minute.
-    ///
-    /// # Errors
-    /// When the registry fails, or API Gateway does not close one.
-    pub async fn close_nobodies(&self) -> Result<(), FanOutError> {
-        let registry = self.delivery.registry();
-        for id in registry.opening(self.delivery.clock().milliseconds()).await? {
-            let connection = registry.connection(&id).await?;
-            if connection.is_some_and(|connection| connection.session.is_none()) {
-                tracing::info!(connection.id = %id, "closes a connection that does not say who it is");
-                self.delivery.close(&id.first_socket()).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Closes a member that a lane has passed and whose subscribe has not told it the rest by now.
     ///
     /// # Errors

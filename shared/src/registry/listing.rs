@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
 use futures_util::future::try_join_all;
@@ -70,6 +71,14 @@ impl Registry {
             query = query.expression_attribute_values(name, AttributeValue::S(bound));
         }
         query.return_consumed_capacity(ReturnConsumedCapacity::Total)
+    }
+
+    /// Asks consistently.
+    pub(super) async fn ask(&self, query: QueryFluentBuilder) -> Result<QueryOutput, RegistryError> {
+        let query = query.consistent_read(true);
+        let answer = retry::retrying("Query", || async { Ok(query.clone().send().await?) }).await?;
+        self.counter.add_read(answer.consumed_capacity.as_ref());
+        Ok(answer)
     }
 
     /// Up to `limit` connections of an audience, from behind `after` on. Rows that have expired at `now` (milliseconds

@@ -4,8 +4,8 @@ use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
 use super::change::Change;
-use super::items::{self, Connection, Membership, Session, join};
-use super::keys::{EXPIRES_AT, Interval, Key, PK, SESSION, opening_partition};
+use super::items::{self, Connection, Item, Membership, Session, join};
+use super::keys::{CONNECTED_AT, EXPIRES_AT, Interval, Key, PK, SESSION, connection_of, opening_partition};
 use super::topics::TopicSet;
 use super::{Registry, RegistryError, batch, retry};
 use crate::ids::{ConnectionId, Topic};
@@ -13,6 +13,17 @@ use crate::ids::{ConnectionId, Topic};
 /// How long the row stands that says so, in seconds: until the last look at it is over.
 const KEPT_SECONDS: i64 = 15 * 60;
 const MINUTE_MS: i64 = 60_000;
+/// Of how many minutes connections are looked at: the one that is over, and those that looks may have missed before it.
+const MINUTES: i64 = 5;
+
+/// A connection that has not said who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nobody {
+    /// Whose first frame is still to come.
+    pub id: ConnectionId,
+    /// In which minute since the epoch it was made.
+    minute: i64,
+}
 
 impl Registry {
     /// Registers a connection that is nobody yet.
@@ -23,6 +34,7 @@ impl Registry {
         let mut opening = Key::opening(connection.connected_at / MINUTE_MS, &connection.id).attributes();
         let end = connection.connected_at / 1_000 + KEPT_SECONDS;
         opening.insert(EXPIRES_AT.to_owned(), AttributeValue::N(end.to_string()));
+        opening.insert(CONNECTED_AT.to_owned(), AttributeValue::N(connection.connected_at.to_string()));
         self.write_all(vec![batch::put(items::connection_item(connection)), batch::put(opening)]).await
     }
 
@@ -118,23 +130,39 @@ impl Registry {
         self.change_set(TopicSet::Subscriptions(id), Change::Leave, std::slice::from_ref(topic)).await.map(drop)
     }
 
-    /// Connections that are nobody and were made in the minute before `before` (milliseconds since the epoch), or the three
-    /// before that one, which a look may have missed.
+    /// Connections that have been nobody for a minute or longer at `now` (milliseconds since the epoch).
     ///
     /// # Errors
     /// When DynamoDB fails.
-    pub async fn opening(&self, before: i64) -> Result<Vec<ConnectionId>, RegistryError> {
+    pub async fn opening(&self, now: i64) -> Result<Vec<Nobody>, RegistryError> {
         let mut all = Vec::new();
-        for minute in 1..=4 {
-            let pk = opening_partition(before / MINUTE_MS - minute);
-            let answer = retry::retrying("Query", || async {
-                Ok(self.query(&pk, &Interval::whole()).consistent_read(true).send().await?)
-            })
-            .await?;
-            self.counter.add_read(answer.consumed_capacity.as_ref());
-            let rows = answer.items().iter().map(items::sort_key);
-            all.extend(rows.filter_map(|sort_key| super::connection_of(&sort_key)));
+        for minute in (1..=MINUTES).map(|back| now / MINUTE_MS - back) {
+            let mut from = None;
+            loop {
+                let query = self.query(&opening_partition(minute), &Interval::whole()).limit(self.page_rows);
+                let answer = self.ask(query.set_exclusive_start_key(from.take())).await?;
+                let due = answer.items().iter().filter(|row| is_due(row, now));
+                let ids = due.filter_map(|row| connection_of(&items::sort_key(row)));
+                all.extend(ids.map(|id| Nobody { id, minute }));
+                match answer.last_evaluated_key {
+                    None => break,
+                    rest => from = rest,
+                }
+            }
         }
         Ok(all)
     }
+
+    /// Forgets that a connection was to be looked at.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn end_opening(&self, nobody: &Nobody) -> Result<(), RegistryError> {
+        self.write_all(vec![batch::delete(Key::opening(nobody.minute, &nobody.id))]).await
+    }
+}
+
+/// Whether the minute is over in which a client says who it is. A row without its time is looked at.
+fn is_due(row: &Item, now: i64) -> bool {
+    items::number(row, CONNECTED_AT).map_or(true, |since| now - since >= MINUTE_MS)
 }

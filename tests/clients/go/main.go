@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	patience = 20 * time.Second
+	// A machine may be busy: what is too slow for the library's own five seconds would begin all over again.
+	patience = 60 * time.Second
 	channels = 100
 )
 
@@ -61,7 +62,8 @@ func until(what string, test func() bool) {
 func connected(sub string) *centrifuge.Client {
 	client := centrifuge.NewJsonClient(url, centrifuge.Config{
 		Token:             token(sub),
-		HandshakeTimeout:  5 * time.Second,
+		HandshakeTimeout:  patience,
+		ReadTimeout:       patience,
 		MinReconnectDelay: 50 * time.Millisecond,
 		MaxReconnectDelay: 500 * time.Millisecond,
 	})

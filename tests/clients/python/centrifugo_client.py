@@ -16,7 +16,8 @@ import urllib.request
 from centrifuge import CentrifugeError, Client, SubscriptionEventHandler
 
 URL, SECRET, CUT = sys.argv[1:4]
-PATIENCE = 20.0
+# A machine may be busy: what is too slow for the library's own five seconds would begin all over again.
+PATIENCE = 60.0
 CHANNELS = 100
 
 
@@ -53,7 +54,7 @@ async def until(what, test, patience=PATIENCE):
 
 
 async def connected(sub):
-    client = Client(URL, token=token(sub), min_reconnect_delay=0.05, max_reconnect_delay=0.5)
+    client = Client(URL, token=token(sub), timeout=PATIENCE, min_reconnect_delay=0.05, max_reconnect_delay=0.5)
     await client.connect()
     await client.ready(timeout=PATIENCE)
     return client

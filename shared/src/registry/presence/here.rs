@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
+use aws_sdk_dynamodb::types::{AttributeValue, Select};
 
 use super::super::items::{self, Item};
 use super::super::keys::{CHANGE, EXPIRES_AT, Interval, Key, SINCE, here_of, here_partition, user_partition};
-use super::super::{Registry, RegistryError, retry};
+use super::super::{Registry, RegistryError};
 use crate::ids::{ConnectionId, Topic, UserId};
 use crate::presence::{Here, Subject};
 
@@ -131,17 +131,6 @@ impl Registry {
                 rest => from = rest,
             }
         }
-    }
-
-    /// Asks consistently.
-    pub(super) async fn ask(
-        &self,
-        query: QueryFluentBuilder,
-    ) -> Result<aws_sdk_dynamodb::operation::query::QueryOutput, RegistryError> {
-        let query = query.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let answer = retry::retrying("Query", || async { Ok(query.send().await?) }).await?;
-        self.counter.add_read(answer.consumed_capacity.as_ref());
-        Ok(answer)
     }
 }
 
