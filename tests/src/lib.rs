@@ -10,6 +10,7 @@ pub mod engine;
 pub mod faults;
 pub mod issuer;
 pub mod kill;
+pub mod ordered;
 pub mod proxy;
 pub mod queues;
 pub mod simulation;

@@ -6,6 +6,7 @@ use serde_json::json;
 use tests::crowd::{Crowd, Faults, TOPIC, member};
 use tests::eventually;
 use tests::kill::kill_one;
+use tests::ordered::{Plan, run};
 use tests::standin::{Behaviour, Outage};
 use tidings::history::History;
 use tidings::metrics::Metric;
@@ -152,4 +153,13 @@ async fn a_message_costs_the_write_units_that_the_page_of_logs_says() {
     assert_eq!(write_units("[]").await, [0.0, 2.0], "as before there were logs");
     assert_eq!(write_units(unordered).await, [2.0, 4.0]);
     assert_eq!(write_units(ordered).await, [4.0, 6.0]);
+}
+
+/// The short form of `cargo run --release -p tests --example ordered`.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_neither_sort_nor_drop_get_offsets_that_rise_by_one_though_a_worker_is_killed() {
+    let time = Duration::from_secs(3);
+    let plan = Plan { clients: 10, rate: 20, time, kill_every: Some(Duration::from_secs(2)), release: false };
+    let report = run(&plan).await;
+    assert!(report.failures.is_empty() && report.messages >= 30, "{report}");
 }
