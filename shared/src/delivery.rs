@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::config::{self, ConfigError};
 use crate::ids::{ConnectionId, NotificationId, Socket};
 use crate::metrics::{Metric, Recorder};
-use crate::notification::Notification;
+use crate::notification::{Notification, Target};
 use crate::registry::{Begun, Member, Members, Position, Registry, RegistryError};
 use limiter::Limiter;
 use run::Run;
@@ -383,6 +383,11 @@ impl Delivery {
         let first = run::admitted(job.doorkeeper.clone(), job.first.clone()).await?;
         let mut run = Run::new(self, job, last, first);
         let finish = run.finish().await;
+        if last.to == [Target::Quiet] {
+            recorder.add(Metric::KeepAlives, run.report().delivered);
+            recorder.add(Metric::Gone, run.report().gone);
+            return finish;
+        }
         run.report().record(recorder);
         if lagging == Lagging::IsClosed {
             recorder.add(Metric::ClosedForOrder, run.report().slow);

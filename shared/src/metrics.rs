@@ -174,6 +174,8 @@ metrics! {
     /// Connections whose message goes on through the queue: throttled, refused, in their handshake, or not reached before
     /// the time was up. A later report settles them; the sum of all others is the audience.
     Delayed: Count of "notifier",
+    /// Signs of life that API Gateway took, for connections that hear nothing else for minutes.
+    KeepAlives: Count of "notifier",
     /// Connections that were found gone and removed.
     Gone: Count of "notifier",
     /// Connections that were still in their handshake when they were tried a second time, 15 s later.

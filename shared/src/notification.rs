@@ -89,6 +89,10 @@ pub enum Target {
     Watchers(Topic),
     /// Every connection there is.
     Everyone,
+    /// Every connection whose client hears nothing for long otherwise, see [`Protocol::keep_alive`]. Ours alone, as well.
+    ///
+    /// [`Protocol::keep_alive`]: crate::protocol::Protocol::keep_alive
+    Quiet,
 }
 
 /// The data of a notification, in one of the three forms that a text frame can carry.
@@ -112,13 +116,18 @@ pub struct Origin {
 }
 
 impl Target {
+    /// What no producer can name.
+    pub(crate) fn is_ours_alone(&self) -> bool {
+        matches!(self, Self::Watchers(_) | Self::Quiet)
+    }
+
     /// The log that this audience can have; `None` where it can have none.
     #[must_use]
     pub fn log(&self) -> Option<LogName> {
         match self {
             Self::Topic(topic) => Some(LogName::Topic(topic.clone())),
             Self::User(user) => Some(LogName::User(user.clone())),
-            Self::Connection(_) | Self::Watchers(_) | Self::Everyone => None,
+            Self::Connection(_) | Self::Watchers(_) | Self::Everyone | Self::Quiet => None,
         }
     }
 }

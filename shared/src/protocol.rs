@@ -421,6 +421,15 @@ impl Protocol {
         self == Self::Centrifuge
     }
 
+    /// The text frame that tells a client that its connection lives; `None` where clients see to that themselves.
+    #[must_use]
+    pub fn keep_alive(self) -> Option<Bytes> {
+        match self {
+            Self::TidingsV1Json | Self::Raw => None,
+            Self::Centrifuge => Some(centrifuge::keep_alive().into()),
+        }
+    }
+
     /// Whether its clients come back for what they missed.
     #[must_use]
     pub fn recovers(self) -> bool {
@@ -453,6 +462,7 @@ impl Protocol {
         match self {
             // As replies, they are the same for all.
             _ if matches!(target, Target::Watchers(_)) => tidings_v1::encode_message(notification, target),
+            _ if *target == Target::Quiet => self.keep_alive().unwrap_or_default(),
             Self::Centrifuge => centrifuge::encode_message(notification, target, is_ordered),
             Self::TidingsV1Json => tidings_v1::encode_message(notification, target),
             Self::Raw => raw::encode_message(notification),

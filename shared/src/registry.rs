@@ -13,6 +13,7 @@ mod durable;
 mod going_live;
 mod inbox;
 mod items;
+mod keep_alive;
 mod keys;
 mod lane;
 mod listing;

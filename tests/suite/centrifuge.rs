@@ -16,7 +16,7 @@ static INSTALLING: Mutex<()> = Mutex::const_new(());
 
 /// Whether the machine has a program. The reason why nothing is checked is printed.
 #[expect(clippy::print_stderr, reason = "why nothing is checked")]
-async fn has(program: &str) -> bool {
+pub(crate) async fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().await;
     if found.is_err() {
         eprintln!("skipped: there is no {program} on this machine");
@@ -50,6 +50,27 @@ async fn installed(language: &str, lock: &str, install: impl AsyncFn(&Path)) -> 
     folder
 }
 
+pub(crate) async fn for_javascript() -> PathBuf {
+    let install = async |folder: &Path| {
+        do_in(folder, "npm", &["ci", "--no-audit", "--no-fund", "--quiet", "--ignore-scripts"]).await;
+    };
+    installed("js", "package-lock.json", install).await
+}
+
+pub(crate) async fn for_python() -> PathBuf {
+    let install = async |folder: &Path| {
+        do_in(folder, "python3", &["-m", "venv", "venv"]).await;
+        do_in(folder, "venv/bin/pip", &["install", "--quiet", "--requirement", "requirements.txt"]).await;
+    };
+    installed("python", "requirements.txt", install).await
+}
+
+pub(crate) async fn for_go() -> PathBuf {
+    let folder = installed("go", "go.sum", async |_: &Path| {}).await;
+    do_in(&folder, "go", &["build", "-o", "client", "."]).await;
+    folder
+}
+
 /// Starts a stack, and runs a program in front of whose sockets a proxy can cut. It prints what holds.
 #[expect(clippy::print_stderr, reason = "what the client has checked")]
 async fn run(program: &Path, args: &[&str], folder: &Path) {
@@ -75,10 +96,7 @@ async fn the_library_for_javascript_connects_subscribes_publishes_recovers_and_i
     if !has("npm").await {
         return;
     }
-    let install = async |folder: &Path| {
-        do_in(folder, "npm", &["ci", "--no-audit", "--no-fund", "--quiet", "--ignore-scripts"]).await;
-    };
-    let folder = installed("js", "package-lock.json", install).await;
+    let folder = for_javascript().await;
     run(Path::new("node"), &["centrifuge.mjs"], &folder).await;
 }
 
@@ -87,11 +105,7 @@ async fn the_library_for_python_recovers_is_refused_and_subscribes_to_a_hundred_
     if !has("python3").await {
         return;
     }
-    let install = async |folder: &Path| {
-        do_in(folder, "python3", &["-m", "venv", "venv"]).await;
-        do_in(folder, "venv/bin/pip", &["install", "--quiet", "--requirement", "requirements.txt"]).await;
-    };
-    let folder = installed("python", "requirements.txt", install).await;
+    let folder = for_python().await;
     run(&folder.join("venv/bin/python"), &["centrifugo_client.py"], &folder).await;
 }
 
@@ -100,7 +114,6 @@ async fn the_library_for_go_recovers_is_refused_and_subscribes_to_a_hundred_chan
     if !has("go").await {
         return;
     }
-    let folder = installed("go", "go.sum", async |_: &Path| {}).await;
-    do_in(&folder, "go", &["build", "-o", "client", "."]).await;
+    let folder = for_go().await;
     run(&folder.join("client"), &[], &folder).await;
 }

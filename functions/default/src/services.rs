@@ -2,7 +2,7 @@
 
 use tidings::aws::Aws;
 use tidings::clock::Clock;
-use tidings::config::required;
+use tidings::config::{self, required};
 use tidings::delivery::{Management, POST_DEADLINE, SocketError};
 use tidings::function::{BoxError, Failure};
 use tidings::history::History;
@@ -34,6 +34,9 @@ pub struct Services {
     pub history: History,
     /// Who verifies the tokens of clients that say who they are in a frame; `None` where there are no such clients.
     pub tokens: Option<Authorizer>,
+    /// A client that hears nothing for so many seconds, and a little longer, may take its connection for dead: what is quiet
+    /// gets signs of life more often. 0 where there are none.
+    pub ping: u64,
     /// What time it is.
     pub clock: Clock,
 }
@@ -44,12 +47,12 @@ impl Services {
     pub fn new(registry: Registry, sockets: Management, notifications: Queue) -> Self {
         let (metrics, guard) = (Metrics::default(), Guard::new(Limits::default()));
         let (history, tokens, clock) = (History::default(), None, Clock::System);
-        Self { registry, sockets, notifications, metrics, guard, history, tokens, clock }
+        Self { registry, sockets, notifications, metrics, guard, history, tokens, ping: 0, clock }
     }
 
     /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, `HISTORY`, `PRESENCE`, what
-    /// [`Limits::from_env`] reads, and, where `PROTOCOLS` names one whose clients say who they are in a frame, what the
-    /// authorizer does.
+    /// [`Limits::from_env`] reads, `PING`, and, where `PROTOCOLS` names one whose clients say who they are in a frame,
+    /// what the authorizer does.
     ///
     /// # Errors
     /// When one is missing or not what it should be; the error names it.
@@ -68,6 +71,7 @@ impl Services {
                 true => Some(tidings_authorizer::Function::new().core(Deps::from_env()?).await?),
                 false => None,
             },
+            ping: config::parsed("PING", 0, "use seconds", |_| true)?,
             clock: Clock::System,
         })
     }

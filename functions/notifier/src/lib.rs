@@ -126,6 +126,7 @@ impl Notifier {
             }
             (Input::Many(list), _) => answer(&self.direct_all(&list, &invocation).await?),
             (Input::Opening, _) => answer(&fan_out.close_nobodies().await.map_err(Error::from)?),
+            (Input::KeepAlive, _) => answer(&fan_out.keep_alive().await.map_err(Error::from)?),
             (Input::Ends, _) => answer(&fan_out.look_at_ends(&invocation).await.map_err(Error::from)?),
             (Input::Records(batch), unreadable) => answer(&batch::serve(self, batch, unreadable, &invocation).await?),
         };

@@ -25,6 +25,8 @@ pub(crate) enum Input<'a> {
     Ends,
     /// The template's other schedule: connections that do not say who they are are to be closed.
     Opening,
+    /// The same one: connections that hear nothing for long are to get a sign of life.
+    KeepAlive,
     /// Records of a service.
     Records(Batch),
 }
@@ -34,7 +36,7 @@ pub(crate) enum Input<'a> {
 #[serde(rename_all = "lowercase")]
 enum Schedule {
     Presence(Ends),
-    Connections(Opening),
+    Connections(Connections),
 }
 
 #[derive(Deserialize)]
@@ -44,9 +46,10 @@ enum Ends {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Opening {
+#[serde(rename_all = "camelCase")]
+enum Connections {
     Opening,
+    KeepAlive,
 }
 
 /// Records that came in one event.
@@ -159,7 +162,8 @@ pub(crate) fn read<'a>(event: &'a RawValue, ours: Option<&str>) -> (Input<'a>, V
     }
     match serde_json::from_str(event.get()) {
         Ok(Schedule::Presence(Ends::Ends)) => return (Input::Ends, Vec::new()),
-        Ok(Schedule::Connections(Opening::Opening)) => return (Input::Opening, Vec::new()),
+        Ok(Schedule::Connections(Connections::Opening)) => return (Input::Opening, Vec::new()),
+        Ok(Schedule::Connections(Connections::KeepAlive)) => return (Input::KeepAlive, Vec::new()),
         Err(_) => {}
     }
     let Ok(shape) = serde_json::from_str::<Shape<'_>>(event.get()) else { return (Input::One(event), Vec::new()) };

@@ -46,9 +46,10 @@ impl Notification {
     /// When it is not a JSON object of the documented shape; the error names the field and the fix.
     pub fn parse(text: &str, defaults: &Defaults) -> Result<Self, InvalidNotification> {
         let notification = Self::from_fields(fields(text)?, defaults)?;
-        match notification.to.iter().any(|target| matches!(target, Target::Watchers(_))) {
-            true => Err(invalid("to.watchers", "is not a kind of target", SHAPES)),
-            false => Ok(notification),
+        match notification.to.iter().find(|target| target.is_ours_alone()) {
+            Some(Target::Watchers(_)) => Err(invalid("to.watchers", "is not a kind of target", SHAPES)),
+            Some(_) => Err(invalid("to", "is not a target", SHAPES)),
+            None => Ok(notification),
         }
     }
 
@@ -225,6 +226,7 @@ fn targets(fields: &mut Fields) -> Result<Vec<Target>, InvalidNotification> {
 fn target(field: &str, value: Value) -> Result<Target, InvalidNotification> {
     match value {
         Value::String(word) if word == "everyone" => Ok(Target::Everyone),
+        Value::String(word) if word == "quiet" => Ok(Target::Quiet),
         Value::Object(object) => shape(field, object),
         _ => Err(invalid(field, "is not a target", SHAPES)),
     }

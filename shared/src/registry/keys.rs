@@ -14,6 +14,7 @@
 //! | entry of a log | `log#<audience>#<epoch>` | the offset, in 20 digits |
 //! | how far a user has read | `inbox#<user id>` | `read` |
 //! | connection that has not said who it is | `opening#<minute>` | `<hash prefix>#<connection id>` |
+//! | up to when quiet connections were kept alive | `keep-alive` | `keep-alive` |
 //! | requests that wait for a message | `polls` | `polls` |
 //! | who is in a topic | `here#<audience>` | `<user id>#<connection id>` |
 //! | what was told of a user | `pres#<audience>` | `<user id>` |
@@ -241,6 +242,11 @@ impl Key {
     }
 
     /// Up to where ends were looked at.
+    /// Up to which minute quiet connections were kept alive.
+    pub(super) fn kept_alive() -> Self {
+        Self { pk: "keep-alive".to_owned(), sk: "keep-alive".to_owned() }
+    }
+
     pub(super) fn ends() -> Self {
         Self { pk: "ends".to_owned(), sk: "ends".to_owned() }
     }

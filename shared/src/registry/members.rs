@@ -60,9 +60,23 @@ struct Reader {
 #[derive(Debug, Clone)]
 enum Range {
     /// An interval of a partition.
-    Rows { pk: Arc<str>, target: usize, interval: Interval },
+    Rows { pk: Arc<str>, target: usize, interval: Interval, wanted: Wanted },
     /// Connections that were named one by one, at most 100, with their targets.
     Named(Vec<(ConnectionId, usize)>),
+}
+
+/// Which rows of a partition are members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// Those of connections that are to hear something now and then.
+    Quiet,
+}
+
+impl Wanted {
+    fn has(self, member: &Member) -> bool {
+        self == Self::All || member.protocol.keep_alive().is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -89,9 +103,10 @@ impl Registry {
                 Target::User(user) => interval.partition(user_partition(user)),
                 Target::Topic(topic) => interval.partition(topic_partition(topic)),
                 Target::Watchers(topic) => interval.partition(topic_partition(&topic.watching())),
-                Target::Everyone => interval.everyone_partitions(),
+                Target::Everyone | Target::Quiet => interval.everyone_partitions(),
             };
-            let rows = |pk: String| Range::Rows { pk: pk.into(), target: index, interval: interval.clone() };
+            let wanted = if *target == Target::Quiet { Wanted::Quiet } else { Wanted::All };
+            let rows = |pk: String| Range::Rows { pk: pk.into(), target: index, interval: interval.clone(), wanted };
             readers.push(Reader { ranges: partitions.into_iter().map(rows).collect(), pages: VecDeque::new() });
         }
         named.retain(|(connection, _)| interval.contains(&sort_key(connection)));
@@ -103,12 +118,17 @@ impl Registry {
 
     async fn read_range(&self, range: Range, now: i64) -> Result<Page, RegistryError> {
         match range {
-            Range::Rows { pk, target, interval } => self.rows(pk, target, interval, now).await,
+            Range::Rows { pk, target, interval, wanted } => self.rows((pk, target, wanted), interval, now).await,
             Range::Named(named) => self.named(&named, now).await,
         }
     }
 
-    async fn rows(&self, pk: Arc<str>, target: usize, interval: Interval, now: i64) -> Result<Page, RegistryError> {
+    async fn rows(
+        &self,
+        (pk, target, wanted): (Arc<str>, usize, Wanted),
+        interval: Interval,
+        now: i64,
+    ) -> Result<Page, RegistryError> {
         let answer = retry::retrying("Query", || async {
             let request = self.query(&pk, &interval).projection_expression(PROJECTION);
             let request = request.set_expression_attribute_names(Some(placeholders()));
@@ -118,10 +138,9 @@ impl Registry {
         self.counter.add_read(answer.consumed_capacity.as_ref());
         let last = answer.last_evaluated_key.as_ref().map(items::sort_key);
         let members = answer.items().iter().filter_map(|item| member(item, target, &pk, now));
-        Ok(Page {
-            members: members.collect(),
-            rest: last.and_then(|last| interval.behind(last)).map(|interval| Range::Rows { pk, target, interval }),
-        })
+        let members = members.filter(|member| wanted.has(member)).collect();
+        let rest = last.and_then(|last| interval.behind(last));
+        Ok(Page { members, rest: rest.map(|interval| Range::Rows { pk, target, interval, wanted }) })
     }
 
     async fn named(&self, named: &[(ConnectionId, usize)], now: i64) -> Result<Page, RegistryError> {

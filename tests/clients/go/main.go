@@ -193,6 +193,9 @@ func many() {
 }
 
 func main() {
+	if url == "quiet" {
+		quiet(secret, cutURL)
+	}
 	for _, one := range []struct {
 		name string
 		run  func()

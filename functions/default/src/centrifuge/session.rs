@@ -120,6 +120,7 @@ impl<S: 'static> Commands<S> {
             version: VERSION,
             expires: expires_at.is_some(),
             ttl: ttl(expires_at, services.clock.milliseconds()),
+            ping: services.ping,
             ..Connected::default()
         };
         let connected = Opening { reply, channels, at: asked.subs.clone() };
