@@ -118,7 +118,7 @@ impl Aws {
     /// When one is missing or not what it should be; the error names it.
     pub fn registry_from_env(&self) -> Result<Registry, ConfigError> {
         let registry = self.registry(required("TABLE_NAME", "it names the table of connections")?);
-        let (presence, tells_users) = (Presence::from_env()?, optional("EVENT_BUS_NAME").is_some());
+        let (presence, tells_users) = (Presence::from_env()?, tells_backend());
         if presence.is_empty() && !tells_users {
             return Ok(registry);
         }
@@ -218,6 +218,13 @@ pub enum SocketsError {
 /// The SDK's defaults of this date; a later one is taken on purpose, here and nowhere else.
 fn behavior_version() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
+}
+
+/// Whether a bus is told of what happens: `EVENT_BUS_NAME` says of which to those who put events on it, and `TELLS_BACKEND` is
+/// set for those who only let others know.
+#[must_use]
+pub fn tells_backend() -> bool {
+    optional("EVENT_BUS_NAME").or_else(|| optional("TELLS_BACKEND")).is_some()
 }
 
 #[cfg(test)]

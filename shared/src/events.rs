@@ -3,6 +3,7 @@
 //! `docs/events.md` has the schema of each kind. An event may come twice; its `id` is the same then.
 
 mod event;
+mod identified;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::aws::json::{CallError, JsonClient};
 use crate::function::BoxError;
 
 pub use event::{Event, Unreached};
+pub use identified::Identified;
 
 /// What all of our events have as their `source`.
 pub const SOURCE: &str = "tidings";

@@ -9,6 +9,7 @@ mod claim;
 mod direct;
 mod doorkeeper;
 mod handover;
+mod identified;
 mod keep_alive;
 mod lane;
 mod logged;

@@ -81,6 +81,24 @@ async fn connections_are_told_from_their_beginning_to_their_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_says_who_it_is_in_a_frame_is_told_once_it_has_said_so_and_its_user_is_online() {
+    let stack = start(&[("BusName", "shop")]).await;
+    let mut client = Client::connect(&format!("{}?user=ada&protocol=centrifuge", stack.url())).await;
+    told(&stack, "Connected", 0).await;
+    client.send(json!({"id": 1, "connect": {}}).to_string()).await;
+    let id = client.json().await["connect"]["client"].as_str().unwrap().to_owned();
+    let connected = told(&stack, "Connected", 1).await.remove(0);
+    let expected = json!({"id": format!("connected-{id}"), "connection": id, "user": "ada", "protocol": "centrifuge",
+        "at": connected["at"]});
+    assert_eq!(connected, expected);
+    assert_eq!(told(&stack, "User Online", 1).await[0]["user"], "ada");
+    client.close().await;
+    told(&stack, "Disconnected", 1).await;
+    told(&stack, "User Offline", 1).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_notification_of_a_queue_is_told_once_for_each_user_who_was_not_reached() {
     let stack = start(&[]).await;
     let mut client = Client::connect(&format!("{}?user=here", stack.url())).await;

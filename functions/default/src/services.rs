@@ -1,6 +1,6 @@
 //! What commands are carried out with.
 
-use tidings::aws::Aws;
+use tidings::aws::{Aws, tells_backend};
 use tidings::clock::Clock;
 use tidings::config::{self, required};
 use tidings::delivery::{Management, POST_DEADLINE, SocketError};
@@ -37,6 +37,8 @@ pub struct Services {
     /// A client that hears nothing for so many seconds, and a little longer, may take its connection for dead: what is quiet
     /// gets signs of life more often. 0 where there are none.
     pub ping: u64,
+    /// Whether a bus is told of clients that say who they are in a frame.
+    pub tells_backend: bool,
     /// What time it is.
     pub clock: Clock,
 }
@@ -47,7 +49,7 @@ impl Services {
     pub fn new(registry: Registry, sockets: Management, notifications: Queue) -> Self {
         let (metrics, guard) = (Metrics::default(), Guard::new(Limits::default()));
         let (history, tokens, clock) = (History::default(), None, Clock::System);
-        Self { registry, sockets, notifications, metrics, guard, history, tokens, ping: 0, clock }
+        Self { registry, sockets, notifications, metrics, guard, history, tokens, ping: 0, tells_backend: false, clock }
     }
 
     /// Reads the environment: `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`, `HISTORY`, `PRESENCE`, what
@@ -71,6 +73,7 @@ impl Services {
                 true => Some(tidings_authorizer::Function::new().core(Deps::from_env()?).await?),
                 false => None,
             },
+            tells_backend: tells_backend(),
             ping: config::parsed("PING", 0, "use seconds", |_| true)?,
             clock: Clock::System,
         })

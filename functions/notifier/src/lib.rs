@@ -47,6 +47,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings::clock::Clock;
 use tidings::delivery::Report;
+use tidings::events::Identified;
 use tidings::fanout::{FanOut, FanOutError, HandedOn, Invocation, PassedMember, Segment};
 use tidings::lambda::Request;
 use tidings::metrics::{Metric, Metrics};
@@ -93,6 +94,8 @@ enum Asked {
     },
     /// A member that a lane has passed.
     Passed(PassedMember),
+    /// An event of a client that has said who it is.
+    Tell(Identified),
     /// A look at who is there.
     Check {
         look: Check,
@@ -179,6 +182,10 @@ impl Notifier {
                 let woken = Box::pin(self.deps.fan_out.wake(&topic, receives, invocation)).await;
                 return woken.map_err(|error| Undelivered::Failed(error, None));
             }
+            Asked::Tell(identified) => {
+                let told = self.deps.fan_out.tell_identified(&identified).await;
+                return told.map_err(|error| Undelivered::Failed(error, None));
+            }
             Asked::Check { look, receives } => {
                 let looked = Box::pin(self.deps.fan_out.look(&look, receives, invocation)).await;
                 return looked.map_err(|error| Undelivered::Failed(error, None));
@@ -205,6 +212,9 @@ impl Notifier {
         let ours = record.message.as_ref().filter(|message| self.is_of_notifications(message));
         if let Some((message, look)) = ours.and_then(|message| Some((message, Check::parse(&message.body)?))) {
             return Ok(Asked::Check { look, receives: message.receives });
+        }
+        if let Some(identified) = ours.and_then(|message| Identified::parse(&message.body)) {
+            return Ok(Asked::Tell(identified));
         }
         let notifications = self.notifications(record, invocation.now).map_err(Undelivered::Invalid)?;
         let lasting = notifications.into_iter().map(|notification| record.lasting(notification));

@@ -114,6 +114,7 @@ impl<S: 'static> Commands<S> {
             Err(error) => return Ok(Err(internal(&error))),
         };
         tracing::info!(connection.id = %connection.id, client = asked.name, "connected");
+        self.tell(&connection).await;
         let expires_at = verified.expires_at;
         let reply = Connected {
             client: connection.id.to_string(),
@@ -125,6 +126,20 @@ impl<S: 'static> Commands<S> {
         };
         let connected = Opening { reply, channels, at: asked.subs.clone() };
         Ok(Ok(Opened { connection, connected: Some(connected) }))
+    }
+
+    /// Has the bus told, if there is one. The client is let in even if that fails: who is connected is what the registry says.
+    async fn tell(&self, connection: &Connection) {
+        if !self.services.tells_backend {
+            return;
+        }
+        let message = tidings::events::Identified::of(connection).to_message();
+        if let Err(error) =
+            self.services.notifications.send(vec![message], connection.id.as_str(), Duration::ZERO).await
+        {
+            let error = tidings::describe(&error);
+            tracing::error!(connection.id = %connection.id, error, "nobody is told that it connected");
+        }
     }
 
     /// Who the client is by its token, or by what the authorizer found in the address.
