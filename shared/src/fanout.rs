@@ -13,6 +13,7 @@ mod lane;
 mod logged;
 mod page;
 mod presence;
+mod publishing;
 mod segment;
 mod undelivered;
 mod unread;
@@ -31,6 +32,7 @@ use crate::queue::{Queue, QueueError};
 use crate::registry::RegistryError;
 
 pub use doorkeeper::PassedMember;
+pub use publishing::{InLog, Said, publish};
 pub use segment::{InvalidSegment, Segment, estimate, plan, split};
 pub use unread::tell_unread;
 pub use worker::HandedOn;

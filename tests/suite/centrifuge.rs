@@ -51,9 +51,16 @@ async fn installed(language: &str, lock: &str, install: impl AsyncFn(&Path)) -> 
 }
 
 /// Starts a stack, and runs a program in front of whose sockets a proxy can cut. It prints what holds.
-#[expect(clippy::print_stderr, reason = "what the client has checked")]
 async fn run(program: &Path, args: &[&str], folder: &Path) {
-    let stack = Stack::start(&[("Authentication", "hs256"), ("AllowAnonymous", "false")]).await;
+    run_with(&[], program, args, folder).await;
+}
+
+/// The same, with more parameters of the stack. Beside where clients connect and what their tokens are signed with, the
+/// program is told where servers call and with which key.
+#[expect(clippy::print_stderr, reason = "what the client has checked")]
+async fn run_with(parameters: &[(&str, &str)], program: &Path, args: &[&str], folder: &Path) {
+    let parameters = [&[("Authentication", "hs256"), ("AllowAnonymous", "false")], parameters].concat();
+    let stack = Stack::start(&parameters).await;
     let proxy: &'static Proxy = Box::leak(Box::new(Proxy::start(stack.url()).await));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let cut = format!("http://{}/cut", listener.local_addr().unwrap());
@@ -62,7 +69,8 @@ async fn run(program: &Path, args: &[&str], folder: &Path) {
     let url = format!("{}?protocol=centrifuge", proxy.url(stack.url()));
     let secret = String::from_utf8(stack.secret().await).unwrap();
     let mut command = Command::new(program);
-    command.args(args).args([&url, &secret, &cut]).current_dir(folder);
+    let key = stack.running().secrets().text("tidings-dev/server-key").unwrap();
+    command.args(args).args([&url, &secret, &cut, stack.api(), &key]).current_dir(folder);
     let output = command.output().await.unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     eprintln!("{said}{}", String::from_utf8_lossy(&output.stderr));
@@ -87,12 +95,28 @@ async fn the_library_for_python_recovers_is_refused_and_subscribes_to_a_hundred_
     if !has("python3").await {
         return;
     }
+    let folder = with_python().await;
+    run(&folder.join("venv/bin/python"), &["centrifugo_client.py"], &folder).await;
+}
+
+/// The folder of the programs in Python, with what they need.
+async fn with_python() -> PathBuf {
     let install = async |folder: &Path| {
         do_in(folder, "python3", &["-m", "venv", "venv"]).await;
         do_in(folder, "venv/bin/pip", &["install", "--quiet", "--requirement", "requirements.txt"]).await;
     };
-    let folder = installed("python", "requirements.txt", install).await;
-    run(&folder.join("venv/bin/python"), &["centrifugo_client.py"], &folder).await;
+    installed("python", "requirements.txt", install).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_library_for_servers_in_python_makes_all_its_calls() {
+    if !has("python3").await {
+        return;
+    }
+    let folder = with_python().await;
+    let history = r#"[{"to":{"topic":"plain/**"},"seconds":0},{"to":{"topic":"**"},"seconds":300,"ordered":true}]"#;
+    let parameters = [("History", history), ("Presence", r#"["room/**"]"#)];
+    run_with(&parameters, &folder.join("venv/bin/python"), &["centrifugo_server.py"], &folder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,7 +47,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings::clock::Clock;
 use tidings::delivery::Report;
-use tidings::fanout::{FanOut, FanOutError, HandedOn, Invocation, PassedMember, Segment};
+use tidings::fanout::{FanOut, FanOutError, HandedOn, InLog, Invocation, PassedMember, Segment};
 use tidings::lambda::Request;
 use tidings::metrics::{Metric, Metrics};
 use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification as Checked, Target};
@@ -204,6 +204,14 @@ impl Notifier {
         let ours = record.message.as_ref().filter(|message| self.is_of_notifications(message));
         if let Some((message, look)) = ours.and_then(|message| Some((message, Check::parse(&message.body)?))) {
             return Ok(Asked::Check { look, receives: message.receives });
+        }
+        if let Some((message, appended)) = ours.and_then(|message| Some((message, InLog::parse(&message.body)?))) {
+            let asked = self.deps.fan_out.appended(&appended).await;
+            return Ok(match asked.map_err(|error| Undelivered::Failed(error, None))? {
+                Some(HandedOn::Lane(topic)) => Asked::Lane { topic, receives: message.receives },
+                Some(HandedOn::Segment(segment)) => Asked::Segments(vec![*segment]),
+                Some(HandedOn::Passed(_)) | None => Asked::Segments(Vec::new()),
+            });
         }
         let notifications = self.notifications(record, invocation.now).map_err(Undelivered::Invalid)?;
         let lasting = notifications.into_iter().map(|notification| record.lasting(notification));
