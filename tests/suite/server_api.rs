@@ -34,6 +34,8 @@ async fn result(stack: &Stack, method: &str, body: Value) -> Value {
 async fn only_the_key_lets_in_and_it_opens_no_other_door() {
     let stack = Stack::start(&[("Authentication", "hs256")]).await;
     let (key, body) = (key(&stack), b"{}");
+    // Where its clients connect is said at the start.
+    assert!(stack.log().contains(&format!("  centrifuge  {}?protocol=centrifuge", stack.url())), "{}", stack.log());
     let secret = String::from_utf8(stack.secret().await).unwrap();
     let token = stack.token("u1", &["subscribe:**", "publish:**"]);
     let bearer = format!("Bearer {token}");
@@ -90,6 +92,7 @@ async fn a_key_that_is_replaced_counts_as_long_as_its_successor_is_new() {
 async fn without_the_protocol_there_is_no_such_path_and_no_key() {
     let stack = Stack::start(&[("Protocols", "")]).await;
     assert_eq!(stack.running().secrets().text(KEY), None);
+    assert!(!stack.log().contains("?protocol=centrifuge"), "{}", stack.log());
     let answer = send(&stack, "/api/info", &[("X-API-Key", "undefined")], b"{}").await;
     assert_eq!(answer.status, 404, "{}", answer.body);
     stack.stop().await;
