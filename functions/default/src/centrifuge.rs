@@ -5,6 +5,7 @@
 
 mod asks;
 mod channels;
+mod permitted;
 mod session;
 
 use std::collections::{HashMap, VecDeque};
@@ -25,7 +26,7 @@ use crate::commands::Commands;
 use crate::frame::Frame;
 use crate::guard::Verdict;
 use crate::services::Services;
-use channels::Permitted;
+use permitted::Permitted;
 
 /// Longest text that goes back as the route's response, in bytes: one frame of API Gateway's.
 const LONGEST_RESPONSE: usize = 32 * 1_024;

@@ -11,6 +11,7 @@ use tidings::protocol::centrifuge::{Answer, Code, Disconnect, Publication, Subsc
 use tidings::recovery::RecoveryError;
 use tidings::registry::{Place, RegistryError};
 
+use super::permitted::Permitted;
 use super::session::internal;
 use super::{Going, Identified, Step};
 use crate::outcome::MOST_BYTES;
@@ -20,22 +21,6 @@ struct Found {
     told: Told,
     /// Whether the reply has all of it, or is followed by the rest.
     recovered: bool,
-}
-
-/// A subscription that is permitted.
-pub(super) struct Permitted {
-    pub(super) topic: Topic,
-    pub(super) asked: Subscribe,
-    /// When its token ends, if it has one that does.
-    pub(super) expires_at: Option<i64>,
-    /// Whether it stands among the connection's topics already.
-    pub(super) is_noted: bool,
-}
-
-impl Permitted {
-    pub(super) fn new(topic: Topic, asked: Subscribe) -> Self {
-        Self { topic, asked, expires_at: None, is_noted: false }
-    }
 }
 
 impl<'a, S: 'static> Identified<'a, S> {
