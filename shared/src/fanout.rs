@@ -16,6 +16,7 @@ mod logged;
 mod nobodies;
 mod page;
 mod presence;
+mod publishing;
 mod segment;
 mod undelivered;
 mod unread;
@@ -34,6 +35,7 @@ use crate::queue::{Queue, QueueError};
 use crate::registry::RegistryError;
 
 pub use doorkeeper::PassedMember;
+pub use publishing::{InLog, Said, publish};
 pub use segment::{InvalidSegment, Segment, estimate, plan, split};
 pub use unread::tell_unread;
 pub use worker::HandedOn;

@@ -7,6 +7,7 @@
 pub mod attributes;
 pub mod aws;
 pub mod caller;
+pub mod channel;
 pub mod clock;
 pub mod config;
 pub mod context;

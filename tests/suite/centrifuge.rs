@@ -9,7 +9,7 @@ use tests::proxy::Proxy;
 use tests::stack::{Stack, root};
 use tokio::net::TcpListener;
 use tokio::process::Command;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 /// Packages are installed one after the other: each once for a clone.
 static INSTALLING: Mutex<()> = Mutex::const_new(());
@@ -66,15 +66,27 @@ pub(crate) async fn for_python() -> PathBuf {
 }
 
 pub(crate) async fn for_go() -> PathBuf {
-    let folder = installed("go", "go.sum", async |_: &Path| {}).await;
-    do_in(&folder, "go", &["build", "-o", "client", "."]).await;
-    folder
+    // Once: the program cannot be replaced while it runs.
+    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+    let build = async || {
+        let folder = installed("go", "go.sum", async |_: &Path| {}).await;
+        do_in(&folder, "go", &["build", "-o", "client", "."]).await;
+        folder
+    };
+    BUILT.get_or_init(build).await.clone()
 }
 
 /// Starts a stack, and runs a program in front of whose sockets a proxy can cut. It prints what holds.
-#[expect(clippy::print_stderr, reason = "what the client has checked")]
 async fn run(program: &Path, args: &[&str], folder: &Path) {
-    let stack = Stack::start(&[("Authentication", "hs256"), ("AllowAnonymous", "false")]).await;
+    run_with(&[], program, args, folder).await;
+}
+
+/// The same, with more parameters of the stack. Beside where clients connect and what their tokens are signed with, the
+/// program is told where servers call and with which key.
+#[expect(clippy::print_stderr, reason = "what the client has checked")]
+async fn run_with(parameters: &[(&str, &str)], program: &Path, args: &[&str], folder: &Path) {
+    let parameters = [&[("Authentication", "hs256"), ("AllowAnonymous", "false")], parameters].concat();
+    let stack = Stack::start(&parameters).await;
     let proxy: &'static Proxy = Box::leak(Box::new(Proxy::start(stack.url()).await));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let cut = format!("http://{}/cut", listener.local_addr().unwrap());
@@ -83,7 +95,8 @@ async fn run(program: &Path, args: &[&str], folder: &Path) {
     let url = format!("{}?protocol=centrifuge", proxy.url(stack.url()));
     let secret = String::from_utf8(stack.secret().await).unwrap();
     let mut command = Command::new(program);
-    command.args(args).args([&url, &secret, &cut]).current_dir(folder);
+    let key = stack.running().secrets().text("tidings-dev/server-key").unwrap();
+    command.args(args).args([&url, &secret, &cut, stack.api(), &key]).current_dir(folder);
     let output = command.output().await.unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     eprintln!("{said}{}", String::from_utf8_lossy(&output.stderr));
@@ -107,6 +120,17 @@ async fn the_library_for_python_recovers_is_refused_and_subscribes_to_a_hundred_
     }
     let folder = for_python().await;
     run(&folder.join("venv/bin/python"), &["centrifugo_client.py"], &folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_library_for_servers_in_python_makes_all_its_calls() {
+    if !has("python3").await {
+        return;
+    }
+    let folder = for_python().await;
+    let history = r#"[{"to":{"topic":"plain/**"},"seconds":0},{"to":{"topic":"**"},"seconds":300,"ordered":true}]"#;
+    let parameters = [("History", history), ("Presence", r#"["room/**"]"#)];
+    run_with(&parameters, &folder.join("venv/bin/python"), &["centrifugo_server.py"], &folder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

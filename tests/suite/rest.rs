@@ -56,6 +56,7 @@ async fn deps(notifications: Queue) -> Deps {
         history: History::parse(tidings::history::DEFAULT).unwrap(),
         clients: tidings_authorizer::Function::new().core(clients).await.unwrap(),
         long_polls: 20,
+        server_key: None,
     }
 }
 

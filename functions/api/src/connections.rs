@@ -158,10 +158,15 @@ pub(crate) async fn show(deps: &Deps, event: &Event) -> Result<Response, Problem
 pub(crate) async fn close(deps: &Deps, event: &Event) -> Result<Response, Problem> {
     let id = event.path_parameter("id", ConnectionId::parse)?;
     event.query()?.finish()?;
+    close_one(deps, &id).await.map(|()| Response::empty(204))
+}
+
+/// The same for whoever asks.
+pub(crate) async fn close_one(deps: &Deps, id: &ConnectionId) -> Result<(), Problem> {
     let started = tokio::time::Instant::now();
     let mut known = false;
     loop {
-        let connection = deps.registry.connection(&id).await?;
+        let connection = deps.registry.connection(id).await?;
         known |= connection.is_some();
         // A socket without a row is closed too: its client gets nothing and does not know it.
         let socket = connection.as_ref().map_or_else(|| id.first_socket(), |connection| connection.socket.clone());
@@ -175,9 +180,9 @@ pub(crate) async fn close(deps: &Deps, event: &Event) -> Result<Response, Proble
                 tokio::time::sleep(PAUSE).await;
             }
             _ => {
-                deps.registry.disconnect(&id, &socket).await?;
+                deps.registry.disconnect(id, &socket).await?;
                 tracing::info!(connection.id = %id, closed, "closed a connection");
-                return Ok(Response::empty(204));
+                return Ok(());
             }
         }
     }

@@ -128,8 +128,13 @@ impl Event {
         name: &'static str,
         parse: impl FnOnce(String) -> Result<T, InvalidId>,
     ) -> Result<T, Problem> {
-        let value = self.path_parameters.as_ref().and_then(|parameters| parameters.get(name)).cloned();
-        parse(value.unwrap_or_default()).map_err(|error| Problem::invalid(name, error))
+        let value = self.variable(name).unwrap_or_default().to_owned();
+        parse(value).map_err(|error| Problem::invalid(name, error))
+    }
+
+    /// The same as it stands.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.path_parameters.as_ref()?.get(name).map(String::as_str)
     }
 
     /// The last value of a header; API Gateway writes names in lower case.
@@ -144,11 +149,7 @@ impl Event {
         if !self.header("content-type").is_some_and(is_json) {
             return Err(Problem::UnsupportedMediaType);
         }
-        let body = self.body.as_deref().unwrap_or_default();
-        let bytes = match self.is_base64_encoded {
-            true => tidings::decode_base64(body).ok_or_else(|| Problem::invalid("body", "it is not what was sent"))?,
-            false => body.as_bytes().to_vec(),
-        };
+        let bytes = self.bytes().ok_or_else(|| Problem::invalid("body", "it is not what was sent"))?;
         if bytes.len() > most {
             return Err(Problem::TooLarge { field: "body".to_owned(), bytes: bytes.len(), most, fix });
         }
@@ -156,6 +157,19 @@ impl Event {
             Ok(text) if text.trim().is_empty() => Err(Problem::invalid("body", "it is missing; give JSON")),
             Ok(text) => Ok(text),
             Err(_) => Err(Problem::invalid("body", "it is not UTF-8; give JSON")),
+        }
+    }
+
+    /// The body as text, whatever its content type says; nothing where it is none.
+    pub(crate) fn text(&self) -> Option<String> {
+        String::from_utf8(self.bytes()?).ok()
+    }
+
+    fn bytes(&self) -> Option<Vec<u8>> {
+        let body = self.body.as_deref().unwrap_or_default();
+        match self.is_base64_encoded {
+            true => tidings::decode_base64(body),
+            false => Some(body.as_bytes().to_vec()),
         }
     }
 

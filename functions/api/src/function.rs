@@ -3,13 +3,15 @@
 use std::process::ExitCode;
 
 use tidings::aws::Aws;
-use tidings::config::{parsed, required};
+use tidings::config::{optional, parsed, required};
 use tidings::delivery::POST_DEADLINE;
 use tidings::function::BoxError;
 use tidings::history::History;
 use tidings::lambda;
 use tidings::metrics::Metrics;
 use tidings::trigger::Trigger;
+use tidings_authorizer::ServerKey;
+use tidings_authorizer::keys::Refresh;
 
 use crate::{Deps, handle};
 
@@ -31,7 +33,8 @@ impl Function {
     }
 
     /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`,
-    /// `HISTORY`, `PRESENCE`, `LONG_POLLS` (20 where it is not set), and what the authorizer does.
+    /// `HISTORY`, `PRESENCE`, `LONG_POLLS` (20 where it is not set), what the authorizer does, and `SERVER_KEY`, which names the
+    /// secret with the key of Centrifugo's server API where the stack has that.
     #[must_use]
     pub fn run(self) -> ExitCode {
         lambda::run(deps(), async |deps, event, _| handle(deps, event).await)
@@ -52,5 +55,6 @@ async fn deps() -> Result<Deps, BoxError> {
         long_polls: parsed("LONG_POLLS", DEFAULT_LONG_POLLS, "use a whole number up to 500", |most| {
             *most <= MOST_LONG_POLLS
         })?,
+        server_key: optional("SERVER_KEY").map(|name| ServerKey::new(aws.secret(name), Refresh::default())),
     })
 }

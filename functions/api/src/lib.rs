@@ -9,9 +9,11 @@
 //!
 //! An API Gateway HTTP API stands in front, with one route for each operation, so that it checks who may call what. What
 //! comes over its `$default` route is no operation, and is only told what is wrong. The routes for clients are open: this
-//! function looks at their tokens itself, with the authorizer's own code.
+//! function looks at their tokens itself, with the authorizer's own code. So is that of Centrifugo's server API, whose callers
+//! show a key.
 
 mod asked;
+mod centrifugo;
 mod client;
 mod connections;
 mod cors;
@@ -36,7 +38,7 @@ use tidings::history::History;
 use tidings::metrics::{Metric, Metrics, Recorder};
 use tidings::queue::Queue;
 use tidings::registry::Registry;
-use tidings_authorizer::Authorizer;
+use tidings_authorizer::{Authorizer, ServerKey};
 
 pub use event::Event;
 pub use function::Function;
@@ -64,6 +66,8 @@ pub struct Deps {
     pub clients: Authorizer,
     /// How many requests may wait for a message at once, in the whole stack; 0 for none.
     pub long_polls: u32,
+    /// What callers of Centrifugo's server API show, where the stack has that.
+    pub server_key: Option<ServerKey>,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -79,6 +83,7 @@ pub async fn handle(deps: &Deps, event: Event) -> Result<Response, Infallible> {
     let answer = match &wanted {
         Ok(Wanted::Methods { allow, .. }) => Ok(Response::empty(204).with_header("allow", allow)),
         Ok(Wanted::Operation(operation)) => run(deps, *operation, &event, &recorder).await,
+        Ok(Wanted::Server) => centrifugo::answer(deps, &event, &recorder).await,
         Err(problem) => Err(problem.clone()),
     };
     let response = answer.unwrap_or_else(|problem| problem.into_response());
@@ -93,6 +98,7 @@ pub async fn handle(deps: &Deps, event: Event) -> Result<Response, Infallible> {
     }
     let operation = match wanted {
         Ok(Wanted::Operation(operation)) => operation.route_key(),
+        Ok(Wanted::Server) => centrifugo::ROUTE.to_owned(),
         _ => "$default".to_owned(),
     };
     tracing::info!(operation, status = response.status(), request.id = event.request_id(), "answered");

@@ -1,5 +1,6 @@
 //! Which operation a request is.
 
+use crate::centrifugo;
 use crate::event::Event;
 use crate::problem::Problem;
 
@@ -38,6 +39,8 @@ pub enum Operation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
     Operation(Operation),
+    /// A call of Centrifugo's server API.
+    Server,
     /// `OPTIONS`: the methods of the path, and whether clients may call them.
     Methods {
         allow: String,
@@ -105,6 +108,9 @@ impl Wanted {
         if let Some(operation) = Operation::ALL.into_iter().find(|operation| operation.route_key() == key) {
             return Ok(Self::Operation(operation));
         }
+        if key == centrifugo::ROUTE {
+            return Ok(Self::Server);
+        }
         let operations = operations_at(event);
         let methods: Vec<_> = operations.iter().map(|operation| operation.route().0).collect();
         if methods.is_empty() {
@@ -124,6 +130,7 @@ impl Wanted {
     pub(crate) fn is_for_clients(&self) -> bool {
         match self {
             Self::Operation(operation) => operation.is_for_clients(),
+            Self::Server => false,
             Self::Methods { for_clients, .. } => *for_clients,
         }
     }
@@ -178,6 +185,8 @@ mod tests {
         for operation in Operation::ALL {
             assert_eq!(wanted(&operation.route_key(), "", ""), Ok(Wanted::Operation(operation)));
         }
+        assert_eq!(wanted(centrifugo::ROUTE, "", ""), Ok(Wanted::Server));
+        assert_eq!(wanted("$default", "POST", "/api/publish"), Err(Problem::NoSuchPath));
     }
 
     #[test]

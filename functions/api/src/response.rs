@@ -33,6 +33,10 @@ impl Response {
         Self { body: body.to_owned(), ..Self::empty(200) }.with_header("content-type", content_type)
     }
 
+    pub(crate) fn with_status(self, status: u16) -> Self {
+        Self { status_code: status, ..self }
+    }
+
     pub(crate) fn with_header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.insert(name, value.to_owned());
         self

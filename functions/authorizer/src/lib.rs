@@ -38,6 +38,7 @@ mod identity;
 pub mod keys;
 mod origin;
 mod request;
+mod server_key;
 mod token;
 mod verified;
 
@@ -62,6 +63,7 @@ pub use config::{Authentication, Deps};
 pub use function::Function;
 pub use identity::Identity;
 pub use request::Request;
+pub use server_key::ServerKey;
 pub use verified::{TokenProblem, Verified};
 
 use claims::Claims;

@@ -48,7 +48,7 @@ use serde_json::value::RawValue;
 use tidings::clock::Clock;
 use tidings::delivery::Report;
 use tidings::events::Identified;
-use tidings::fanout::{FanOut, FanOutError, HandedOn, Invocation, PassedMember, Segment};
+use tidings::fanout::{FanOut, FanOutError, HandedOn, InLog, Invocation, PassedMember, Segment};
 use tidings::lambda::Request;
 use tidings::metrics::{Metric, Metrics};
 use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification as Checked, Target};
@@ -215,6 +215,14 @@ impl Notifier {
         }
         if let Some(identified) = ours.and_then(|message| Identified::parse(&message.body)) {
             return Ok(Asked::Tell(identified));
+        }
+        if let Some((message, appended)) = ours.and_then(|message| Some((message, InLog::parse(&message.body)?))) {
+            let asked = self.deps.fan_out.appended(&appended).await;
+            return Ok(match asked.map_err(|error| Undelivered::Failed(error, None))? {
+                Some(HandedOn::Lane(topic)) => Asked::Lane { topic, receives: message.receives },
+                Some(HandedOn::Segment(segment)) => Asked::Segments(vec![*segment]),
+                Some(HandedOn::Passed(_)) | None => Asked::Segments(Vec::new()),
+            });
         }
         let notifications = self.notifications(record, invocation.now).map_err(Undelivered::Invalid)?;
         let lasting = notifications.into_iter().map(|notification| record.lasting(notification));

@@ -61,6 +61,9 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     ] {
         options.logs.say(&line);
     }
+    if speaks(stack, "centrifuge") {
+        options.logs.say(&format!("  centrifuge  {}?protocol=centrifuge", addresses.websocket));
+    }
     for (stage, address) in addresses.websockets.iter().skip(1) {
         options.logs.say(&format!("  websocket   {address}  ({stage})"));
     }
@@ -96,11 +99,18 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     warn_of_anonymous(options, stack);
     if names.resolve("notifier").is_some() {
         options.logs.say("next, in two more shells:");
-        for command in next_commands(addresses, !stack.secrets.is_empty()) {
+        let has_tokens = stack.secrets.values().any(|secret| secret.name.ends_with("/tokens"));
+        for command in next_commands(addresses, has_tokens) {
             options.logs.say(&format!("  {command}"));
         }
     }
     options.logs.say("Ctrl-C ends it");
+}
+
+/// Whether the functions of a stack take clients of this protocol.
+fn speaks(stack: &Stack, protocol: &str) -> bool {
+    let spoken = stack.functions.values().filter_map(|function| function.environment.get("PROTOCOLS"));
+    spoken.flat_map(|spoken| spoken.split(',')).any(|spoken| spoken.trim() == protocol)
 }
 
 /// Whether clients of an API have to sign in AWS.

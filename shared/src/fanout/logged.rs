@@ -4,10 +4,10 @@ use super::claim::{Claimed, release_after};
 use super::{FanOut, FanOutError, Invocation, Segment};
 use crate::delivery::Report;
 use crate::history::Retention;
-use crate::log::{LogName, Place};
+use crate::log::{LogName, LogPosition, Place};
 use crate::metrics::Metric;
 use crate::notification::Target;
-use crate::registry::{Append, Head, Position, RegistryError};
+use crate::registry::{Append, Appended, Head, Position, Registry, RegistryError};
 
 /// How often a log may begin anew under the hands of one append.
 const EPOCHS: usize = 3;
@@ -52,55 +52,24 @@ impl FanOut {
 
     /// The head of a log, which is begun where it is not there.
     pub(super) async fn head_of(&self, log: &Log, invocation: &Invocation) -> Result<Head, RegistryError> {
-        let registry = self.delivery.registry();
-        match registry.head(&log.name).await? {
-            Some(head) => Ok(head),
-            None => registry.begin_log(&log.name, log.retention, invocation.now).await,
-        }
+        head_of(self.delivery.registry(), log, invocation.now).await
     }
 
-    /// Appends a part to its log, which gives it its place, and raises the log's head. `from` is where the log ended when
-    /// an earlier attempt began.
-    ///
-    /// Beside the raising `meanwhile` runs: nobody may be told of the message before the head is raised, but the audience
-    /// can be read.
+    /// Appends a part to its log, and counts it; see [`append`].
     pub(super) async fn append<T>(
         &self,
         part: &mut Segment,
         log: &Log,
-        mut head: Head,
-        from: Option<&crate::log::LogPosition>,
+        head: Head,
+        from: Option<&LogPosition>,
         invocation: &Invocation,
         meanwhile: impl AsyncFn(&Segment) -> Result<T, FanOutError>,
     ) -> Result<T, FanOutError> {
         let registry = self.delivery.registry();
-        for _ in 0..EPOCHS {
-            // A notification that was parsed can be written.
-            part.notification.log = None;
-            let notification = serde_json::to_string(&part.notification).unwrap_or_default();
-            let append = Append {
-                log: &log.name,
-                retention: log.retention,
-                scope: &part.scope,
-                id: &part.notification.id,
-                notification: &notification,
-                head: &head,
-                from,
-            };
-            let appended = registry.append(&append, invocation.now).await?;
-            let position = appended.position;
-            part.notification.log = Some(Place { log: log.name.clone(), position: position.clone() });
-            let raise = async { Ok(registry.raise_head(&log.name, &position, log.retention, invocation.now).await?) };
-            let (is_raised, read) = futures_util::future::try_join(raise, meanwhile(part)).await?;
-            if is_raised {
-                invocation.recorder.add(Metric::Appended, u64::from(!appended.was_there));
-                invocation.recorder.add(Metric::AppendsContended, u64::from(appended.contended));
-                return Ok(read);
-            }
-            // The log has begun anew since its head was read.
-            head = self.head_of(log, invocation).await?;
-        }
-        Err(RegistryError::Contended.into())
+        let (appended, read) = append(registry, part, log, (head, from), invocation.now, meanwhile).await?;
+        invocation.recorder.add(Metric::Appended, u64::from(!appended.was_there));
+        invocation.recorder.add(Metric::AppendsContended, u64::from(appended.contended));
+        Ok(read)
     }
 
     /// The same for an audience with a log: the message is in it before anything else is done, and before it is put there
@@ -165,4 +134,52 @@ impl FanOut {
         let elsewhere = || invocation.counted(Report { segments: 1, ..Report::new(&notification.id) });
         Ok(served.map_or_else(elsewhere, |report| Report { id: notification.id.clone(), ..report }))
     }
+}
+
+/// The head of a log, which is begun where it is not there.
+pub(super) async fn head_of(registry: &Registry, log: &Log, now: i64) -> Result<Head, RegistryError> {
+    match registry.head(&log.name).await? {
+        Some(head) => Ok(head),
+        None => registry.begin_log(&log.name, log.retention, now).await,
+    }
+}
+
+/// Appends a part to its log, which gives it its place, and raises the log's head. Beside the head as it was read stands
+/// where the log ended when an earlier attempt began.
+///
+/// Beside the raising `meanwhile` runs: nobody may be told of the message before the head is raised, but the audience can
+/// be read.
+pub(super) async fn append<T>(
+    registry: &Registry,
+    part: &mut Segment,
+    log: &Log,
+    (mut head, from): (Head, Option<&LogPosition>),
+    now: i64,
+    meanwhile: impl AsyncFn(&Segment) -> Result<T, FanOutError>,
+) -> Result<(Appended, T), FanOutError> {
+    for _ in 0..EPOCHS {
+        // A notification that was parsed can be written.
+        part.notification.log = None;
+        let notification = serde_json::to_string(&part.notification).unwrap_or_default();
+        let append = Append {
+            log: &log.name,
+            retention: log.retention,
+            scope: &part.scope,
+            id: &part.notification.id,
+            notification: &notification,
+            head: &head,
+            from,
+        };
+        let appended = registry.append(&append, now).await?;
+        let position = appended.position.clone();
+        part.notification.log = Some(Place { log: log.name.clone(), position: position.clone() });
+        let raise = async { Ok(registry.raise_head(&log.name, &position, log.retention, now).await?) };
+        let (is_raised, read) = futures_util::future::try_join(raise, meanwhile(part)).await?;
+        if is_raised {
+            return Ok((appended, read));
+        }
+        // The log has begun anew since its head was read.
+        head = head_of(registry, log, now).await?;
+    }
+    Err(RegistryError::Contended.into())
 }

@@ -8,8 +8,10 @@ mod command;
 mod push;
 mod reply;
 
-pub use command::{BadFrame, Command, Connect, History, Method, Subscribe, decode};
-pub use push::{Member, disconnect, encode_message, joined, keep_alive, left, unsubscribed};
+pub use command::{BadFrame, Command, Connect, History, Method, Since, Subscribe, decode};
+pub use push::{
+    Member, disconnect, disconnect_with, encode_message, joined, keep_alive, left, refreshed, subscribed, unsubscribed,
+};
 pub use reply::{
     Answer, ClientInfo, Connected, ErrorReply, Listed, Page, Publication, Refreshed, Reply, Subscribed, encode,
 };

@@ -226,6 +226,31 @@ impl Registry {
         })
     }
 
+    /// Puts all that a log has up to this place out of reach, for good.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn raise_floor(&self, log: &LogName, position: &LogPosition) -> Result<(), RegistryError> {
+        retry::retrying("UpdateItem", || async {
+            let request = self.client.update_item().table_name(&self.table).set_key(Some(Key::head(log).attributes()));
+            let request = request
+                .update_expression("SET #floor = :floor")
+                .condition_expression("#epoch = :epoch AND #floor < :floor")
+                .expression_attribute_names("#floor", FLOOR)
+                .expression_attribute_names("#epoch", EPOCH)
+                .expression_attribute_values(":floor", number(position.offset))
+                .expression_attribute_values(":epoch", AttributeValue::S(position.epoch.to_string()));
+            match request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.map_err(Error::from) {
+                Ok(answer) => self.counter.add_write(answer.consumed_capacity.as_ref()),
+                // It is higher already, or the log has begun anew.
+                Err(Error::ConditionalCheckFailedException(_)) => {}
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Lets a head that a subscriber has read live on, where less than half of its time is left.
     ///
     /// # Errors

@@ -112,13 +112,13 @@ impl Registry {
         .await
     }
 
-    /// Notes among a connection's topics, within its limits, that it is about to be subscribed to one. `None` where it is
-    /// gone.
+    /// Notes among a connection's topics, within its limits, that it is about to be subscribed to these: all of them or none,
+    /// by one write. `None` where it is gone.
     ///
     /// # Errors
     /// When it would exceed its limits, or DynamoDB fails.
-    pub async fn note_topic(&self, id: &ConnectionId, topic: &Topic) -> Result<Option<Connection>, RegistryError> {
-        let row = self.change_set(TopicSet::Subscriptions(id), Change::Join, std::slice::from_ref(topic)).await?;
+    pub async fn note_topics(&self, id: &ConnectionId, topics: &[Topic]) -> Result<Option<Connection>, RegistryError> {
+        let row = self.change_set(TopicSet::Subscriptions(id), Change::Join, topics).await?;
         row.as_ref().map(items::read).transpose()
     }
 

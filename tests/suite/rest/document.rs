@@ -12,6 +12,8 @@ use tidings::notification::{Defaults, Notification};
 use tidings_local_template::{Context, load};
 
 const PLACE: &str = "http://tidings.invalid/openapi.json";
+/// The route that the document leaves to Centrifugo's.
+const SERVER_API: &str = "POST /api/{method}";
 
 /// The document, with its schemas.
 pub(super) struct Document(Value);
@@ -111,6 +113,7 @@ fn the_document_the_function_and_the_template_have_the_same_operations() {
     let stack = load(&root().join("template.yaml"), context).unwrap();
     let mut routed: BTreeSet<_> = stack.http_apis["RestApi"].routes.iter().map(|route| route.key.clone()).collect();
     assert!(routed.remove("$default"), "what is no operation is to be answered too");
+    assert!(routed.remove(SERVER_API), "Centrifugo describes it");
     for operation in tidings_api::Operation::ALL.into_iter().filter(|operation| operation.is_for_clients()) {
         let (_, path) = operation.route();
         assert!(routed.remove(&format!("OPTIONS {path}")), "a browser asks first whether a page may call {path}");
@@ -122,8 +125,9 @@ fn the_document_the_function_and_the_template_have_the_same_operations() {
 fn every_route_but_those_of_clients_is_protected_with_or_without_tokens() {
     use tidings_local_stack::Authorization;
     let for_clients = tidings_api::Operation::ALL.into_iter().filter(|operation| operation.is_for_clients());
-    let open: Vec<_> =
-        for_clients.flat_map(|operation| [operation.route_key(), format!("OPTIONS {}", operation.route().1)]).collect();
+    let for_clients =
+        for_clients.flat_map(|operation| [operation.route_key(), format!("OPTIONS {}", operation.route().1)]);
+    let open: Vec<_> = for_clients.chain([SERVER_API.to_owned()]).collect();
     for (issuer, is_jwt) in [("", false), ("https://issuer.example", true)] {
         let parameters = [("RestJwtIssuer", issuer), ("RestJwtAudience", "rest")];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
-use tidings::log::{Epoch, LogName, LogPosition, Since};
+use tidings::channel::{self, HistoryError};
+use tidings::log::LogName;
 use tidings::permissions::Action;
-use tidings::protocol::centrifuge::{Answer, ClientInfo, Code, ErrorReply, History, Page, Publication};
-use tidings::protocol::{ClientError, ErrorCode, MAX_MESSAGES_PER_COMMAND, Publish, ReplyBody};
-use tidings::recovery::{Asked, Reading, RecoveryError};
+use tidings::protocol::centrifuge::{Answer, ClientInfo, Code, ErrorReply, History, Page};
+use tidings::protocol::{ClientError, ErrorCode, Publish, ReplyBody};
+use tidings::recovery::Reading;
 use tidings::{ConnectionId, Topic, UserId};
 
 use super::session::internal;
@@ -53,30 +54,10 @@ impl<'a, S: 'static> Identified<'a, S> {
         let log = LogName::Topic(topic);
         let reading =
             Reading { log: &log, retention, connection: Some(&self.connection.id), now: services.clock.milliseconds() };
-        let end = services.registry.end_of_log(&reading).await.map_err(|error| internal(&error))?;
-        let since = match &asked.since {
-            None => None,
-            Some(since) if Epoch::parse(&since.epoch).ok().as_ref() == Some(&end.epoch) => Some(Since {
-                position: LogPosition { offset: since.offset, epoch: end.epoch.clone() },
-                connection: None,
-            }),
-            Some(_) => return Err(Code::UNRECOVERABLE_POSITION),
-        };
-        let limit = match asked.limit {
-            0 => return Ok(Page::of(&end, Vec::new())),
-            1.. => usize::try_from(asked.limit).unwrap_or(usize::MAX).min(MAX_MESSAGES_PER_COMMAND),
-            _ => MAX_MESSAGES_PER_COMMAND,
-        };
-        let wanted = Asked { since: since.as_ref(), limit, reverse: asked.reverse };
-        let mut room = MOST_BYTES;
-        match services.registry.history(&reading, wanted, &mut room).await {
-            Ok(told) => {
-                let publications = told.messages.iter().map(|message| Publication::of(message, true)).collect();
-                Ok(Page::of(&told.position, publications))
-            }
-            Err(RecoveryError::Ahead { .. }) => Ok(Page::of(&end, Vec::new())),
-            Err(error) => Err(internal(&error)),
-        }
+        channel::history(&services.registry, &reading, asked, MOST_BYTES).await.map_err(|error| match error {
+            HistoryError::Unrecoverable => Code::UNRECOVERABLE_POSITION,
+            error => internal(&error),
+        })
     }
 
     /// Who is in a channel, by connection.

@@ -11,6 +11,7 @@ use tidings::protocol::centrifuge::{Answer, Code, Disconnect, Publication, Subsc
 use tidings::recovery::RecoveryError;
 use tidings::registry::{Place, RegistryError};
 
+use super::permitted::Permitted;
 use super::session::internal;
 use super::{Going, Identified, Step};
 use crate::outcome::MOST_BYTES;
@@ -24,7 +25,15 @@ struct Found {
 
 impl<'a, S: 'static> Identified<'a, S> {
     pub(super) async fn subscribe(&self, asked: Subscribe, place: Place) -> Step<'a> {
-        let refused = |code: Code| Step::Answer(code.into());
+        match self.permitted(asked).await {
+            Ok(permitted) => self.subscribe_permitted(&permitted, place).await,
+            Err(step) => step,
+        }
+    }
+
+    /// What is asked for, if the client may be told of it; else what it is answered.
+    pub(super) async fn permitted(&self, asked: Subscribe) -> Result<Permitted, Step<'a>> {
+        let refused = |code: Code| Err(Step::Answer(code.into()));
         let Ok(topic) = Topic::parse(asked.channel.as_str()) else { return refused(Code::BAD_REQUEST) };
         if asked.tf.is_some() {
             return refused(Code::BAD_REQUEST);
@@ -33,31 +42,40 @@ impl<'a, S: 'static> Identified<'a, S> {
             return refused(Code::NOT_AVAILABLE);
         }
         let expires_at = if !asked.token.is_empty() {
-            match self.permitted_by(&asked.channel, &asked.token).await {
-                Ok(expires_at) => expires_at,
-                Err(step) => return step,
-            }
+            self.permitted_by(&asked.channel, &asked.token).await?
         } else if self.permissions.allow(Action::Subscribe, &topic) {
             None
         } else {
             return refused(Code::PERMISSION_DENIED);
         };
-        self.subscribe_permitted(&topic, &asked, place, expires_at).await
+        Ok(Permitted { expires_at, ..Permitted::new(topic, asked) })
+    }
+
+    /// Notes the ordered ones of these topics among those of the connection, by one write instead of one for each. Where
+    /// there is no room for all, each is noted by itself, and those are refused for which there is none.
+    pub(super) async fn note<'b>(&self, permitted: impl Iterator<Item = &'b mut Permitted>) {
+        let history = &self.services().history;
+        let is_ordered = |one: &&mut Permitted| history.of_topic(&one.topic).is_some_and(|retention| retention.ordered);
+        let mut ordered: Vec<_> = permitted.filter(is_ordered).collect();
+        let topics: Vec<_> = ordered.iter().map(|one| one.topic.clone()).collect();
+        if topics.len() < 2 {
+            return;
+        }
+        match self.services().registry.note_topics(&self.connection.id, &topics).await {
+            Ok(Some(_)) => ordered.iter_mut().for_each(|one| one.is_noted = true),
+            Ok(None) => {}
+            Err(error) => tracing::info!(connection.id = %self.connection.id, %error, "notes topics one by one"),
+        }
     }
 
     /// Subscribes to a topic that the client may be told of. Only in ordered ones the library may go by offsets.
-    pub(super) async fn subscribe_permitted(
-        &self,
-        topic: &Topic,
-        asked: &Subscribe,
-        place: Place,
-        expires_at: Option<i64>,
-    ) -> Step<'a> {
+    pub(super) async fn subscribe_permitted(&self, permitted: &Permitted, place: Place) -> Step<'a> {
+        let Permitted { topic, asked, expires_at, .. } = permitted;
         let subscribed =
-            Subscribed { expires: expires_at.is_some(), ttl: self.ttl(expires_at), ..Subscribed::default() };
+            Subscribed { expires: expires_at.is_some(), ttl: self.ttl(*expires_at), ..Subscribed::default() };
         let retention = self.services().history.of_topic(topic).filter(|retention| retention.ordered);
         let step = match retention {
-            Some(retention) => self.go(topic, retention, asked, place, subscribed).await,
+            Some(retention) => self.go(permitted, retention, place, subscribed).await,
             None => self.join(topic, asked, place, subscribed).await,
         };
         let step = step.unwrap_or_else(failed);
@@ -86,14 +104,17 @@ impl<'a, S: 'static> Identified<'a, S> {
     /// An ordered topic: live once the client has its reply.
     async fn go(
         &self,
-        topic: &Topic,
+        permitted: &Permitted,
         retention: Retention,
-        asked: &Subscribe,
         place: Place,
         subscribed: Subscribed,
     ) -> Result<Step<'a>, RegistryError> {
         let (registry, clock) = (&self.services().registry, self.services().clock);
-        registry.note_topic(&self.connection.id, topic).await?.ok_or(RegistryError::NotConnected)?;
+        let Permitted { topic, asked, .. } = permitted;
+        if !permitted.is_noted {
+            let noted = registry.note_topics(&self.connection.id, std::slice::from_ref(topic)).await?;
+            noted.ok_or(RegistryError::NotConnected)?;
+        }
         let live = match going_live::begin(registry, self.connection, topic, retention, place, clock).await? {
             Begun::Ours(live) => live,
             // An unsubscribe that was sent later: the library does not wait for this.

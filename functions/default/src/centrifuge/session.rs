@@ -10,6 +10,7 @@ use tidings::registry::{Connection, RegistryError, Session};
 use tidings_authorizer::{TokenProblem, Verified};
 use tokio::time::{Instant, sleep};
 
+use super::permitted::Permitted;
 use super::{Going, Identified, Step};
 use crate::commands::Commands;
 use crate::frame::Frame;
@@ -200,9 +201,14 @@ impl<'a, S: 'static> Identified<'a, S> {
         opening: &mut Opening,
     ) -> Result<Vec<Going<'a>>, Disconnect> {
         let mut going = Vec::new();
-        for topic in std::mem::take(&mut opening.channels) {
+        let asked = std::mem::take(&mut opening.channels).into_iter().map(|topic| {
             let asked = opening.at.get(topic.as_str()).cloned().unwrap_or_default();
-            let step = self.subscribe_permitted(&topic, &asked, super::place(id), None).await;
+            Permitted::new(topic, asked)
+        });
+        let mut all: Vec<_> = asked.collect();
+        self.note(all.iter_mut()).await;
+        for permitted in all {
+            let step = self.subscribe_permitted(&permitted, super::place(id)).await;
             let subscribed = match step {
                 Step::Live(Answer::Subscribe(subscribed), on_its_way) => {
                     going.push(on_its_way);
@@ -212,7 +218,7 @@ impl<'a, S: 'static> Identified<'a, S> {
                 Step::End(why) => return Err(why),
                 _ => return Err(Disconnect::INSUFFICIENT_STATE),
             };
-            opening.reply.subs.insert(topic.to_string(), subscribed);
+            opening.reply.subs.insert(permitted.topic.to_string(), subscribed);
         }
         Ok(going)
     }

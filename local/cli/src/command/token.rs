@@ -9,8 +9,8 @@ use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use clap::ArgGroup;
 use serde_json::{Map, Value, json};
-use tidings::UserId;
 use tidings::permissions::{Permission, for_user};
+use tidings::{Topic, UserId};
 
 use super::account::Identity;
 use tidings_local_dev::NOTIFY_ENDPOINT;
@@ -39,6 +39,12 @@ pub(super) struct Arguments {
     /// repeatable [default: the stack's DefaultPermissions]
     #[arg(long = "allow", value_name = "PERMISSION", value_parser = permission)]
     permissions: Vec<String>,
+    /// For clients of another protocol [default: tidings.v1.json and raw, and Centrifugo's clients take the same]
+    #[arg(long = "for", value_name = "PROTOCOL", value_enum)]
+    client: Option<For>,
+    /// Permit its user this channel, and nothing else: what Centrifugo's clients call a subscription token. It opens no connection
+    #[arg(long, value_name = "TOPIC", requires = "client", conflicts_with = "permissions", value_parser = |name: &str| Topic::parse(name))]
+    channel: Option<Topic>,
     /// How long the token is good: seconds, or a number with s, m, h or d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
     expires: Duration,
@@ -63,11 +69,20 @@ pub(super) struct Arguments {
     identity: Identity,
 }
 
+/// Whose client it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum For {
+    /// Centrifugo's official clients.
+    Centrifuge,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   tidings token --user u1
   tidings token --user u1 --allow 'subscribe:orders/*' --allow 'publish:chat/**' --expires 15m
   TIDINGS_TOKEN=$(tidings token --user u1 --allow 'subscribe:**') tidings listen --topic orders/42
+  tidings token --for centrifuge --user u1 --allow 'subscribe:room/*'
+  tidings token --for centrifuge --user u1 --channel room/1  a subscription's token
   tidings token --user u1 --stack tidings-prod --region eu-west-1
   tidings token --user u1 --stack shop/Tidings               the stack Tidings that the stack shop nests";
 
@@ -95,6 +110,9 @@ impl Arguments {
         }
         if !self.permissions.is_empty() {
             claims.insert("permissions".to_owned(), json!(self.permissions));
+        }
+        if let Some(channel) = &self.channel {
+            claims.insert("channel".to_owned(), channel.as_str().into());
         }
         Value::Object(claims)
     }
@@ -222,6 +240,9 @@ mod tests {
         let arguments = ["--user", "u1", "--expires", "90s", "--issuer", "i", "--audience", "a"];
         let claims = parse(&arguments).unwrap().claims(Duration::ZERO);
         assert_eq!(claims, json!({"sub": "u1", "iat": 0, "exp": 90, "iss": "i", "aud": "a"}));
+        let arguments = ["--user", "u1", "--for", "centrifuge", "--channel", "room/1", "--expires", "90"];
+        let claims = parse(&arguments).unwrap().claims(Duration::ZERO);
+        assert_eq!(claims, json!({"sub": "u1", "iat": 0, "exp": 90, "channel": "room/1"}));
     }
 
     #[test]
@@ -238,6 +259,10 @@ mod tests {
             &["--user", "u", "--expires", "1hm"],
             &["--user", "u", "--stack", "s", "--secret-id", "i"],
             &["--user", "u", "--secret-file", "f", "--region", "r"],
+            &["--user", "u", "--for", "other"],
+            &["--user", "u", "--channel", "c"],
+            &["--user", "u", "--for", "centrifuge", "--channel", ""],
+            &["--user", "u", "--for", "centrifuge", "--channel", "c", "--allow", "subscribe:c"],
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }

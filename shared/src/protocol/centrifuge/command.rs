@@ -135,7 +135,7 @@ pub struct History {
 }
 
 /// A place in a channel.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Since {
     /// The message.

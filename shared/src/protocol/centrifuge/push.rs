@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Disconnect;
-use super::reply::{ClientInfo, Publication, Subscribed, data};
+use super::reply::{ClientInfo, Publication, Refreshed, Subscribed, data};
 use crate::notification::{Notification, Target};
 
 #[derive(Serialize)]
@@ -29,6 +29,8 @@ struct Push<'a> {
     unsubscribe: Option<Ended<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subscribe: Option<&'a Subscribed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh: Option<&'a Refreshed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     disconnect: Option<Ended<'a>>,
 }
@@ -83,6 +85,18 @@ pub fn left(channel: &str, info: &ClientInfo) -> String {
     text(Push { channel: Some(channel), leave: Some(Member { info }), ..Push::default() })
 }
 
+/// A server has subscribed the client.
+#[must_use]
+pub fn subscribed(channel: &str, subscription: &Subscribed) -> String {
+    text(Push { channel: Some(channel), subscribe: Some(subscription), ..Push::default() })
+}
+
+/// A server has set when the connection's time is over.
+#[must_use]
+pub fn refreshed(refreshed: &Refreshed) -> String {
+    text(Push { refresh: Some(refreshed), ..Push::default() })
+}
+
 /// A subscription ended. With a code from 2500 on the library subscribes again and recovers.
 #[must_use]
 pub fn unsubscribed(channel: &str, code: u32, reason: &str) -> String {
@@ -93,6 +107,12 @@ pub fn unsubscribed(channel: &str, code: u32, reason: &str) -> String {
 /// they obey it.
 #[must_use]
 pub fn disconnect(Disconnect { code, reason }: Disconnect) -> String {
+    disconnect_with(code, reason)
+}
+
+/// The same, with a code and a reason of an application.
+#[must_use]
+pub fn disconnect_with(code: u32, reason: &str) -> String {
     text(Push { disconnect: Some(Ended { code, reason }), ..Push::default() })
 }
 

@@ -111,6 +111,9 @@ pub struct Subscribed {
     /// Whether it asked for what it missed.
     #[serde(skip_serializing_if = "is_false")]
     pub was_recovering: bool,
+    /// What a server says of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
 }
 
 /// A message.
