@@ -38,6 +38,7 @@ mod rest;
 mod roles;
 mod scale;
 mod scopes;
+mod scripts;
 mod shuffled;
 mod simulation;
 mod structure;
