@@ -41,6 +41,7 @@ mod rest;
 mod roles;
 mod scale;
 mod scopes;
+mod scripts;
 mod server_api;
 mod shuffled;
 mod simulation;

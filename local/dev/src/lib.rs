@@ -83,6 +83,8 @@ pub struct DevOptions {
     pub release: bool,
     /// Run what the target folder has, and watch nothing.
     pub no_build: bool,
+    /// Functions of Node.js, by any of their names, that wait for a debugger at these ports of 127.0.0.1.
+    pub inspect: BTreeMap<String, u16>,
     /// Write every event of a function to a file in this folder; see `docs/local.md`.
     pub record: Option<PathBuf>,
     /// The function that the console sends notifications to, by any of its names.
@@ -111,6 +113,7 @@ impl DevOptions {
             shuffle: None,
             release: false,
             no_build: false,
+            inspect: BTreeMap::new(),
             record: None,
             notifier: "notifier".to_owned(),
             logs: Arc::new(Logs::stderr(false)),
@@ -157,6 +160,14 @@ pub enum DevError {
     /// The functions cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// A debugger is to be attached to a function that is not there.
+    #[error("--inspect names the function {function}, which the template does not have; it has {known}")]
+    Inspect {
+        /// The name that was given.
+        function: String,
+        /// The labels of those that are there.
+        known: String,
+    },
     /// A function does not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -507,6 +518,20 @@ async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Service
     })
 }
 
+/// The ports of the functions that a debugger may be attached to, by logical id.
+fn inspected(options: &DevOptions, stack: &Stack) -> Result<BTreeMap<String, u16>, DevError> {
+    let names = Names::new(stack);
+    let known = |name: &str| names.resolve(name).map(str::to_owned);
+    let ports = options.inspect.iter().map(|(name, port)| {
+        let id = known(name).ok_or_else(|| DevError::Inspect {
+            function: name.clone(),
+            known: stack.functions.keys().map(|id| names.label(id)).collect::<Vec<_>>().join(", "),
+        })?;
+        Ok((id, *port))
+    });
+    ports.collect()
+}
+
 /// Builds the functions and starts a first process of each, or leaves all of it to another Invoke API.
 async fn start_functions(
     options: &DevOptions,
@@ -520,7 +545,8 @@ async fn start_functions(
         }
         return Ok((Invoker::Endpoint(Endpoint::new(endpoint).for_stack(stack).into()), None));
     }
-    let plan = Plan::new(stack).await?;
+    let plan = Plan::inspecting(stack, &inspected(options, stack)?).await?;
+    plan.warnings().iter().for_each(|warning| logs.warn(warning));
     let programs = if options.no_build {
         plan.existing(options.release)?
     } else {
@@ -532,8 +558,9 @@ async fn start_functions(
         logs.warn(&format!("function {} cannot run: {reason}", host.label(id)));
     }
     host.install(programs).await;
+    host.install(plan.scripts()).await;
     host.warm().await?;
-    let rebuild = (!options.no_build && plan.functions() > 0)
+    let rebuild = (!options.no_build && plan.functions() + plan.script_count() > 0)
         .then(|| rebuild::on_change(plan, options, stack, Arc::clone(&host)));
     Ok((Invoker::Processes(host), rebuild))
 }

@@ -63,7 +63,8 @@ impl Rebuild {
             Ok(programs) => programs,
             Err(error) => return logs.error(&format!("{error}; the functions go on as they were")),
         };
-        let changed = self.host.install(programs).await;
+        let mut changed = self.host.install(programs).await;
+        changed.extend(self.host.install(self.plan.scripts()).await);
         if changed.is_empty() {
             return;
         }

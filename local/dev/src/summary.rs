@@ -36,6 +36,7 @@ pub(super) fn tables(stack: &Stack, dynamodb: &str) -> String {
 pub(super) fn building(plan: &Plan, release: bool) -> String {
     let profile = if release { "release" } else { "quick" };
     match plan.functions() {
+        0 if plan.script_count() > 0 => "no function needs a build".to_owned(),
         0 => "no function is a Cargo package, so there is nothing to build".to_owned(),
         1 => format!("building 1 function with cargo ({profile} profile); the first time takes a while"),
         count => format!("building {count} functions with cargo ({profile} profile); the first time takes a while"),

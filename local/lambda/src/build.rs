@@ -19,6 +19,8 @@ use tokio::process::Command;
 use tidings_local_stack::{Function, Stack};
 
 use super::Logs;
+use super::program::Program;
+use super::script::{Scripts, is_script};
 use metadata::{Binary, Workspace};
 
 pub use watch::{Watch, WatchError};
@@ -27,6 +29,7 @@ pub use watch::{Watch, WatchError};
 #[derive(Debug)]
 pub struct Plan {
     workspaces: Vec<Workspace>,
+    scripts: Scripts,
     /// Why a function cannot run here, by logical id.
     pub missing: BTreeMap<String, String>,
 }
@@ -89,10 +92,23 @@ impl Plan {
     /// # Errors
     /// When Cargo is missing, or a package is not as the template says.
     pub async fn new(stack: &Stack) -> Result<Self, BuildError> {
-        let mut plan = Self { workspaces: Vec::new(), missing: BTreeMap::new() };
+        Self::inspecting(stack, &BTreeMap::new()).await
+    }
+
+    /// The same, with functions of Node.js by logical id whose processes a debugger may be attached to, and the ports.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new), when there is no interpreter for a function, or when its code is not where the template
+    /// says.
+    pub async fn inspecting(stack: &Stack, ports: &BTreeMap<String, u16>) -> Result<Self, BuildError> {
+        let mut plan = Self { workspaces: Vec::new(), scripts: Scripts::default(), missing: BTreeMap::new() };
         for (id, function) in &stack.functions {
             match cargo_package(function) {
                 Some(code) => plan.add(id, function, code).await?,
+                None if is_script(function) => {
+                    let added = plan.scripts.add(id, function, ports.get(id).copied()).await;
+                    added.map_err(|reason| fault(id, function, reason))?;
+                }
                 None => drop(plan.missing.insert(id.clone(), not_here(function))),
             }
         }
@@ -100,12 +116,7 @@ impl Plan {
     }
 
     async fn add(&mut self, id: &str, function: &Function, code: &Path) -> Result<(), BuildError> {
-        let fault = |reason| BuildError::Function {
-            function: id.to_owned(),
-            template: function.template.clone().unwrap_or_else(|| "template".into()),
-            line: function.line,
-            reason,
-        };
+        let fault = |reason| fault(id, function, reason);
         let manifest = code.join("Cargo.toml");
         let manifest = manifest.canonicalize().map_err(|_| fault(format!("{} does not exist", manifest.display())))?;
         let workspace = match self.workspaces.iter_mut().position(|workspace| workspace.contains(&manifest)) {
@@ -158,6 +169,24 @@ impl Plan {
         Ok(programs)
     }
 
+    /// The programs of functions that need no build, by logical id.
+    #[must_use]
+    pub fn scripts(&self) -> BTreeMap<String, Program> {
+        self.scripts.programs()
+    }
+
+    /// How many functions need no build.
+    #[must_use]
+    pub fn script_count(&self) -> usize {
+        self.scripts.len()
+    }
+
+    /// What to say of the interpreters of this machine: one sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.scripts.warnings
+    }
+
     /// How many functions there are to build.
     #[must_use]
     pub fn functions(&self) -> usize {
@@ -169,9 +198,14 @@ impl Plan {
     pub fn roots(&self) -> Vec<PathBuf> {
         let folders =
             self.workspaces.iter().flat_map(|workspace| [&workspace.root].into_iter().chain(&workspace.outside));
-        let folders: BTreeSet<_> = folders.cloned().collect();
+        let folders: BTreeSet<_> = folders.chain(self.scripts.sources()).cloned().collect();
         folders.into_iter().collect()
     }
+}
+
+fn fault(id: &str, function: &Function, reason: String) -> BuildError {
+    let template = function.template.clone().unwrap_or_else(|| "template".into());
+    BuildError::Function { function: id.to_owned(), template, line: function.line, reason }
 }
 
 /// The folder of a function's Cargo package, if it is one.

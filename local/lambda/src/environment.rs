@@ -1,6 +1,5 @@
 //! One execution environment: a process, its Runtime API and its output.
 
-use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use tidings_local_stack::Function;
 
 use super::logs::Logs;
 use super::output::Output;
+use super::program::Program;
 use super::result::{self, Outcome};
 use super::runtime_api::{self, Event, Exchange, Phase};
 use super::variables::{Services, variables};
@@ -62,10 +62,10 @@ pub(super) struct InitFailure {
 
 impl Environment {
     /// Starts a process and waits until it asks for its first event.
-    pub(super) async fn start(launch: &Launch, program: &PathBuf, generation: u64) -> Result<Self, InitFailure> {
-        let mut environment = Self::spawn(launch, program, generation)
-            .await
-            .map_err(|error| InitFailure::new(format!("cannot start {}: {error}", program.display()), Vec::new()))?;
+    pub(super) async fn start(launch: &Launch, program: &Program, generation: u64) -> Result<Self, InitFailure> {
+        let mut environment = Self::spawn(launch, program, generation).await.map_err(|error| {
+            InitFailure::new(format!("cannot start {}: {error}", program.path.display()), Vec::new())
+        })?;
         match environment.initialise().await {
             Ok(()) => Ok(environment),
             Err(failure) => {
@@ -75,13 +75,15 @@ impl Environment {
         }
     }
 
-    async fn spawn(launch: &Launch, program: &PathBuf, generation: u64) -> std::io::Result<Self> {
+    async fn spawn(launch: &Launch, program: &Program, generation: u64) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&program.path);
         command
+            .args(&program.arguments)
             .env_clear()
             .envs(variables(&launch.function, &launch.services, address, |name| std::env::var(name).ok()))
+            .envs(program.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -185,7 +187,7 @@ impl InitFailure {
 
     fn reported(payload: Bytes) -> Self {
         let said: serde_json::Value = serde_json::from_slice(&payload).unwrap_or_default();
-        let message = said["errorMessage"].as_str().unwrap_or("without a message");
+        let message = said["errorMessage"].as_str().and_then(|text| text.lines().next()).unwrap_or("without a message");
         Self { reason: format!("reported an error at start: {message}"), payload, lines: Vec::new() }
     }
 

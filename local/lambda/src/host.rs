@@ -1,7 +1,6 @@
 //! The host of the functions: each runs as processes of its own.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use super::environment::Launch;
 use super::logs::Logs;
 use super::names::Names;
 use super::pool::Pool;
+use super::program::Program;
 use super::variables::Services;
 use super::{Invocation, InvokeError};
 
@@ -58,11 +58,11 @@ impl Host {
 
     /// Installs programs by logical id and returns the ids of those that changed. New events go to the new program;
     /// processes of the old one finish theirs and end.
-    pub async fn install(&self, programs: BTreeMap<String, PathBuf>) -> Vec<String> {
+    pub async fn install<P: Into<Program>>(&self, programs: BTreeMap<String, P>) -> Vec<String> {
         let mut changed = Vec::new();
         for (id, program) in programs {
             if let Some(pool) = self.pools.get(&id)
-                && pool.install(program).await
+                && pool.install(program.into()).await
             {
                 changed.push(id);
             }
@@ -76,7 +76,7 @@ impl Host {
     /// With an account of the first function that does not start, for the caller to show.
     pub async fn warm(&self) -> Result<(), StartError> {
         let starts = self.pools.values().map(|pool| async {
-            pool.warm().await.map_err(|failure| StartError { report: failure.report(pool.label()) })
+            pool.warm().await.map_err(|failure| StartError { report: failure.report(&pool.place()) })
         });
         join_all(starts).await.into_iter().collect()
     }

@@ -19,9 +19,11 @@ mod logs;
 mod names;
 mod output;
 mod pool;
+mod program;
 mod record;
 mod result;
 mod runtime_api;
+mod script;
 mod variables;
 mod watch;
 
@@ -42,6 +44,7 @@ pub use logs::Logs;
 pub use names::ACCOUNT;
 pub use names::Names;
 pub(crate) use names::arn;
+pub use program::Program;
 pub use record::{RecordError, Recording};
 pub use variables::Services;
 

@@ -1,18 +1,19 @@
 //! The processes of one function: started on demand, kept warm, replaced when they fail or are out of date.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use super::environment::{Environment, InitFailure, Launch};
 use super::names::arn;
+use super::program::{Fingerprint, Program};
 use super::result;
 use super::result::Outcome;
 use super::runtime_api::{Answer, Event};
+use super::script::is_script;
 use super::{Invocation, InvokeError};
 
 /// Processes of a function at once, where the template sets no `ReservedConcurrentExecutions`: enough to show what
@@ -39,7 +40,7 @@ pub(super) struct Pool {
 
 #[derive(Debug)]
 struct State {
-    program: Program,
+    program: Installed,
     generation: u64,
     /// The one that was used last is at the end, and is used next.
     idle: Vec<(Environment, Instant)>,
@@ -48,17 +49,11 @@ struct State {
 
 /// What a function's processes run.
 #[derive(Debug)]
-enum Program {
+enum Installed {
     /// Nothing, for the reason given.
     Missing(String),
-    /// The file as it was when it was installed.
-    File(PathBuf, Option<Fingerprint>),
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Fingerprint {
-    modified: Option<SystemTime>,
-    length: u64,
+    /// The program, with its files as they were when it was installed.
+    Program(Program, Option<Fingerprint>),
 }
 
 /// A function that failed at start; it is left alone for a while.
@@ -82,7 +77,7 @@ enum NoEnvironment {
 impl Pool {
     pub(super) fn new(launch: Launch, missing: String) -> Self {
         let limit = launch.function.reserved_concurrency.unwrap_or(DEFAULT_PROCESSES);
-        let state = State { program: Program::Missing(missing), generation: 0, idle: Vec::new(), broken: None };
+        let state = State { program: Installed::Missing(missing), generation: 0, idle: Vec::new(), broken: None };
         Self {
             launch,
             limit,
@@ -97,17 +92,26 @@ impl Pool {
         &self.launch.label
     }
 
+    /// The label, and where the template has the function if its code is run as it lies.
+    pub(super) fn place(&self) -> String {
+        let (label, function) = (self.label(), &self.launch.function);
+        match &function.template {
+            Some(template) if is_script(function) => format!("{label} ({}:{})", template.display(), function.line),
+            _ => label.to_owned(),
+        }
+    }
+
     /// Installs a program. Processes of another one end after their event; `false` if this very file runs already.
-    pub(super) async fn install(&self, program: PathBuf) -> bool {
-        let fingerprint = Fingerprint::of(&program);
+    pub(super) async fn install(&self, program: Program) -> bool {
+        let fingerprint = program.fingerprint();
         let retired = {
             let mut state = self.state();
             if fingerprint.is_some()
-                && matches!(&state.program, Program::File(path, is) if *path == program && *is == fingerprint)
+                && matches!(&state.program, Installed::Program(old, is) if old.starts_as(&program) && *is == fingerprint)
             {
                 return false;
             }
-            state.program = Program::File(program, fingerprint);
+            state.program = Installed::Program(program, fingerprint);
             state.generation += 1;
             state.broken = None;
             std::mem::take(&mut state.idle)
@@ -154,7 +158,7 @@ impl Pool {
             Err(NoEnvironment::Missing(reason)) => Err(self.unavailable(reason)),
             Err(NoEnvironment::Failed { failure, is_news }) => {
                 if is_news {
-                    self.launch.logs.error(&failure.report(self.label()));
+                    self.launch.logs.error(&failure.report(&self.place()));
                 }
                 Ok(Invocation {
                     request_id,
@@ -187,8 +191,8 @@ impl Pool {
         let duration = started.elapsed();
         let log = result::log(&request_id, &environment.take_log(), duration, function.memory_mb);
         match &outcome {
+            Outcome::Answered(Answer::Last(_)) | Outcome::Exited(_) | Outcome::TimedOut => environment.stop().await,
             Outcome::Answered(_) => self.keep(environment).await,
-            Outcome::Exited(_) | Outcome::TimedOut => environment.stop().await,
         }
         if let Some(trouble) = result::trouble(&outcome, timeout) {
             self.launch.logs.error(&format!("function {} {trouble}", self.label()));
@@ -227,8 +231,8 @@ impl Pool {
                 return Err(NoEnvironment::Failed { failure: broken.failure.clone(), is_news: false });
             }
             match &state.program {
-                Program::Missing(reason) => return Err(NoEnvironment::Missing(reason.clone())),
-                Program::File(program, _) => (program.clone(), state.generation),
+                Installed::Missing(reason) => return Err(NoEnvironment::Missing(reason.clone())),
+                Installed::Program(program, _) => (program.clone(), state.generation),
             }
         };
         let environment = Environment::start(&self.launch, &program, generation).await;
@@ -293,13 +297,6 @@ impl Pool {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Fingerprint {
-    fn of(program: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(program).ok()?;
-        Some(Self { modified: metadata.modified().ok(), length: metadata.len() })
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) const UNHANDLED: &str = "Unhandled";
 /// The response of a function, or its error object.
 pub(super) fn payload(outcome: Outcome, request_id: &str, timeout: Duration) -> Bytes {
     let error = match outcome {
-        Outcome::Answered(Answer::Response(body) | Answer::Error(body)) => return body,
+        Outcome::Answered(Answer::Response(body) | Answer::Error(body) | Answer::Last(body)) => return body,
         Outcome::Answered(Answer::TooLarge) => json!({
             "errorType": "Function.ResponseSizeTooLarge",
             "errorMessage": format!(
@@ -46,7 +46,7 @@ pub(super) fn payload(outcome: Outcome, request_id: &str, timeout: Duration) -> 
 /// What the developer should hear beyond the caller's error: one clause.
 pub(super) fn trouble(outcome: &Outcome, timeout: Duration) -> Option<String> {
     match outcome {
-        Outcome::Answered(Answer::Response(_) | Answer::Error(_)) => None,
+        Outcome::Answered(Answer::Response(_) | Answer::Error(_) | Answer::Last(_)) => None,
         Outcome::Answered(Answer::TooLarge) => Some("returned more than 6 MB, which Lambda refuses".to_owned()),
         Outcome::Exited(status) => Some(format!("ended in the middle of an event ({})", exit(*status))),
         Outcome::TimedOut => Some(format!("was stopped at its timeout of {} s", timeout.as_secs())),

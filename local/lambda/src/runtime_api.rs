@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -37,6 +37,8 @@ pub(super) enum Answer {
     Response(Bytes),
     /// `/error`, with the error object.
     Error(Bytes),
+    /// `/error` of a process that ends after it.
+    Last(Bytes),
     /// `/response` with a body above [`RESPONSE_LIMIT`].
     TooLarge,
 }
@@ -162,7 +164,12 @@ async fn response(State(exchange): State<Arc<Exchange>>, Path(id): Path<String>,
     accepted()
 }
 
-async fn error(State(exchange): State<Arc<Exchange>>, Path(id): Path<String>, body: Body) -> Response {
+async fn error(
+    State(exchange): State<Arc<Exchange>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let body = match read(body).await {
         Ok(body) => body.unwrap_or_default(),
         Err(response) => return response,
@@ -170,7 +177,9 @@ async fn error(State(exchange): State<Arc<Exchange>>, Path(id): Path<String>, bo
     let Some(answer) = exchange.take(&id) else {
         return invalid_request_id();
     };
-    let _ = answer.send(Answer::Error(body));
+    // Told so that no event is given to a process that is about to be gone.
+    let exits = headers.contains_key("tidings-exits");
+    let _ = answer.send(if exits { Answer::Last(body) } else { Answer::Error(body) });
     accepted()
 }
 

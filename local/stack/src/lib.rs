@@ -227,6 +227,10 @@ pub struct Authorizer {
     pub identity_sources: Vec<String>,
 }
 
+/// The text of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Code(pub String);
+
 /// A Lambda function.
 #[derive(Debug, Clone)]
 pub struct Function {
@@ -234,6 +238,10 @@ pub struct Function {
     pub name: String,
     /// The folder of `CodeUri`, made absolute from the template's folder.
     pub code: Option<PathBuf>,
+    /// Code that stands in the template (`InlineCode`, `ZipFile`).
+    pub inline: Option<Code>,
+    /// The folders of its layers that are in the template, in the template's order.
+    pub layers: Vec<PathBuf>,
     /// For example `provided.al2023`.
     pub runtime: Option<String>,
     /// `bootstrap` for Rust.
@@ -267,6 +275,8 @@ impl Function {
         Self {
             name: name.into(),
             code,
+            inline: None,
+            layers: Vec::new(),
             runtime: Some("provided.al2023".to_owned()),
             handler: Some("bootstrap".to_owned()),
             build_method: None,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
-use super::{Fault, evaluate::Scope, properties::Properties, resource::Resource};
-use tidings_local_stack::{Asynchronous, Function, Note};
+use super::{Fault, evaluate::Scope, layers, properties::Properties, resource::Resource};
+use tidings_local_stack::{self as stack, Asynchronous, Function, Note};
 
 /// Lambda's own limits and defaults.
 const TIMEOUT_SECONDS: (std::ops::RangeInclusive<u64>, u64) = (1..=900, 3);
@@ -28,20 +28,23 @@ fn function(scope: &Scope, logical_id: &str, resource: &Resource, notes: &mut Ve
     let metadata = Properties::of_metadata(scope, logical_id, resource);
     let build = metadata.inside("BuildProperties")?;
     let logging = properties.inside("LoggingConfig")?;
-    let code = match code(&properties, &metadata)? {
-        Code::Folder(relative) => Some(scope.place.folder.join(relative).components().collect()),
+    let (mut folder, mut inline) = (None, None);
+    match code(&properties, &metadata)? {
+        Code::Folder(relative) => folder = Some(scope.place.folder.join(relative).components().collect()),
+        Code::Inline(text) => inline = Some(stack::Code(text)),
         // Behind another Invoke API it runs all the same.
-        Code::Elsewhere(_) if scope.shared.functions_elsewhere => None,
+        Code::Elsewhere(_) if scope.shared.functions_elsewhere => {}
         Code::Elsewhere(reason) => {
             notes.push(Note::new(resource.line, format!("`{logical_id}` cannot run locally: {reason}")));
-            None
         }
-    };
+    }
     note_events(logical_id, resource, notes);
     let known = Known { is_needed: !scope.shared.functions_elsewhere };
     Ok(Function {
         name: scope.name_of(logical_id, resource)?,
-        code,
+        code: folder,
+        inline,
+        layers: layers::of(&properties, notes)?,
         runtime: known.or_none(properties.text("Runtime"))?,
         handler: known.or_none(properties.text("Handler"))?,
         build_method: metadata.text("BuildMethod")?,
@@ -79,6 +82,8 @@ impl Known {
 enum Code {
     /// Relative to the template's folder.
     Folder(PathBuf),
+    /// It stands in the template, and an interpreter can run it.
+    Inline(String),
     /// Not on this machine, for the reason given.
     Elsewhere(&'static str),
 }
@@ -92,6 +97,9 @@ fn code(properties: &Properties<'_>, metadata: &Properties<'_>) -> Result<Code, 
         return Ok(Code::Elsewhere("its code is a container image"));
     }
     if properties.has("InlineCode") {
+        if is_script(properties)? {
+            return Ok(Code::Inline(properties.required_text("InlineCode")?));
+        }
         return Ok(Code::Elsewhere("its code stands in the template"));
     }
     let key = if properties.has("Code") { "Code" } else { "CodeUri" };
@@ -104,10 +112,21 @@ fn code(properties: &Properties<'_>, metadata: &Properties<'_>) -> Result<Code, 
     match value.as_text() {
         Some(uri) if uri.starts_with("s3://") => Ok(Code::Elsewhere("its code is in S3")),
         Some(path) => Ok(Code::Folder(path.into())),
+        None if value.get("ZipFile").is_some() && is_script(properties)? => {
+            let text = value.get("ZipFile").and_then(|text| text.as_text());
+            let text = text.ok_or_else(|| properties.fault("Code", "must have text as its `ZipFile`"))?;
+            Ok(Code::Inline(text.to_owned()))
+        }
         None if value.get("ZipFile").is_some() => Ok(Code::Elsewhere("its code stands in the template")),
         None if value.get("ImageUri").is_some() => Ok(Code::Elsewhere("its code is a container image")),
         None => Ok(Code::Elsewhere("its code is in S3")),
     }
+}
+
+/// Whether its runtime runs sources as they are.
+fn is_script(properties: &Properties<'_>) -> Result<bool, Fault> {
+    let runtime = properties.text("Runtime")?;
+    Ok(runtime.is_some_and(|runtime| runtime.starts_with("nodejs") || runtime.starts_with("python3")))
 }
 
 fn environment(

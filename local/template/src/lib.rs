@@ -15,6 +15,7 @@ mod event_sources;
 mod foreach;
 mod functions;
 mod intrinsics;
+mod layers;
 mod names;
 mod nested;
 mod node;

@@ -66,6 +66,9 @@ pub(super) struct Arguments {
     /// Run what is in the target folder; build and watch nothing
     #[arg(long)]
     no_build: bool,
+    /// Let a debugger attach to a function in Node.js, at this port of 127.0.0.1 (9229 unless it is given); may be repeated
+    #[arg(long, value_name = "FUNCTION[=PORT]", conflicts_with = "lambda_endpoint", value_parser = inspected)]
+    inspect: Vec<(String, u16)>,
     /// Write every event of a function to a JSON file in this folder, for `sam local invoke -e` and `cargo lambda invoke
     /// --data-file`; tokens are masked, message bodies are not
     #[arg(long, value_name = "FOLDER")]
@@ -131,6 +134,7 @@ impl Arguments {
             shuffle: self.shuffle,
             release: self.release,
             no_build: self.no_build,
+            inspect: self.inspect.into_iter().collect(),
             record: self.record,
             notifier: self.notifier,
             logs: Arc::new(Logs::stderr(self.json)),
@@ -211,6 +215,12 @@ fn parameter(text: &str) -> Result<(String, String), String> {
 fn http_url(text: &str) -> Result<String, String> {
     let is_url = text.starts_with("http://") || text.starts_with("https://");
     if is_url { Ok(text.to_owned()) } else { Err("write a URL such as http://127.0.0.1:8000".to_owned()) }
+}
+
+fn inspected(text: &str) -> Result<(String, u16), String> {
+    let Some((function, port)) = text.split_once('=') else { return Ok((text.to_owned(), 9229)) };
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or("write FUNCTION=PORT with a port from 1 to 65535")?;
+    Ok((function.to_owned(), port))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -50,6 +50,8 @@ pub(crate) fn function() -> Function {
     Function {
         name: "prod-echo".to_owned(),
         code: None,
+        inline: None,
+        layers: Vec::new(),
         runtime: Some("provided.al2023".to_owned()),
         handler: Some("bootstrap".to_owned()),
         build_method: None,

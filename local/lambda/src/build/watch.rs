@@ -7,6 +7,8 @@ use std::time::Duration;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
+use crate::program::is_ignored;
+
 /// How long it must be quiet after a change: editors write a file in several steps.
 const QUIET: Duration = Duration::from_millis(200);
 
@@ -77,10 +79,6 @@ fn is_source(roots: &[PathBuf], path: &Path) -> bool {
     inside.is_some_and(|inside| {
         inside.components().all(|part| !matches!(part, Component::Normal(name) if is_ignored(&name.to_string_lossy())))
     })
-}
-
-fn is_ignored(name: &str) -> bool {
-    name.starts_with('.') || name == "target" || name == "node_modules"
 }
 
 #[cfg(test)]
