@@ -8,15 +8,7 @@ use tempfile::TempDir;
 use tidings_local_dev::Running;
 use tidings_test::{Client, Stack};
 
-/// Whether an interpreter is there; says it where a test is passed over.
-fn has(program: &str) -> bool {
-    let is_there =
-        std::process::Command::new(program).arg("--version").output().is_ok_and(|said| said.status.success());
-    if !is_there {
-        eprintln!("passed over: there is no {program}");
-    }
-    is_there
-}
+use crate::centrifuge::has;
 
 const HEAD: &str = "Transform: AWS::Serverless-2016-10-31\nResources:\n  Api: {Type: AWS::ApiGatewayV2::Api, Properties: \
                     {Name: a, ProtocolType: WEBSOCKET, RouteSelectionExpression: $request.body.action}}\n  Stage: {Type: \
@@ -104,7 +96,7 @@ exports.handler = async (event) => {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chat_in_node_sends_to_the_address_that_it_makes_of_its_event() {
-    if !has("node") {
+    if !has("node").await {
         return;
     }
     // With one process at once the function may keep in its memory who is there.
@@ -148,7 +140,7 @@ exports.exits = () => process.exit(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_handler_in_node_is_answered_as_by_lambda() {
-    if !has("node") {
+    if !has("node").await {
         return;
     }
     let names = ["callback", "waits", "hurries", "silent", "fails", "calls", "throws", "rejects", "exits"];
@@ -219,7 +211,7 @@ def odd(event, context):
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_in_python_takes_from_a_queue_and_fails_as_in_lambda() {
-    if !has("python3") {
+    if !has("python3").await {
         return;
     }
     let source = ", Timeout: 30, Events: {Q: {Type: SQS, Properties: {Queue: !GetAtt Queue.Arn, BatchSize: 1}}}";
@@ -243,7 +235,7 @@ async fn a_function_in_python_takes_from_a_queue_and_fails_as_in_lambda() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_start_is_one_sentence_with_the_function_and_its_line() {
-    if !has("node") || !has("python3") {
+    if !has("node").await || !has("python3").await {
         return;
     }
     let files = [
@@ -279,7 +271,7 @@ async fn what_cannot_start_is_one_sentence_with_the_function_and_its_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_folder_is_live_again_and_a_bad_change_says_so() {
-    if !has("node") {
+    if !has("node").await {
         return;
     }
     let folder = folder(

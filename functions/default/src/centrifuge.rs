@@ -36,7 +36,7 @@ pub(crate) enum Step<'a> {
     /// It is answered.
     Answer(Answer),
     /// It is answered, and once the client has that, it goes live.
-    Live(Answer, Going<'a>),
+    Live(Answer, Box<Going<'a>>),
     /// Nobody waits for anything.
     Silence,
     /// The connection ends, and its client is told why.
@@ -145,7 +145,7 @@ impl<S: 'static> Commands<S> {
                     Step::Answer(answer) => replies.push(Reply { id, answer }),
                     Step::Live(answer, on_its_way) => {
                         replies.push(Reply { id, answer });
-                        going.push(on_its_way);
+                        going.push(*on_its_way);
                     }
                     Step::Silence => {}
                     Step::End(why) => return Err(why),

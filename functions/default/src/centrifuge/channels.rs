@@ -140,7 +140,7 @@ impl<'a, S: 'static> Identified<'a, S> {
             return Ok(Step::Answer(Code::UNRECOVERABLE_POSITION.into()));
         }
         let (answer, at, is_behind) = answer(subscribed, asked, found);
-        Ok(Step::Live(Answer::Subscribe(answer), Going { live, at, is_behind }))
+        Ok(Step::Live(Answer::Subscribe(answer), Box::new(Going { live, at, is_behind })))
     }
 
     pub(super) async fn unsubscribe(&self, channel: &str, place: Place) -> Step<'a> {

@@ -211,7 +211,7 @@ impl<'a, S: 'static> Identified<'a, S> {
             let step = self.subscribe_permitted(&permitted, super::place(id)).await;
             let subscribed = match step {
                 Step::Live(Answer::Subscribe(subscribed), on_its_way) => {
-                    going.push(on_its_way);
+                    going.push(*on_its_way);
                     subscribed
                 }
                 Step::Answer(Answer::Subscribe(subscribed)) => subscribed,
