@@ -5,7 +5,7 @@
 //! when, which frame waits how long. What the machine makes of it is its own.
 
 mod faults;
-mod template;
+pub(crate) mod template;
 mod witness;
 
 use std::fmt;

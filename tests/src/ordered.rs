@@ -4,12 +4,14 @@
 mod strict;
 
 use std::fmt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::chaos::template;
 use crate::crowd::{self, Crowd};
 use crate::eventually;
 use crate::kill::kill_one;
@@ -20,7 +22,8 @@ use strict::{Seen, Strict};
 const TOPIC: &str = "ordered";
 const ORDERED: (&str, &str) = ("History", r#"[{"to":{"topic":"**"},"seconds":600,"ordered":true}]"#);
 /// How long everything may take after the last message until it has come.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// A message whose worker died comes again after three minutes.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// What is to happen to clients that neither sort nor drop.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +36,8 @@ pub struct Plan {
     pub time: Duration,
     /// How often a process of the notifier dies; none does where it is absent.
     pub kill_every: Option<Duration>,
-    /// Whether the functions are built as they are deployed.
+    /// Whether the stack is as it is deployed: its functions' build, and its patience. Else what a killed worker leaves
+    /// comes back within seconds.
     pub release: bool,
 }
 
@@ -91,11 +95,8 @@ impl fmt::Display for Report {
 /// # Panics
 /// When the stack does not start, or the clients do not come about.
 pub async fn run(plan: &Plan) -> Report {
-    let stack = Stack::start_with(|options| {
-        options.parameters = [ORDERED].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        options.release = plan.release;
-    })
-    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let stack = start(plan, folder.path()).await;
     let clients: Vec<_> = (0..plan.clients).map(|_| Strict::start(stack.url())).collect();
     eventually("all subscriptions", PATIENCE, async || all(&clients, |seen| seen.last.is_some())).await;
     let (mut said, mut kills) = (0, 0);
@@ -124,6 +125,19 @@ pub async fn run(plan: &Plan) -> Report {
     drop(clients);
     stack.stop().await;
     report
+}
+
+async fn start(plan: &Plan, folder: &Path) -> Stack {
+    let template = folder.join("template.yaml");
+    std::fs::write(&template, template::impatient()).unwrap();
+    Stack::start_with(|options| {
+        options.parameters = [ORDERED].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        options.release = plan.release;
+        if !plan.release {
+            options.template = template;
+        }
+    })
+    .await
 }
 
 fn all(clients: &[Strict], test: impl Fn(&Seen) -> bool) -> Option<()> {

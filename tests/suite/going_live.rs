@@ -26,7 +26,7 @@ use tidings::registry::{Connection, Place, Registry};
 use tidings::{NotificationId, Topic};
 
 use crate::fanout;
-use crate::registry::{connection, made_at};
+use crate::registry::{connection, made_at, registry};
 
 /// Operations of one run: four messages for each client.
 const OPERATIONS: usize = 400;
@@ -308,6 +308,29 @@ async fn check(world: &World, table: &Table, clients: &[Client]) {
     }
     eprintln!("{} clients: {live} live, {closed} closed, {pushes} pushes", clients.len());
     assert!(live > clients.len() / 4 && pushes > live, "{live} live of {} and {pushes} pushes", clients.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_a_server_gives_to_a_live_client_leaves_it_where_it_is() {
+    let table = Engine::Embedded.table().await.unwrap();
+    let registry = registry(&table);
+    let (topic, place) = (topic(0), Place::new(0, 1));
+    let retention = History::parse(ORDERED).unwrap().of_topic(&topic).unwrap();
+    let mut connection = made_at(now() - 60_000, connection("c1", Some("u1"), &[]));
+    connection.protocol = Protocol::Centrifuge;
+    registry.connect(&connection).await.unwrap();
+    let Begun::Ours(going) =
+        going_live::begin(&registry, &connection, &topic, retention, place, Clock::System).await.unwrap()
+    else {
+        panic!("nobody else subscribes");
+    };
+    let told = going.missed(None, &mut 0).await.unwrap();
+    let nothing = async |_: &[Notification]| Ok::<_, tidings::delivery::SocketError>(());
+    assert!(matches!(going.finish(told.position, false, nothing).await, Ok(Ended::Live)));
+    let live = registry.strict(&connection.id, &topic).await.unwrap().unwrap();
+    registry.add_durable_topic(connection.user.as_ref().unwrap(), &topic).await.unwrap();
+    let now = registry.strict(&connection.id, &topic).await.unwrap().expect("it is still such a member");
+    assert_eq!((now.standing, now.place), (live.standing, live.place));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,8 +58,12 @@ impl Update {
             }
             By::Server => {
                 update.raises = true;
-                // Nobody waits behind somebody who was never there.
-                update.condition = (change == Change::Leave).then_some("attribute_exists(#pk)");
+                update.condition = Some(match change {
+                    // How far a member is whose client neither sorts nor drops stands there: it stays such a member.
+                    Change::Join => "attribute_not_exists(#state) OR #state = :left",
+                    // Nobody waits behind somebody who was never there.
+                    Change::Leave => "attribute_exists(#pk)",
+                });
             }
         }
         update
@@ -102,7 +106,9 @@ impl Update {
     fn values(&self) -> Item {
         let set = self.set.iter().map(|(name, value)| (format!(":{name}"), value.clone()));
         let one = self.raises.then(|| (format!(":{RAISED}"), AttributeValue::N("1".to_owned())));
-        set.chain(one).collect()
+        let names_left = self.condition.is_some_and(|condition| condition.contains(":left"));
+        let left = names_left.then(|| (":left".to_owned(), AttributeValue::S(LEFT.to_owned())));
+        set.chain(one).chain(left).collect()
     }
 }
 

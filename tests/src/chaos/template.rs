@@ -35,7 +35,8 @@ pub(super) async fn start(plan: &Plan, folder: &Path) -> Stack {
     .await
 }
 
-fn impatient() -> String {
+/// The project's template with these changes.
+pub(crate) fn impatient() -> String {
     let mut text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
     let at = text.find("\n  NotifierFunction:").unwrap();
     let mut rest = text.split_off(at);
