@@ -51,7 +51,7 @@ use tidings::fanout::{FanOut, FanOutError, HandedOn, InLog, Invocation, PassedMe
 use tidings::lambda::Request;
 use tidings::metrics::{Metric, Metrics};
 use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification as Checked, Target};
-use tidings::presence::Check;
+use tidings::presence::{Check, Moved};
 use tidings::trigger::Trigger;
 use tidings::{NotificationId, Topic};
 
@@ -204,6 +204,12 @@ impl Notifier {
         let ours = record.message.as_ref().filter(|message| self.is_of_notifications(message));
         if let Some((message, look)) = ours.and_then(|message| Some((message, Check::parse(&message.body)?))) {
             return Ok(Asked::Check { look, receives: message.receives });
+        }
+        if let Some(moved) = ours.and_then(|message| Moved::parse(&message.body)) {
+            let told = self.deps.fan_out.moved(&moved, &record.id, invocation).await;
+            return told
+                .map(|segment| Asked::Segments(vec![segment]))
+                .map_err(|error| Undelivered::Failed(error, None));
         }
         if let Some((message, appended)) = ours.and_then(|message| Some((message, InLog::parse(&message.body)?))) {
             let asked = self.deps.fan_out.appended(&appended).await;

@@ -10,7 +10,7 @@ use tidings::registry::{Connection, RegistryError, Session};
 use tidings_authorizer::{TokenProblem, Verified};
 use tokio::time::{Instant, sleep};
 
-use super::channels::Permitted;
+use super::permitted::Permitted;
 use super::{Going, Identified, Step};
 use crate::commands::Commands;
 use crate::frame::Frame;
