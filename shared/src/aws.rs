@@ -21,6 +21,7 @@ use crate::delivery::{InvalidEndpoint, Management, Sockets};
 use crate::events::EventBus;
 use crate::lookout::Lookout;
 use crate::presence::Presence;
+use crate::protocol::{Protocol, Spoken};
 use crate::queue::Queue;
 use crate::registry::Registry;
 use crate::secret::Secret;
@@ -112,7 +113,8 @@ impl Aws {
     }
 
     /// The registry that the environment names: `TABLE_NAME`, `PRESENCE`, and `EVENT_BUS_NAME`, for which it is kept who is
-    /// online. Where either is set, `NOTIFICATION_QUEUE_URL` is how somebody is asked to look who is there.
+    /// online. Where either is set, `NOTIFICATION_QUEUE_URL` is how somebody is asked to look who is there, and `PROTOCOLS` says
+    /// whether there are clients that follow single connections.
     ///
     /// # Errors
     /// When one is missing or not what it should be; the error names it.
@@ -123,7 +125,11 @@ impl Aws {
             return Ok(registry);
         }
         let queue = required("NOTIFICATION_QUEUE_URL", "with PRESENCE or EVENT_BUS_NAME looks are asked for there")?;
-        Ok(registry.with_lookout(Lookout::new(presence, tells_users, self.queue(queue))))
+        let lookout = Lookout::new(presence, tells_users, self.queue(queue));
+        Ok(registry.with_lookout(match Spoken::from_env()?.has(Protocol::Centrifuge) {
+            true => lookout.with_connections(),
+            false => lookout,
+        }))
     }
 
     /// The queue at `url`. Each attempt of a call has five seconds; three are made where the failure may pass. Nothing is

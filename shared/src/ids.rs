@@ -123,12 +123,23 @@ impl Topic {
         self.0.starts_with(WATCHED)
     }
 
-    /// Takes a name out of a connection's own row.
+    /// What connections are subscribed to, in their own row, that are told of each connection which comes to this topic or
+    /// leaves it. They watch those who watch it, as it were: no client can ask for that by name either.
+    #[must_use]
+    pub(crate) fn following(&self) -> Self {
+        self.watching().watching()
+    }
+
+    /// The topic that is watched, where it names who watches one.
+    pub(crate) fn watched(&self) -> Option<&str> {
+        self.0.strip_prefix(WATCHED)
+    }
+
+    /// Takes a name out of a connection's own row, or out of what we wrote ourselves.
     pub(crate) fn parse_own(name: &str) -> Result<Self, InvalidId> {
-        match name.strip_prefix(WATCHED) {
-            Some(topic) => Ok(Self::parse(topic)?.watching()),
-            None => Self::parse(name),
-        }
+        let topic = Self::parse(name.trim_start_matches(WATCHED))?;
+        let depth = name.chars().take_while(|letter| *letter == WATCHED).count();
+        Ok((0..depth).fold(topic, |topic, _| topic.watching()))
     }
 }
 

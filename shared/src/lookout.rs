@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::ids::Topic;
-use crate::presence::{Check, Presence, Subject};
+use crate::presence::{Check, Moved, Presence, Subject};
 use crate::queue::{Queue, QueueError};
 
 /// A look waits so long after a connection has left: a page that is loaded again is back by then.
@@ -16,6 +16,8 @@ pub struct Lookout {
     presence: Presence,
     /// Whether users are of interest that are in no such topic.
     users: bool,
+    /// Whether there can be somebody who follows single connections.
+    connections: bool,
     queue: Queue,
     clock: Clock,
 }
@@ -25,7 +27,13 @@ impl Lookout {
     /// queue `queue`.
     #[must_use]
     pub fn new(presence: Presence, users: bool, queue: Queue) -> Self {
-        Self { presence, users, queue, clock: Clock::System }
+        Self { presence, users, connections: false, queue, clock: Clock::System }
+    }
+
+    /// The same, which has those told who follow single connections in these topics.
+    #[must_use]
+    pub fn with_connections(self) -> Self {
+        Self { connections: true, ..self }
     }
 
     /// Whether it is kept who is in this topic.
@@ -52,6 +60,17 @@ impl Lookout {
     /// Asks somebody to look at those who left, in a few seconds.
     pub(crate) async fn left(&self, subjects: &[Subject]) -> Result<(), QueueError> {
         self.ask(subjects, AFTER_A_LEAVE).await
+    }
+
+    /// Has those told who follow connections, at once.
+    pub(crate) async fn moved(&self, moved: &[Moved]) -> Result<(), QueueError> {
+        match moved.first() {
+            Some(first) if self.connections => {
+                let messages = moved.iter().map(Moved::to_message).collect();
+                self.queue.send(messages, first.connection.as_str(), Duration::ZERO).await
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn ask(&self, subjects: &[Subject], delay: Duration) -> Result<(), QueueError> {

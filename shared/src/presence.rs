@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, optional};
-use crate::ids::{Topic, UserId};
+use crate::ids::{ConnectionId, Topic, UserId};
 use crate::pattern::Pattern;
 
 /// Above so many connections in a topic nobody is told who comes and goes: each would be told of each.
@@ -88,6 +88,38 @@ impl Check {
     #[must_use]
     pub fn to_message(&self) -> String {
         // Names and a flag: there is nothing here that cannot be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// A message of the notification queue: those who follow a topic's connections are to be told whether this one is in it.
+///
+/// It says only who is meant: what is told is what the table says by then. So it may come late, twice, or from anybody who may
+/// send to the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moved {
+    /// The connection.
+    #[serde(rename = "moved")]
+    pub connection: ConnectionId,
+    /// Its user, unless it is anonymous.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
+    /// The topic.
+    pub topic: Topic,
+}
+
+impl Moved {
+    /// Reads a message; `None` where it is another one.
+    #[must_use]
+    pub fn parse(message: &str) -> Option<Self> {
+        serde_json::from_str(message).ok()
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn to_message(&self) -> String {
+        // Names: there is nothing here that cannot be written.
         serde_json::to_string(self).unwrap_or_default()
     }
 }

@@ -460,6 +460,10 @@ impl Protocol {
     #[must_use]
     pub fn encode_message(self, notification: &Notification, target: &Target, is_ordered: bool) -> Bytes {
         match self {
+            // Only clients of Centrifugo's follow single connections.
+            Self::Centrifuge if matches!(target, Target::Watchers(topic) if topic.is_watching()) => {
+                centrifuge::encode_moved(notification, target)
+            }
             // As replies, they are the same for all.
             _ if matches!(target, Target::Watchers(_)) => tidings_v1::encode_message(notification, target),
             _ if *target == Target::Quiet => self.keep_alive().unwrap_or_default(),

@@ -12,6 +12,7 @@ use std::collections::{HashMap, VecDeque};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tidings::Topic;
 use tidings::going_live::{Ended, GoingLive};
 use tidings::log::LogPosition;
 use tidings::metrics::{Metric, Recorder};
@@ -298,10 +299,18 @@ impl<'a, S: 'static> Identified<'a, S> {
         })
     }
 
+    /// Has those told who follow a channel that the client has come to it. They are told of who is there in other ways too.
+    async fn tell_followers(&self, topic: &Topic) {
+        if let Err(error) = self.services().registry.have_followers_told(self.connection, [topic]).await {
+            tracing::warn!(error = tidings::describe(&error), "nobody is told that a client has come");
+        }
+    }
+
     /// Makes subscriptions live whose replies have arrived, with what came meanwhile.
     async fn go_live(&self, going: Vec<Going<'a>>) -> Result<(), Disconnect> {
         for Going { live, at, is_behind } in going {
-            let target = Target::Topic(live.topic().clone());
+            let topic = live.topic().clone();
+            let target = Target::Topic(topic.clone());
             let post = async |messages: &[Notification]| {
                 for message in messages {
                     let bytes = encode_message(message, &target, true);
@@ -311,7 +320,9 @@ impl<'a, S: 'static> Identified<'a, S> {
                 Ok::<_, tidings::delivery::SocketError>(())
             };
             match live.finish(at, is_behind, post).await {
-                Ok(Ended::Live | Ended::Overtaken) => {}
+                // Only now: a client that follows itself would not know of what it is told before its reply.
+                Ok(Ended::Live) => self.tell_followers(&topic).await,
+                Ok(Ended::Overtaken) => {}
                 Ok(Ended::Stuck) => return Err(Disconnect::INSUFFICIENT_STATE),
                 Err(error) => {
                     tracing::error!(error = tidings::describe(&error), "a subscription does not go live");

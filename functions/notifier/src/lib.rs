@@ -52,7 +52,7 @@ use tidings::fanout::{FanOut, FanOutError, HandedOn, InLog, Invocation, PassedMe
 use tidings::lambda::Request;
 use tidings::metrics::{Metric, Metrics};
 use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification as Checked, Target};
-use tidings::presence::Check;
+use tidings::presence::{Check, Moved};
 use tidings::trigger::Trigger;
 use tidings::{NotificationId, Topic};
 
@@ -210,23 +210,41 @@ impl Notifier {
             };
         }
         let ours = record.message.as_ref().filter(|message| self.is_of_notifications(message));
-        if let Some((message, look)) = ours.and_then(|message| Some((message, Check::parse(&message.body)?))) {
-            return Ok(Asked::Check { look, receives: message.receives });
-        }
-        if let Some(identified) = ours.and_then(|message| Identified::parse(&message.body)) {
-            return Ok(Asked::Tell(identified));
-        }
-        if let Some((message, appended)) = ours.and_then(|message| Some((message, InLog::parse(&message.body)?))) {
-            let asked = self.deps.fan_out.appended(&appended).await;
-            return Ok(match asked.map_err(|error| Undelivered::Failed(error, None))? {
-                Some(HandedOn::Lane(topic)) => Asked::Lane { topic, receives: message.receives },
-                Some(HandedOn::Segment(segment)) => Asked::Segments(vec![*segment]),
-                Some(HandedOn::Passed(_)) | None => Asked::Segments(Vec::new()),
-            });
+        if let Some(message) = ours
+            && let Some(asked) = self.asked_by_ours(message, record, invocation).await?
+        {
+            return Ok(asked);
         }
         let notifications = self.notifications(record, invocation.now).map_err(Undelivered::Invalid)?;
         let lasting = notifications.into_iter().map(|notification| record.lasting(notification));
         Ok(Asked::Segments(lasting.map(|notification| Segment::whole(notification, &record.scope)).collect()))
+    }
+
+    /// What a message of the notification queue asks for that one of our functions sent, and is no notification.
+    async fn asked_by_ours(
+        &self,
+        message: &trigger::Message,
+        record: &Record,
+        invocation: &Invocation,
+    ) -> Result<Option<Asked>, Undelivered> {
+        let (fan_out, receives) = (&self.deps.fan_out, message.receives);
+        let failed = |error| Undelivered::Failed(error, None);
+        if let Some(look) = Check::parse(&message.body) {
+            return Ok(Some(Asked::Check { look, receives }));
+        }
+        if let Some(identified) = Identified::parse(&message.body) {
+            return Ok(Some(Asked::Tell(identified)));
+        }
+        if let Some(moved) = Moved::parse(&message.body) {
+            let told = fan_out.moved(&moved, &record.id, invocation).await.map_err(failed)?;
+            return Ok(Some(Asked::Segments(vec![told])));
+        }
+        let Some(appended) = InLog::parse(&message.body) else { return Ok(None) };
+        Ok(Some(match fan_out.appended(&appended).await.map_err(failed)? {
+            Some(HandedOn::Lane(topic)) => Asked::Lane { topic, receives },
+            Some(HandedOn::Segment(segment)) => Asked::Segments(vec![*segment]),
+            Some(HandedOn::Passed(_)) | None => Asked::Segments(Vec::new()),
+        }))
     }
 
     /// The record's message, if another invocation of this function sent it.

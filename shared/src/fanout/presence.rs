@@ -10,12 +10,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{FanOut, FanOutError, Invocation, Segment};
+use super::{FanOut, FanOutError, InvalidSegment, Invocation, Segment};
 use crate::events::Event;
 use crate::ids::{NotificationId, Topic, UserId};
 use crate::metrics::Metric;
 use crate::notification::{Notification, Payload, Target};
-use crate::presence::{Check, MOST_TOLD_OF, State, Subject};
+use crate::presence::{Check, MOST_TOLD_OF, Moved, State, Subject};
+use crate::protocol::centrifuge::{self, ClientInfo};
 use crate::registry::RegistryError;
 
 /// Looks at the same user that may meet, before one of them comes again later.
@@ -158,6 +159,34 @@ impl FanOut {
         };
         let letter = Segment::whole(notification, SCOPE).to_letter().unwrap_or_default();
         Ok(self.queues.fan_out.send(vec![letter], topic.as_str(), Duration::ZERO).await?)
+    }
+
+    /// What those who follow a topic's connections are told of one of them, as the table says it now. `name` is of the message
+    /// that asks for it.
+    ///
+    /// # Errors
+    /// When DynamoDB fails.
+    pub async fn moved(&self, moved: &Moved, name: &str, invocation: &Invocation) -> Result<Segment, FanOutError> {
+        let Moved { connection, user, topic } = moved;
+        let now = self.delivery.clock().milliseconds();
+        let is_here = self.delivery.registry().is_connection_here(moved, now).await?;
+        let user = user.as_ref().map(ToString::to_string).unwrap_or_default();
+        let info = ClientInfo { user, client: connection.to_string() };
+        let told = if is_here { centrifuge::Moved::Joined(info) } else { centrifuge::Moved::Left(info) };
+        let id = crate::hash(&[topic.as_str(), connection.as_str(), name]);
+        invocation.recorder.add(Metric::PresenceEvents, 1);
+        let notification = Notification {
+            id: NotificationId::parse(format!("moved-{id}")).map_err(InvalidSegment::from)?,
+            to: vec![Target::Watchers(topic.watching())],
+            except: Vec::new(),
+            event: None,
+            payload: Payload::Json(serde_json::value::to_raw_value(&told).map_err(InvalidSegment::from)?),
+            at: now,
+            ttl: TTL_SECONDS,
+            log: None,
+            from: None,
+        };
+        Ok(Segment::whole(notification, SCOPE))
     }
 
     async fn mark_sent(&self, topic: &Topic, list: Vec<(UserId, State)>) -> Result<(), RegistryError> {

@@ -248,7 +248,7 @@ fn shape(field: &str, object: Map<String, Value>) -> Result<Target, InvalidNotif
         "connection" => ConnectionId::parse(name).map(Target::Connection).map_err(refused),
         "user" => UserId::parse(name).map(Target::User).map_err(refused),
         "topic" => Topic::parse(name).map(Target::Topic).map_err(refused),
-        "watchers" => Topic::parse(name).map(Target::Watchers).map_err(refused),
+        "watchers" => Topic::parse_own(&name).map(Target::Watchers).map_err(refused),
         _ => Err(invalid(path, "is not a kind of target", SHAPES)),
     }
 }

@@ -9,6 +9,8 @@ mod push;
 mod reply;
 
 pub use command::{BadFrame, Command, Connect, History, Method, Since, Subscribe, decode};
+pub(crate) use push::Moved;
+pub(super) use push::encode_moved;
 pub use push::{
     Member, disconnect, disconnect_with, encode_message, joined, keep_alive, left, refreshed, subscribed, unsubscribed,
 };

@@ -188,6 +188,7 @@ impl Registry {
         for (connection, said) in changed.iter().zip(said) {
             let (set, now) = (TopicSet::Granted(&connection.id), now.remove(&connection.id));
             self.settle(connection, set, said?, now).await?;
+            self.have_followers_told(connection, [topic]).await?;
         }
         Ok(count)
     }

@@ -10,12 +10,12 @@ mod told;
 use aws_sdk_dynamodb::types::{AttributeValue, WriteRequest};
 
 use super::change::Change;
-use super::items::{Connection, Item, Membership, memberships};
+use super::items::{self, Connection, Item, Membership, memberships};
 use super::keys::{ENDS_AT, EXPIRES_AT, Key, SINCE, TOPIC, USER};
 use super::memberships::Said;
 use super::{Registry, RegistryError, batch, retry};
 use crate::ids::{Topic, UserId};
-use crate::presence::Subject;
+use crate::presence::{Moved, Subject};
 
 /// Ends that are looked at together, in seconds.
 const SPAN_SECONDS: i64 = 300;
@@ -103,7 +103,9 @@ impl Registry {
     /// Asks somebody to look at who came with a connection, its topics and `more`, once all of it is written.
     pub(super) async fn look_at_new(&self, connection: &Connection, more: &[Topic]) -> Result<(), RegistryError> {
         let Some(lookout) = &self.lookout else { return Ok(()) };
-        let more = more.iter().filter(|topic| !connection.topics.contains(topic)).map(Membership::Topic);
+        let more = more.iter().filter(|topic| !connection.topics.contains(topic));
+        self.have_followers_told(connection, connection.topics.iter().chain(more.clone())).await?;
+        let more = more.map(Membership::Topic);
         lookout
             .came(&self.subjects(connection, memberships(connection).chain(more)))
             .await
@@ -113,6 +115,7 @@ impl Registry {
     /// Asks somebody to look at who left with a connection, once all of it is deleted.
     pub(super) async fn look_at_gone(&self, connection: &Connection) -> Result<(), RegistryError> {
         let Some(lookout) = &self.lookout else { return Ok(()) };
+        self.have_followers_told(connection, &connection.topics).await?;
         lookout.left(&self.subjects(connection, memberships(connection))).await.map_err(RegistryError::Unlooked)
     }
 
@@ -132,7 +135,8 @@ impl Registry {
         asked.map_err(RegistryError::Unlooked)
     }
 
-    /// Keeps that a connection came to a topic, or left it, whose membership is written by itself; and has it looked at.
+    /// Keeps that a connection came to a topic, or left it, whose membership is written by itself; and has it looked at. Those
+    /// who follow single connections are told by [`Self::have_followers_told`].
     ///
     /// # Errors
     /// When DynamoDB fails, or nobody could be asked to look.
@@ -150,6 +154,31 @@ impl Registry {
         self.look_at_change(connection, change, std::slice::from_ref(topic)).await
     }
 
+    /// Has those told who follow the connections of these topics, once it is written whether this one is in them.
+    ///
+    /// # Errors
+    /// When nobody could be asked to tell them.
+    pub async fn have_followers_told<'a>(
+        &self,
+        connection: &Connection,
+        topics: impl IntoIterator<Item = &'a Topic>,
+    ) -> Result<(), RegistryError> {
+        let Some(lookout) = &self.lookout else { return Ok(()) };
+        let moved = topics.into_iter().filter(|topic| lookout.keeps(topic)).map(|topic| Moved {
+            connection: connection.id.clone(),
+            user: connection.user.clone(),
+            topic: topic.clone(),
+        });
+        lookout.moved(&moved.collect::<Vec<_>>()).await.map_err(RegistryError::Unlooked)
+    }
+
+    /// Whether a connection is in a topic at `now` (milliseconds since the epoch). Read consistently.
+    pub(crate) async fn is_connection_here(&self, moved: &Moved, now: i64) -> Result<bool, RegistryError> {
+        let key = Key::here(&moved.topic, moved.user.as_ref(), &moved.connection);
+        let row = self.get(key.attributes()).await?;
+        Ok(row.is_some_and(|row| !items::is_expired(&row, now)))
+    }
+
     /// The same for a user whose connections were all changed.
     pub(super) async fn look_at_user(&self, user: &UserId, change: Change, topic: &Topic) -> Result<(), RegistryError> {
         let Some(lookout) = self.lookout.as_ref().filter(|lookout| lookout.keeps(topic)) else { return Ok(()) };
@@ -164,7 +193,8 @@ impl Registry {
     /// These topics, and where they are left what connections are told of them under.
     pub(super) fn with_watching(&self, change: Change, topics: &[Topic]) -> Vec<Topic> {
         let left = topics.iter().filter(|topic| change == Change::Leave && self.keeps_presence(topic));
-        topics.iter().cloned().chain(left.map(Topic::watching)).collect()
+        let beside = left.flat_map(|topic| [topic.watching(), topic.following()]);
+        topics.iter().cloned().chain(beside).collect()
     }
 }
 

@@ -116,6 +116,7 @@ impl Registry {
         let said = self.change_memberships(&connection, change, topics, by).await?;
         let now = self.connection(&connection.id).await?;
         let now = self.settle(&connection, set, said, now).await?;
+        self.have_followers_told(&connection, topics).await?;
         self.look_at_change(&connection, change, topics).await?;
         Ok(now)
     }

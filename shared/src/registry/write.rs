@@ -90,6 +90,23 @@ impl Registry {
         self.change_own(id, Change::Join, &all, By::Command(place)).await.map(drop)
     }
 
+    /// Lets a connection follow which others come to a topic and leave it, as its client asks with a command of this place. It
+    /// counts as a topic.
+    ///
+    /// # Errors
+    /// As [`Self::subscribe_at`].
+    pub async fn follow_at(&self, place: Place, id: &ConnectionId, topic: &Topic) -> Result<(), RegistryError> {
+        self.change_own(id, Change::Join, &[topic.following()], By::Command(place)).await.map(drop)
+    }
+
+    /// Ends that; a connection that does not follow does not matter.
+    ///
+    /// # Errors
+    /// As [`Self::subscribe_at`].
+    pub async fn unfollow_at(&self, place: Place, id: &ConnectionId, topic: &Topic) -> Result<(), RegistryError> {
+        self.change_own(id, Change::Leave, &[topic.following()], By::Command(place)).await.map(drop)
+    }
+
     /// Unsubscribes a connection from topics for a server: after whatever its client has asked for by now. Topics that it
     /// is not subscribed to do not matter.
     ///

@@ -57,6 +57,18 @@ class Told(ClientEventHandler):
         self.left.append(ctx)
 
 
+class Followed(Collected):
+    def __init__(self):
+        super().__init__()
+        self.joined, self.gone = [], []
+
+    async def on_join(self, ctx):
+        self.joined.append(ctx.info)
+
+    async def on_leave(self, ctx):
+        self.gone.append(ctx.info)
+
+
 async def call(request):
     return await asyncio.to_thread(getattr(server, request.api_method), request)
 
@@ -70,8 +82,8 @@ async def refused(code, request):
     raise AssertionError(f"{request} is not refused")
 
 
-async def connected(sub, handler=None):
-    client = Client(URL, token=token(SECRET, sub), events=handler, min_reconnect_delay=0.05, max_reconnect_delay=0.5)
+async def connected(sub, handler=None, permissions="subscribe:room/*"):
+    client = Client(URL, token=token(SECRET, sub, permissions), events=handler, min_reconnect_delay=0.05, max_reconnect_delay=0.5)
     await client.connect()
     await client.ready(timeout=PATIENCE)
     return client
@@ -199,6 +211,38 @@ async def it_disconnects_a_user_or_one_of_its_clients():
     await third.disconnect()
 
 
+async def who_asks_for_it_is_told_which_clients_join_and_leave():
+    client = await connected("j1", permissions="subscribe:room/* presence:room/*")
+    curious = await connected("j2")
+    both, denied = Followed(), Followed()
+    for one, collected in [(client, both), (curious, denied)]:
+        await one.new_subscription("room/j", events=collected, join_leave=True).subscribe()
+        await until("a subscription", lambda: collected.subscribed)
+    here = (await call(PresenceRequest(channel="room/j"))).presence
+    await until("both to have come", lambda: {info.client for info in both.joined} == set(here))
+    assert {info.user for info in both.joined} == {"j1", "j2"} and not both.gone
+    [second] = [name for name, info in here.items() if info.user == "j2"]
+    subscription = curious.get_subscription("room/j")
+    await subscription.unsubscribe()
+    await until("that one has left", lambda: [info.client for info in both.gone] == [second])
+    await call(PublishRequest(channel="room/j", data=1))
+    before = len(both.joined)
+    await subscription.subscribe()
+    await until("it to come again", lambda: len(both.joined) > before and both.joined[-1].client == second)
+    await call(PublishRequest(channel="room/j", data=2))
+    await curious.disconnect()
+    await until("that it has gone", lambda: len(both.gone) == 2 and both.gone[-1].client == second)
+    await until("the messages", lambda: len(both.got) == 2)
+    assert both.got == [(1, 1), (2, 2)] and not denied.joined and not denied.gone, (both.got, denied.joined)
+    await client.get_subscription("room/j").unsubscribe()
+    third, witness = await connected("j3", permissions="subscribe:room/* presence:room/*"), Followed()
+    await third.new_subscription("room/j", events=witness, join_leave=True).subscribe()
+    await until("its own coming", lambda: any(info.user == "j3" for info in witness.joined))
+    assert all(info.user != "j3" for info in both.joined), "it does not follow any more"
+    await third.disconnect()
+    await client.disconnect()
+
+
 async def it_lets_a_connection_last_and_ends_it():
     told = Told()
     client = await connected("r1", told)
@@ -250,6 +294,7 @@ async def main():
         it_sees_who_is_there,
         it_subscribes_a_user_and_unsubscribes_it,
         it_disconnects_a_user_or_one_of_its_clients,
+        who_asks_for_it_is_told_which_clients_join_and_leave,
         it_lets_a_connection_last_and_ends_it,
         it_carries_out_a_batch,
         it_is_refused_without_the_key_and_what_there_is_not,

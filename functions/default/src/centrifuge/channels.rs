@@ -73,6 +73,11 @@ impl<'a, S: 'static> Identified<'a, S> {
         let Permitted { topic, asked, expires_at, .. } = permitted;
         let subscribed =
             Subscribed { expires: expires_at.is_some(), ttl: self.ttl(*expires_at), ..Subscribed::default() };
+        if self.follows(permitted)
+            && let Err(error) = self.services().registry.follow_at(place, &self.connection.id, topic).await
+        {
+            return failed(error);
+        }
         let retention = self.services().history.of_topic(topic).filter(|retention| retention.ordered);
         let step = match retention {
             Some(retention) => self.go(permitted, retention, place, subscribed).await,
@@ -84,6 +89,14 @@ impl<'a, S: 'static> Identified<'a, S> {
             tracing::info!(connection.id = %self.connection.id, topic = topic.as_str(), "subscribed");
         }
         step
+    }
+
+    /// Whether the client is told who joins and leaves: it asks for that, may know it, and it is kept. Else it is told nothing,
+    /// as by a server that does not have it.
+    fn follows(&self, Permitted { topic, asked, .. }: &Permitted) -> bool {
+        asked.join_leave
+            && self.permissions.allow(Action::Presence, topic)
+            && self.services().registry.keeps_presence(topic)
     }
 
     /// A topic whose messages come as they come.
@@ -169,10 +182,14 @@ impl<'a, S: 'static> Identified<'a, S> {
     /// Whether it is known that nothing more comes.
     async fn leave(&self, topic: &Topic, place: Place) -> Result<bool, RegistryError> {
         let (registry, clock) = (&self.services().registry, self.services().clock);
+        if registry.keeps_presence(topic) {
+            registry.unfollow_at(place, &self.connection.id, topic).await?;
+        }
         match going_live::leave(registry, self.connection, topic, place, clock).await? {
             Begun::Ours(()) => {
                 registry.strike_topic(&self.connection.id, topic).await?;
                 registry.keep_presence(self.connection, topic, false).await?;
+                registry.have_followers_told(self.connection, [topic]).await?;
                 Ok(true)
             }
             Begun::Overtaken => Ok(true),

@@ -1,12 +1,12 @@
 //! What a client is told unasked.
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Disconnect;
 use super::reply::{ClientInfo, Publication, Refreshed, Subscribed, data};
-use crate::notification::{Notification, Target};
+use crate::notification::{Notification, Payload, Target};
 
 #[derive(Serialize)]
 struct Frame<'a> {
@@ -85,6 +85,36 @@ pub fn left(channel: &str, info: &ClientInfo) -> String {
     text(Push { channel: Some(channel), leave: Some(Member { info }), ..Push::default() })
 }
 
+/// What a notification says of a connection, which has come to a channel or left it, to those who follow that.
+#[must_use]
+pub(in crate::protocol) fn encode_moved(notification: &Notification, target: &Target) -> Bytes {
+    let channel = match target {
+        Target::Watchers(topic) => topic.watched().unwrap_or_default(),
+        _ => "",
+    };
+    let moved = match &notification.payload {
+        Payload::Json(moved) => serde_json::from_str(moved.get()).ok(),
+        // We never write them so.
+        Payload::Text(_) | Payload::Binary(_) => None,
+    };
+    match moved {
+        Some(Moved::Joined(info)) => joined(channel, &info).into(),
+        Some(Moved::Left(info)) => left(channel, &info).into(),
+        // Nothing happens there.
+        None => text(Push { channel: Some(""), ..Push::default() }).into(),
+    }
+}
+
+/// What became of a connection, as it travels to those who follow a channel.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Moved {
+    /// It has come.
+    Joined(ClientInfo),
+    /// It has left.
+    Left(ClientInfo),
+}
+
 /// A server has subscribed the client.
 #[must_use]
 pub fn subscribed(channel: &str, subscription: &Subscribed) -> String {
@@ -129,6 +159,7 @@ mod tests {
     use super::*;
     use crate::ids::{NotificationId, Topic, UserId};
     use crate::notification::Defaults;
+    use crate::protocol::Protocol;
 
     fn pushed(target: &Target, is_recoverable: bool) -> Value {
         let text = r#"{"to":[{"topic":"c"},{"user":"u"}],"data":{"a":1},"log":{"log":{"topic":"c"},"offset":7,"epoch":"abc"}}"#;
@@ -146,6 +177,23 @@ mod tests {
         assert_eq!(pushed(&topic, false), json!({"push": {"channel": "c", "pub": {"data": {"a": 1}}}}));
         let user = Target::User(UserId::parse("u").unwrap());
         assert_eq!(pushed(&user, false), json!({"push": {"message": {"data": {"a": 1}}}}));
+    }
+
+    #[test]
+    fn who_follows_a_channel_is_told_which_connections_come_and_leave() {
+        let topic = Topic::parse("room/1").unwrap();
+        let defaults = Defaults { id: NotificationId::parse("n").unwrap(), at: 1 };
+        let followers = serde_json::to_string(topic.following().watched().unwrap()).unwrap();
+        for (moved, push) in [("joined", "join"), ("left", "leave")] {
+            let data = format!(r#"{{"{moved}":{{"user":"u1","client":"c1"}}}}"#);
+            let text = format!(r#"{{"to":{{"watchers":{followers}}},"data":{data}}}"#);
+            let notification = Notification::parse_own(&text, &defaults).unwrap();
+            let frame = Protocol::Centrifuge.encode_message(&notification, &notification.to[0], true);
+            let told: Value = serde_json::from_slice(&frame).unwrap();
+            let info = json!({"info": {"user": "u1", "client": "c1"}});
+            assert_eq!(told, json!({"push": {"channel": "room/1", push: info}}));
+            assert!(Notification::parse(&text, &defaults).is_err(), "no producer says so");
+        }
     }
 
     #[test]

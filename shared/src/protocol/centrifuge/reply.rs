@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Code;
@@ -130,7 +130,8 @@ pub struct Publication {
 }
 
 /// A client, as others see it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ClientInfo {
     /// Its user; empty for who is anonymous.
     #[serde(skip_serializing_if = "String::is_empty")]
