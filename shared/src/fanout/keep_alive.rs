@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_message_can_be_read_as_what_it_was() {
-        let letter = part(1_001, 5).unwrap();
+        let letter = part(1_001, 1_795_000_000_000).unwrap();
         let message = super::super::segment::Message::parse(&letter).unwrap();
         let segment = message.into_segment(None).unwrap();
         assert_eq!(segment.notification.to, [Target::Quiet]);
