@@ -47,7 +47,7 @@ async fn the_smallest_answers_reads_its_table_and_sends_what_changes_there() {
     assert_eq!((&reply["code"], &reply["message"]), (&json!("NoName"), &json!("say who you are in `name`")));
 
     let text = |text: &str| AttributeValue::S(text.to_owned());
-    let items = engine::client(stack.dynamodb(), engine::http()).put_item().table_name("ItemsTable");
+    let items = engine::client(stack.dynamodb(), engine::http()).put_item().table_name(stack.table_name("ItemsTable"));
     items.item("id", text("1")).item("text", text("hi")).send().await.unwrap();
     let message = client.json().await;
     assert_eq!((&message["topic"], &message["data"]["new"]["text"]), (&json!("items"), &json!("hi")), "{message}");

@@ -31,29 +31,41 @@ async fn main() -> Result<(), BoxError> {
     let endpoint = endpoint.as_deref().unwrap_or("http://127.0.0.1:8000");
     let seconds: f64 = arguments.next().map_or(Ok(4.0), |text| text.parse())?;
     let dynamodb = Aws::local(endpoint).dynamodb();
+    let (customers, orders) = (
+        table(&dynamodb, "CustomersTable").await?,
+        table(&dynamodb, "OrdersTable").await?,
+    );
     for (key, customer, name, is) in KEYS {
-        give(&dynamodb, key, customer, name, is).await?;
+        give(&dynamodb, &customers, (key, customer, name, is)).await?;
         println!("{key:<13} {name} {is}");
     }
     println!("The shop is open. Ctrl-C closes it.");
     loop {
         sleep(Duration::from_secs_f64(seconds));
         for customer in ["ada", "bob"] {
-            move_on(&dynamodb, customer).await?;
+            move_on(&dynamodb, &orders, customer).await?;
         }
     }
 }
 
+/// What the stack's table is called: its own name stands between the stack's and something random.
+async fn table(dynamodb: &Client, id: &str) -> Result<String, BoxError> {
+    let tables = dynamodb.list_tables().send().await?;
+    let mut names = tables.table_names().iter();
+    let found = names.find(|name| name.contains(&format!("-{id}-")));
+    found
+        .cloned()
+        .ok_or_else(|| format!("there is no table {id}: is `tidings dev` running?").into())
+}
+
 async fn give(
     dynamodb: &Client,
-    key: &str,
-    customer: &str,
-    name: &str,
-    is: &str,
+    customers: &str,
+    (key, customer, name, is): (&str, &str, &str, &str),
 ) -> Result<(), BoxError> {
     let mut row = dynamodb
         .put_item()
-        .table_name("CustomersTable")
+        .table_name(customers)
         .item("key_hash", text(&hash(key)))
         .item("customer", text(customer))
         .item("name", text(name));
@@ -65,10 +77,10 @@ async fn give(
 }
 
 /// Every order of this customer that is not done yet.
-async fn move_on(dynamodb: &Client, customer: &str) -> Result<(), BoxError> {
+async fn move_on(dynamodb: &Client, table: &str, customer: &str) -> Result<(), BoxError> {
     let orders = dynamodb
         .query()
-        .table_name("OrdersTable")
+        .table_name(table)
         .key_condition_expression("customer = :customer")
         .expression_attribute_values(":customer", text(customer))
         .send()
@@ -81,7 +93,7 @@ async fn move_on(dynamodb: &Client, customer: &str) -> Result<(), BoxError> {
         };
         let put = dynamodb
             .put_item()
-            .table_name("OrdersTable")
+            .table_name(table)
             .set_item(Some(row.clone()))
             .item("state", text(next))
             // The customer may cancel meanwhile.

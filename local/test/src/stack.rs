@@ -213,6 +213,16 @@ impl Stack {
         sent.unwrap_or_else(|refusal| panic!("{queue}: {}", refusal.message));
     }
 
+    /// What a table is called, by its logical id in the template; one of a nested stack is `Nested/Table`.
+    ///
+    /// # Panics
+    /// When the template has no such table.
+    #[must_use]
+    pub fn table_name(&self, id: &str) -> &str {
+        let table = self.running.stack().tables.get(id);
+        table.map_or_else(|| panic!("the template has no table {id}"), |table| table.name.as_str())
+    }
+
     /// The stack's DynamoDB, to write into the application's own tables, or to look into them.
     #[must_use]
     pub fn dynamodb(&self) -> dynamodb::Client {

@@ -22,7 +22,7 @@ fn text(text: &str) -> AttributeValue {
 }
 
 async fn put(stack: &Stack, table: &str, row: HashMap<String, AttributeValue>) {
-    let put = engine::client(stack.dynamodb(), engine::http()).put_item().table_name(table);
+    let put = engine::client(stack.dynamodb(), engine::http()).put_item().table_name(stack.table_name(table));
     put.set_item(Some(row)).send().await.unwrap();
 }
 
