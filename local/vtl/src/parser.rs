@@ -233,7 +233,10 @@ impl<'a> Parser<'a> {
             self.at += 1;
             return Ok(None);
         }
-        self.at += 1 + word.len() + if is_braced { 2 } else { 0 };
+        self.at += 1 + usize::from(is_braced) + word.len();
+        if is_braced && !self.take("}") {
+            return Err(self.fault(format!("`#{{{word}` is not closed with `}}`")));
+        }
         match word {
             "set" => {
                 let set = self.set()?;

@@ -140,6 +140,7 @@ fn an_error_names_its_line() {
     check_error("\n#foreach($x of $y)#end", 2, "`#foreach` is written as");
     check_error("\n$input.json('$.a'", 2, "not closed with `)`");
     check_error("${input.body", 1, "is not closed with `}`");
+    check_error("#if(true)\na#{else", 2, "`#{else` is not closed with `}`");
     check_error("#set($x = 'abc)", 1, "not closed with `'`");
     check_error("\n#parse('other')", 2, "`#parse` is not supported");
     check_error("\n$util.nothing(1)", 2, "there is no `$util.nothing`");
