@@ -10,6 +10,7 @@ mod append;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Error;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 
 use super::items::{self, Item};
@@ -231,22 +232,15 @@ impl Registry {
     /// # Errors
     /// When DynamoDB fails.
     pub async fn raise_floor(&self, log: &LogName, position: &LogPosition) -> Result<(), RegistryError> {
-        retry::retrying("UpdateItem", || async {
-            let request = self.client.update_item().table_name(&self.table).set_key(Some(Key::head(log).attributes()));
-            let request = request
+        // Where not, it is higher already, or the log has begun anew.
+        self.change_head(log, |request| {
+            request
                 .update_expression("SET #floor = :floor")
                 .condition_expression("#epoch = :epoch AND #floor < :floor")
                 .expression_attribute_names("#floor", FLOOR)
                 .expression_attribute_names("#epoch", EPOCH)
                 .expression_attribute_values(":floor", number(position.offset))
-                .expression_attribute_values(":epoch", AttributeValue::S(position.epoch.to_string()));
-            match request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.map_err(Error::from) {
-                Ok(answer) => self.counter.add_write(answer.consumed_capacity.as_ref()),
-                // It is higher already, or the log has begun anew.
-                Err(Error::ConditionalCheckFailedException(_)) => {}
-                Err(error) => return Err(error),
-            }
-            Ok(())
+                .expression_attribute_values(":epoch", AttributeValue::S(position.epoch.to_string()))
         })
         .await
     }
@@ -266,16 +260,28 @@ impl Registry {
         if head.expires_at - now / 1_000 >= (wanted - now / 1_000) / 2 {
             return Ok(());
         }
-        retry::retrying("UpdateItem", || async {
-            let request = self.client.update_item().table_name(&self.table).set_key(Some(Key::head(log).attributes()));
-            let request = request
+        self.change_head(log, |request| {
+            request
                 .update_expression("SET #expires_at = :expires_at")
                 .condition_expression("#epoch = :epoch AND #expires_at < :expires_at")
                 .expression_attribute_names("#epoch", EPOCH)
                 .expression_attribute_names("#expires_at", EXPIRES_AT)
                 .expression_attribute_values(":epoch", AttributeValue::S(head.epoch.to_string()))
-                .expression_attribute_values(":expires_at", number(wanted));
-            match request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.map_err(Error::from) {
+                .expression_attribute_values(":expires_at", number(wanted))
+        })
+        .await
+    }
+
+    /// Changes a log's head, where the condition of the request holds.
+    async fn change_head(
+        &self,
+        log: &LogName,
+        change: impl FnOnce(UpdateItemFluentBuilder) -> UpdateItemFluentBuilder,
+    ) -> Result<(), RegistryError> {
+        let request = self.client.update_item().table_name(&self.table).set_key(Some(Key::head(log).attributes()));
+        let request = change(request).return_consumed_capacity(ReturnConsumedCapacity::Total);
+        retry::retrying("UpdateItem", || async {
+            match request.send().await.map_err(Error::from) {
                 Ok(answer) => self.counter.add_write(answer.consumed_capacity.as_ref()),
                 Err(Error::ConditionalCheckFailedException(_)) => {}
                 Err(error) => return Err(error),

@@ -6,12 +6,11 @@ Prints a line for each thing that holds, and ends with 1 at the first that does 
 import asyncio
 import sys
 import time
-import traceback
 import urllib.request
 
 from centrifuge import CentrifugeError, Client
 
-from shared import PATIENCE, Collected, token, until
+from shared import PATIENCE, Collected, run, token, until
 
 URL, SECRET, CUT = sys.argv[1:4]
 CHANNELS = 100
@@ -88,13 +87,7 @@ async def main():
         it_is_refused_what_its_token_does_not_permit,
         a_hundred_channels_are_subscribed_within_four_seconds_and_after_a_cut_too,
     ]
-    for check in checks:
-        try:
-            await check()
-            print(f"ok {check.__name__}", flush=True)
-        except BaseException:
-            print(f"not ok {check.__name__}: {traceback.format_exc()}", flush=True)
-            sys.exit(1)
+    await run(checks)
 
 
 asyncio.run(main())

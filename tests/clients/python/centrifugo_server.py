@@ -8,7 +8,6 @@ import asyncio
 import base64
 import sys
 import time
-import traceback
 
 from cent import (
     BatchRequest,
@@ -34,7 +33,7 @@ from cent import (
 )
 from centrifuge import Client, ClientEventHandler
 
-from shared import PATIENCE, Collected, token, until
+from shared import PATIENCE, Collected, run, token, until
 
 URL, SECRET, _, API, KEY = sys.argv[1:6]
 server = Server(f"{API}/api", KEY)
@@ -299,13 +298,7 @@ async def main():
         it_carries_out_a_batch,
         it_is_refused_without_the_key_and_what_there_is_not,
     ]
-    for check in checks:
-        try:
-            await check()
-            print(f"ok {check.__name__}", flush=True)
-        except BaseException:
-            print(f"not ok {check.__name__}: {traceback.format_exc()}", flush=True)
-            sys.exit(1)
+    await run(checks)
 
 
 asyncio.run(main())

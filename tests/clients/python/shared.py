@@ -5,7 +5,9 @@ import base64
 import hashlib
 import hmac
 import json
+import sys
 import time
+import traceback
 
 from centrifuge import SubscriptionEventHandler
 
@@ -43,3 +45,14 @@ async def until(what, test, patience=PATIENCE):
     while not test():
         assert time.monotonic() < end, f"not within {patience} s: {what}"
         await asyncio.sleep(0.02)
+
+
+async def run(checks):
+    """Prints a line for each thing that holds, and ends with 1 at the first that does not."""
+    for check in checks:
+        try:
+            await check()
+            print(f"ok {check.__name__}", flush=True)
+        except BaseException:
+            print(f"not ok {check.__name__}: {traceback.format_exc()}", flush=True)
+            sys.exit(1)
