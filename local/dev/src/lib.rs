@@ -3,22 +3,19 @@
 //! [`start`] composes the parts: template, DynamoDB, the functions' build and host, what invokes them, API Gateway, and
 //! the Lambda Invoke API, SQS, Secrets Manager, EventBridge and console beside it on one port. [`Running::shutdown`] ends all of them.
 
+mod addresses;
 mod console;
 mod guard;
+mod options;
 mod rebuild;
+mod running;
 mod summary;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::{Router, middleware};
-use bytes::Bytes;
-use indexmap::IndexMap;
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
@@ -28,103 +25,26 @@ use tidings_local_gateway::{self as gateway, Gateway, HttpGateway};
 use tidings_local_lambda::build::{self, BuildError, Plan};
 use tidings_local_lambda::event_sources::EventSources;
 use tidings_local_lambda::{
-    ACCOUNT, Asynchronous, Endpoint, EventRules, Host, Invocation, InvokeError, Invoker, Logs, Names, RecordError,
-    Recording, Services, StartError, api,
+    Asynchronous, Endpoint, EventRules, Host, Invoker, Names, RecordError, Recording, Services, StartError, api,
 };
 use tidings_local_observe::Observer;
 use tidings_local_services::dynamodb::{self, DynamoDbError, Embedded, Home};
 use tidings_local_services::events::{Events, Matched};
 use tidings_local_services::json_api;
-use tidings_local_services::net::{is_listening, reachable};
+use tidings_local_services::net::is_listening;
 use tidings_local_services::secrets::Secrets;
 use tidings_local_services::sqs::{Place, Sqs};
 use tidings_local_stack::Stack;
-use tidings_local_template::{self as template, Context, TemplateError};
+use tidings_local_template::{self as template, TemplateError};
+
+use addresses::{addresses, root};
+
+pub use addresses::{Addresses, LISTEN_URL, NOTIFY_ENDPOINT};
+pub use options::DevOptions;
+pub use running::Running;
 
 /// The port of the embedded DynamoDB, which is also DynamoDB Local's.
 const DYNAMODB_PORT: u16 = 8000;
-
-/// Where `tidings dev` has the WebSocket API of this project's template, unless told otherwise.
-pub const LISTEN_URL: &str = "ws://127.0.0.1:3030/dev";
-
-/// Where `tidings dev` has the Lambda Invoke API, unless told otherwise.
-pub const NOTIFY_ENDPOINT: &str = "http://127.0.0.1:3030";
-
-/// What to run, and how. [`DevOptions::new`] gives the command's defaults.
-#[derive(Debug, Clone)]
-pub struct DevOptions {
-    /// The SAM or CloudFormation template.
-    pub template: PathBuf,
-    /// Values of the template's parameters.
-    pub parameters: BTreeMap<String, String>,
-    /// Where to listen: an address or a name.
-    pub host: String,
-    /// The port of everything except DynamoDB and HTTP APIs; 0 picks one.
-    pub port: u16,
-    /// The port of the template's first HTTP API, and others follow; by default the one after `port`, or free ones where
-    /// that is 0.
-    pub api_port: Option<u16>,
-    /// The port of the embedded DynamoDB; by default 8000, or a free one where `port` is 0.
-    pub dynamodb_port: Option<u16>,
-    /// A DynamoDB that runs elsewhere, instead of the embedded one.
-    pub dynamodb_endpoint: Option<String>,
-    /// A Lambda Invoke API that runs the functions, instead of processes of this machine.
-    pub lambda_endpoint: Option<String>,
-    /// A connection without data is closed after so long.
-    pub idle_timeout: Duration,
-    /// A connection is closed at this age.
-    pub connection_lifetime: Duration,
-    /// Refuse unsigned `@connections` calls.
-    pub strict: bool,
-    /// Let each frame of a client wait for 0 to 300 ms at random before its function is called, so that frames of a
-    /// connection overtake one another; the same seed gives the same waits.
-    pub shuffle: Option<u64>,
-    /// Build the functions with the release profile.
-    pub release: bool,
-    /// Run what the target folder has, and watch nothing.
-    pub no_build: bool,
-    /// Functions of Node.js, by any of their names, that wait for a debugger at these ports of 127.0.0.1.
-    pub inspect: BTreeMap<String, u16>,
-    /// Write every event of a function to a file in this folder; see `docs/local.md`.
-    pub record: Option<PathBuf>,
-    /// The function that the console sends notifications to, by any of its names.
-    pub notifier: String,
-    /// Where log lines and remarks go.
-    pub logs: Arc<Logs>,
-}
-
-impl DevOptions {
-    /// The defaults of the command, for the template at this path.
-    #[must_use]
-    pub fn new(template: impl Into<PathBuf>) -> Self {
-        let gateway = gateway::Settings::default();
-        Self {
-            template: template.into(),
-            parameters: BTreeMap::new(),
-            host: "127.0.0.1".to_owned(),
-            port: 3030,
-            api_port: None,
-            dynamodb_port: None,
-            dynamodb_endpoint: None,
-            lambda_endpoint: None,
-            idle_timeout: gateway.idle_timeout,
-            connection_lifetime: gateway.connection_lifetime,
-            strict: false,
-            shuffle: None,
-            release: false,
-            no_build: false,
-            inspect: BTreeMap::new(),
-            record: None,
-            notifier: "notifier".to_owned(),
-            logs: Arc::new(Logs::stderr(false)),
-        }
-    }
-
-    /// What the template's reader has to know; queues are at `sqs`.
-    fn context<'a>(&'a self, sqs: &'a str) -> Context<'a> {
-        Context { parameters: &self.parameters, sqs, functions_elsewhere: self.lambda_endpoint.is_some() }
-    }
-}
 
 /// Why it does not start: one sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -174,132 +94,6 @@ pub enum DevError {
     /// Events cannot be recorded where they should be.
     #[error(transparent)]
     Record(#[from] RecordError),
-}
-
-/// Where everything is, as the `ready` line says it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Addresses {
-    /// The first stage of the first WebSocket API, for clients.
-    pub websocket: String,
-    /// All stages of all WebSocket APIs by logical id and name (`Chat/dev`), where there are several.
-    #[serde(skip_serializing_if = "IndexMap::is_empty")]
-    pub websockets: IndexMap<String, String>,
-    /// The same, for the `@connections` API.
-    pub management: String,
-    /// The Lambda Invoke API.
-    pub lambda: String,
-    /// DynamoDB.
-    pub dynamodb: String,
-    /// SQS.
-    pub sqs: String,
-    /// The first HTTP API, where the template has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api: Option<String>,
-    /// All HTTP APIs by logical id, and their further stages (`Rest/beta`), where there are several.
-    #[serde(skip_serializing_if = "IndexMap::is_empty")]
-    pub apis: IndexMap<String, String>,
-    /// The page for people.
-    pub console: String,
-}
-
-/// A running stack. Call [`shutdown`](Self::shutdown) to end it; what is merely dropped may leave processes for a moment.
-#[derive(Debug)]
-pub struct Running {
-    /// Where everything is.
-    pub addresses: Addresses,
-    gateway: Gateway,
-    observer: Observer,
-    stack: Stack,
-    invoker: Invoker,
-    secrets: Secrets,
-    dynamodb: Option<Embedded>,
-    rebuild: Option<JoinHandle<()>>,
-    sqs: Sqs,
-    event_sources: EventSources,
-    events: Events,
-    event_rules: EventRules,
-    asynchronous: Arc<Asynchronous>,
-    servers: Vec<JoinHandle<()>>,
-    stop: watch::Sender<bool>,
-}
-
-impl Running {
-    /// The object behind `ready `.
-    #[must_use]
-    pub fn ready_json(&self) -> String {
-        // Strings always have a JSON form.
-        serde_json::to_string(&self.addresses).unwrap_or_default()
-    }
-
-    /// What the template says.
-    #[must_use]
-    pub fn stack(&self) -> &Stack {
-        &self.stack
-    }
-
-    /// The WebSocket APIs with their open connections.
-    #[must_use]
-    pub fn gateway(&self) -> &Gateway {
-        &self.gateway
-    }
-
-    /// The queues.
-    #[must_use]
-    pub fn sqs(&self) -> &Sqs {
-        &self.sqs
-    }
-
-    /// The event buses, with their rules.
-    #[must_use]
-    pub fn events(&self) -> &Events {
-        &self.events
-    }
-
-    /// The secrets.
-    #[must_use]
-    pub fn secrets(&self) -> &Secrets {
-        &self.secrets
-    }
-
-    /// What has happened.
-    #[must_use]
-    pub fn observer(&self) -> &Observer {
-        &self.observer
-    }
-
-    /// Invokes a function, by any of its names, and waits for its answer.
-    ///
-    /// # Errors
-    /// When there is no such function, or it cannot be reached; one that fails is an answer.
-    pub async fn invoke(&self, function: &str, payload: impl Into<Bytes>) -> Result<Invocation, InvokeError> {
-        let names = Names::new(&self.stack);
-        self.invoker.invoke(names.resolve(function).unwrap_or(function), payload.into()).await
-    }
-
-    /// Closes all connections, lets their `$disconnect` run, and ends everything that was started.
-    pub async fn shutdown(self) {
-        if let Some(rebuild) = self.rebuild {
-            rebuild.abort();
-        }
-        self.event_sources.stop().await;
-        self.gateway.close_all().await;
-        self.event_rules.stop().await;
-        self.asynchronous.stop().await;
-        self.sqs.stop();
-        // Pages that follow would keep the server from stopping.
-        self.observer.end();
-        self.stop.send_replace(true);
-        for server in self.servers {
-            // A task that was cut off has nothing left to stop.
-            let _ = server.await;
-        }
-        if let Some(host) = self.invoker.host() {
-            host.shutdown().await;
-        }
-        if let Some(dynamodb) = self.dynamodb {
-            dynamodb.shutdown().await;
-        }
-    }
 }
 
 /// Starts everything and returns once it is up.
@@ -433,82 +227,25 @@ async fn start_dynamodb(options: &DevOptions) -> Result<(Option<Embedded>, Strin
     }
     let port = options.dynamodb_port.unwrap_or(if options.port == 0 { 0 } else { DYNAMODB_PORT });
     let listener = listen(&options.host, port, "--dynamodb-port").await?;
-    let embedded = Embedded::serve(listener, Home { region: region(options), account: account(options).to_owned() })?;
+    let embedded = Embedded::serve(listener, Home { region: options.region(), account: options.account().to_owned() })?;
     let url = embedded.url().to_owned();
     Ok((Some(embedded), url))
 }
 
-/// What the addresses of everything on the main port begin with.
-fn root(listener: &TcpListener) -> String {
-    // A bound listener has an address; the fallback only keeps a failing system call from ending the program.
-    let address = listener.local_addr().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), reachable);
-    format!("http://{address}")
-}
-
-fn addresses(stack: &Stack, root: String, dynamodb: String, http_listeners: &[TcpListener]) -> Addresses {
-    let apis = stack.http_apis.iter().zip(http_listeners).flat_map(|((id, api), listener)| {
-        let first = api.stages.iter().find(|stage| stage.name == "$default").or(api.stages.first());
-        let first = first.map_or("$default", |stage| stage.name.as_str());
-        let others = api.stages.iter().map(|stage| stage.name.as_str()).filter(move |name| *name != first);
-        let root = self::root(listener);
-        let address = move |name: &str| if name == "$default" { root.clone() } else { format!("{root}/{name}") };
-        let others: Vec<_> = others.map(|name| (format!("{id}/{name}"), address(name))).collect();
-        [(id.clone(), address(first))].into_iter().chain(others)
-    });
-    let apis: IndexMap<_, _> = apis.collect();
-    let stage = stack.apis.values().find_map(|api| api.stages.first()).map_or("", |stage| stage.name.as_str());
-    let websockets = stage_addresses(stack, &root);
-    Addresses {
-        websocket: format!("{}/{stage}", root.replacen("http", "ws", 1)),
-        websockets: if websockets.len() > 1 { websockets } else { IndexMap::new() },
-        management: format!("{root}/{stage}"),
-        lambda: root.clone(),
-        dynamodb,
-        console: format!("{root}/"),
-        sqs: root,
-        api: apis.values().next().cloned(),
-        apis: if apis.len() > 1 { apis } else { IndexMap::new() },
-    }
-}
-
-/// Where each stage of each WebSocket API is: the first of a name has the short address, as the gateway serves it.
-fn stage_addresses(stack: &Stack, root: &str) -> IndexMap<String, String> {
-    let root = root.replacen("http", "ws", 1);
-    let mut taken: Vec<&str> = Vec::new();
-    let mut addresses = IndexMap::new();
-    for (id, api) in &stack.apis {
-        for stage in &api.stages {
-            let is_first = !taken.contains(&stage.name.as_str());
-            taken.push(&stage.name);
-            let path = if is_first { stage.name.clone() } else { format!("{}/{}", api.api_id, stage.name) };
-            addresses.insert(format!("{id}/{}", stage.name), format!("{root}/{path}"));
-        }
-    }
-    addresses
-}
-
 /// Where queues say that they are.
 fn place(options: &DevOptions, addresses: &Addresses, services: &Services) -> Place {
-    let account = account(options).to_owned();
+    let account = options.account().to_owned();
     Place { endpoint: addresses.sqs.clone(), region: services.region.clone(), account }
-}
-
-fn region(options: &DevOptions) -> String {
-    options.parameters.get("AWS::Region").cloned().unwrap_or_else(|| Services::default().region)
-}
-
-fn account(options: &DevOptions) -> &str {
-    options.parameters.get("AWS::AccountId").map_or(ACCOUNT, String::as_str)
 }
 
 /// The buses of the template, and what their rules match.
 fn event_buses(options: &DevOptions, stack: &Stack, services: &Services) -> (Events, UnboundedReceiver<Matched>) {
-    Events::new(&services.region, account(options), stack.event_buses.values(), stack.rules.values())
+    Events::new(&services.region, options.account(), stack.event_buses.values(), stack.rules.values())
 }
 
 async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Services, DevError> {
     Ok(Services {
-        region: region(options),
+        region: options.region(),
         dynamodb: Some(addresses.dynamodb.clone()),
         sqs: Some(addresses.sqs.clone()),
         secrets_manager: Some(addresses.sqs.clone()),
