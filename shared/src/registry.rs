@@ -12,6 +12,7 @@ mod change;
 mod durable;
 mod going_live;
 mod inbox;
+mod interval;
 mod items;
 mod keep_alive;
 mod keys;
@@ -21,6 +22,7 @@ mod log;
 mod lookup;
 mod members;
 mod memberships;
+mod names;
 mod place;
 mod polls;
 mod presence;
@@ -48,15 +50,14 @@ use keys::Key;
 pub use capacity::Consumed;
 pub(crate) use change::Change;
 pub use going_live::{LaneBatch, Passing, Went, Written};
+pub use interval::Interval;
 pub use items::{Connection, Session};
-pub use keys::{
-    CONNECTED_AT, EXPIRES_AT, Interval, PK, PROTOCOL, SK, SOCKET, TOPICS, USER, connection_of, entries_of_head,
-    log_of_head,
-};
+pub use keys::{connection_of, entries_of_head, log_of_head};
 pub use lane::{Begun, LaneHolder, LaneLease, LanePosition, LaneTaker, RENEWED_EVERY};
 pub use listing::{Audience, Page};
 pub use log::{Append, Appended, Entries, Entry, Head};
 pub use members::{Member, Members};
+pub use names::{CONNECTED_AT, EXPIRES_AT, PK, PROTOCOL, SK, SOCKET, TOPICS, USER};
 pub(crate) use place::By;
 pub use place::Place;
 pub use polls::PollLease;

@@ -16,9 +16,11 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::batch::MAX_READS;
 use super::change::Change;
+use super::interval::Interval;
 use super::items::{self, Connection};
-use super::keys::{Interval, Key, TOPICS, user_partition};
+use super::keys::{Key, user_partition};
 use super::memberships::Said;
+use super::names::TOPICS;
 use super::place::By;
 use super::topics::TopicSet;
 use super::{Registry, RegistryError, retry};

@@ -13,10 +13,11 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::items::{self, Connection, Item, Membership, join};
-use super::keys::{
-    EPOCH, EXPIRES_AT, Key, LEASE, LEFT, LIVE, LIVE_FROM, NEXT, OWNER, PASSED, PENDING, PK, PLACE, SINCE, SK, STATE,
-};
+use super::keys::Key;
 use super::members::{self, Member};
+use super::names::{
+    EPOCH, EXPIRES_AT, LEASE, LEFT, LIVE, LIVE_FROM, NEXT, OWNER, PASSED, PENDING, PK, PLACE, SINCE, SK, STATE,
+};
 use super::place::Place;
 use super::strict::{Strict, place_of};
 use super::{Registry, RegistryError, retry};

@@ -3,7 +3,8 @@
 use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
-use super::keys::{EPOCH, Key, OFFSET};
+use super::keys::Key;
+use super::names::{EPOCH, OFFSET};
 use super::{Registry, RegistryError, log, retry};
 use crate::ids::UserId;
 use crate::log::LogPosition;

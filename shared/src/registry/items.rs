@@ -6,9 +6,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use super::RegistryError;
-use super::keys::{
-    ATTRIBUTES, CONNECTED_AT, EXPIRES_AT, Key, LEFT, LEFT_TOPICS, PROTOCOL, SESSION, SK, SOCKET, STATE, TOPIC_BYTES,
-    TOPICS, USER,
+use super::keys::Key;
+use super::names::{
+    ATTRIBUTES, CONNECTED_AT, EXPIRES_AT, LEFT, LEFT_TOPICS, PROTOCOL, SESSION, SK, SOCKET, STATE, TOPIC_BYTES, TOPICS,
+    USER,
 };
 use crate::attributes::Attributes;
 use crate::ids::{ConnectionId, Socket, Topic, UserId};

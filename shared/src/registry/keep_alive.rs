@@ -2,7 +2,8 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::keys::{Key, SPAN};
+use super::keys::Key;
+use super::names::SPAN;
 use super::{Registry, RegistryError, batch, items};
 
 impl Registry {

@@ -1,4 +1,4 @@
-//! Every key and attribute name of the table, and the ordering that they give it.
+//! Every key of the table, and the ordering that they give it. `names` has those of the attributes.
 //!
 //! | item | `pk` | `sk` |
 //! | --- | --- | --- |
@@ -31,127 +31,10 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use ring::digest::{SHA256, digest};
 
+use super::names::{PK, SK, TOPICS};
 use crate::hex;
 use crate::ids::{ConnectionId, NotificationId, Topic, UserId};
 use crate::log::{Epoch, LogName};
-
-/// Partition key.
-pub const PK: &str = "pk";
-/// Sort key.
-pub const SK: &str = "sk";
-/// When the row stops to count, in seconds since the epoch; the table's TTL attribute.
-pub const EXPIRES_AT: &str = "expires_at";
-/// When the connection was made, in milliseconds since the epoch.
-pub const CONNECTED_AT: &str = "connected_at";
-/// The name of the connection's protocol.
-pub const PROTOCOL: &str = "protocol";
-/// The socket that carries the connection; absent while it is the first one.
-pub const SOCKET: &str = "socket";
-/// The topics that a connection or all connections of a user are subscribed to, a string set; absent when there are none.
-pub const TOPICS: &str = "topics";
-/// What an application keeps with the connection, as JSON; absent when it is nothing.
-pub(super) const ATTRIBUTES: &str = "attributes";
-/// What a client's own frame said of it, as JSON; absent where the authorizer said all.
-pub(super) const SESSION: &str = "session";
-/// How many bytes the names of these topics have together.
-pub(super) const TOPIC_BYTES: &str = "topic_bytes";
-/// The connection's user; absent when it is anonymous.
-pub const USER: &str = "user";
-/// The place of the command that wrote a membership; absent where no command has. See [`super::Place`].
-pub(super) const PLACE: &str = "place";
-/// How often a server has written a membership since that command; absent where none has.
-pub(super) const RAISED: &str = "raised";
-/// [`LEFT`] where a membership is none any more. [`PENDING`] or [`LIVE`] where it is one of a client that must get nothing
-/// twice and nothing out of order; absent for all others.
-pub(super) const STATE: &str = "state";
-/// What [`STATE`] is of a membership whose subscribe is at work.
-pub(super) const PENDING: &str = "pending";
-/// What [`STATE`] is of one that is told.
-pub(super) const LIVE: &str = "live";
-/// What [`STATE`] is of a connection that has left.
-pub(super) const LEFT: &str = "left";
-/// Topics that a connection has left lately, a string set: their memberships have a row still.
-pub(super) const LEFT_TOPICS: &str = "left_topics";
-
-/// When the right to work on a segment ends, in milliseconds since the epoch.
-pub(super) const LEASE: &str = "lease";
-/// Whose right it is.
-pub(super) const OWNER: &str = "owner";
-/// The last sort key that a segment's worker has passed.
-pub(super) const CURSOR: &str = "cursor";
-/// Sort keys up to the cursor that are still to be served, a string set.
-pub(super) const STRAGGLERS: &str = "stragglers";
-/// The parts that a segment was split into: a list of pairs of bounds.
-pub(super) const PLAN: &str = "plan";
-/// Whether a segment is done.
-pub(super) const DONE: &str = "done";
-/// What an audience was counted up to, a sort key.
-pub(super) const COUNTED: &str = "counted";
-/// The hash of a notification's content: an id that comes again with another one is a mistake.
-pub(super) const HASH: &str = "hash";
-/// A notification, as JSON.
-pub(super) const NOTIFICATION: &str = "notification";
-/// Up to when posts are reserved, in microseconds since the epoch.
-pub(super) const RESERVED_UNTIL: &str = "reserved_until";
-/// Counts what was learnt of the quota; which life of a log it is.
-pub(super) const EPOCH: &str = "epoch";
-/// Posts a second just after the last change of the rate.
-pub(super) const BASE_RATE: &str = "base_rate";
-/// Posts a second before the overload.
-pub(super) const GOOD_RATE: &str = "good_rate";
-/// When the rate changed last, in microseconds since the epoch.
-pub(super) const CHANGED_AT: &str = "changed_at";
-/// Since when nothing goes through, in microseconds since the epoch; absent where something does.
-pub(super) const BLOCKED_SINCE: &str = "blocked_since";
-/// When somebody may try again whether anything goes through, in microseconds since the epoch.
-pub(super) const PROBE_AT: &str = "probe_at";
-/// When a post was last taken, in microseconds since the epoch.
-pub(super) const OK_AT: &str = "ok_at";
-
-/// Where a log ends, as far as its head knows.
-pub(super) const OFFSET: &str = "offset";
-/// Up to which offset a log's entries are out of reach.
-pub(super) const FLOOR: &str = "floor";
-/// Up to which offset a lane has pushed everything.
-pub(super) const NEXT: &str = "next";
-/// Up to which offset a lane is pushing messages now.
-pub(super) const BATCH_END: &str = "batch_end";
-/// How far strict members are that a lane has begun with: offsets by sort key, 0 where nobody knows.
-pub(super) const BEGUN: &str = "begun";
-/// Whether a lane's last holder gave it back without knowing who has what.
-pub(super) const UNSURE: &str = "unsure";
-/// What made a lane's holder work, where that comes again, should it die; empty where it does not.
-pub(super) const CAUSE: &str = "cause";
-/// Until when a message is on its way that looks whether a lane goes on, in milliseconds since the epoch.
-pub(super) const WAKES_AT: &str = "wakes_at";
-/// Since when a membership is pending, or a connection is in a topic, in milliseconds since the epoch.
-pub(super) const SINCE: &str = "since";
-/// Up to which offset its client has everything.
-pub(super) const LIVE_FROM: &str = "live_from";
-/// Up to which offset a lane has passed it while it was pending.
-pub(super) const PASSED: &str = "passed";
-/// What names an entry of a log.
-pub(super) const ID: &str = "id";
-/// Where a log ended when a notification for it was first taken up: offset and epoch.
-pub(super) const FROM: &str = "from";
-pub(super) const FROM_EPOCH: &str = "from_epoch";
-
-/// Who looked last at a user.
-pub(super) const VERSION: &str = "version";
-/// Whether the last change was that the user came.
-pub(super) const TOLD: &str = "told";
-/// When that was, in milliseconds since the epoch; no two changes of a user, or lists of a topic, have the same.
-pub(super) const CHANGE: &str = "change";
-/// Whether that was sent.
-pub(super) const SENT: &str = "sent";
-/// From when on the next list may be told of a topic, in milliseconds since the epoch.
-pub(super) const FROM_THEN: &str = "from_then";
-/// The topic that a row is about, where its key does not say it.
-pub(super) const TOPIC: &str = "topic";
-/// When a connection's time is over, in seconds since the epoch.
-pub(super) const ENDS_AT: &str = "ends_at";
-/// The first five minutes whose ends are not all looked at.
-pub(super) const SPAN: &str = "span";
 
 /// Above every sort key of a member.
 pub(super) const ABOVE_ALL: &str = "g";
@@ -162,7 +45,7 @@ const LONGEST_PLAIN_TOPIC: usize = 256;
 /// Hash prefixes that share a partition of everyone, which has 64 partitions so. DynamoDB writes 1,000 units a second to one
 /// partition of its own, and puts ours there by a hash: few of them would fall together, and hold back a table that is
 /// warmed for more. Each also costs one read to look at, so there are not more.
-const PREFIXES_TOGETHER: u8 = 4;
+pub(super) const PREFIXES_TOGETHER: u8 = 4;
 
 /// The key of one item.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -275,7 +158,7 @@ pub(super) fn sort_key(connection: &ConnectionId) -> String {
     format!("{}#{connection}", hex::encode(&[hash_prefix(connection)]))
 }
 
-fn everyone_partition(first_prefix: u8) -> String {
+pub(super) fn everyone_partition(first_prefix: u8) -> String {
     format!("conn#{}", hex::encode(&[first_prefix]))
 }
 
@@ -362,88 +245,9 @@ pub(super) fn topic_partition(topic: &Topic) -> String {
     format!("topic-sha256#{}", hex::encode(digest(&SHA256, topic.as_str().as_bytes()).as_ref()))
 }
 
-/// A part of an audience: the sort keys above `after` up to and including `to`; a bound that is absent does not bound.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Interval {
-    /// Exclusive lower bound.
-    pub after: Option<String>,
-    /// Inclusive upper bound.
-    pub to: Option<String>,
-}
-
-impl Interval {
-    /// Everything.
-    #[must_use]
-    pub fn whole() -> Self {
-        Self::default()
-    }
-
-    /// Everything behind a connection, in the order that all audiences have.
-    #[must_use]
-    pub fn beyond(connection: &ConnectionId) -> Self {
-        Self { after: Some(sort_key(connection)), to: None }
-    }
-
-    /// What is left behind a sort key of the interval; `None` when nothing can follow it. DynamoDB says that a page which
-    /// ends at the upper bound goes on, and refuses to read from there.
-    pub(super) fn behind(&self, sort_key: String) -> Option<Self> {
-        let rest = Self { after: Some(sort_key), to: self.to.clone() };
-        (!rest.is_empty()).then_some(rest)
-    }
-
-    /// Whether the sort key lies in the interval.
-    #[must_use]
-    pub fn contains(&self, sort_key: &str) -> bool {
-        self.after.as_deref().is_none_or(|after| sort_key > after) && self.to.as_deref().is_none_or(|to| sort_key <= to)
-    }
-
-    /// The condition on the sort key, and the values of its placeholders. DynamoDB allows one condition, and `BETWEEN`
-    /// includes both ends: a space after the lower bound excludes it, since ids have no character as low as a space.
-    pub(super) fn condition(&self) -> (&'static str, Vec<(&'static str, String)>) {
-        match (&self.after, &self.to) {
-            (None, None) => ("pk = :pk", Vec::new()),
-            (Some(after), None) => ("pk = :pk AND sk > :after", vec![(":after", after.clone())]),
-            (None, Some(to)) => ("pk = :pk AND sk <= :to", vec![(":to", to.clone())]),
-            (Some(after), Some(to)) => {
-                ("pk = :pk AND sk BETWEEN :after AND :to", vec![(":after", format!("{after} ")), (":to", to.clone())])
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        matches!((&self.after, &self.to), (Some(after), Some(to)) if after >= to)
-    }
-
-    /// The partitions of everyone that can hold something of the interval, in the order of their sort keys.
-    pub(super) fn everyone_partitions(&self) -> Vec<String> {
-        if self.is_empty() {
-            return Vec::new();
-        }
-        let first_prefixes = (0..=u8::MAX).step_by(usize::from(PREFIXES_TOGETHER));
-        first_prefixes.filter(|first| self.meets_prefixes_from(*first)).map(everyone_partition).collect()
-    }
-
-    /// Whether the hash prefixes that share a partition, from `first` on, can hold something of the interval.
-    fn meets_prefixes_from(&self, first: u8) -> bool {
-        let next = first.checked_add(PREFIXES_TOGETHER).map_or(ABOVE_ALL.to_owned(), |next| hex::encode(&[next]));
-        self.after.as_deref().is_none_or(|after| after < next.as_str())
-            && self.to.as_deref().is_none_or(|to| to >= hex::encode(&[first]).as_str())
-    }
-
-    /// The partition `pk` alone, unless the interval is empty.
-    pub(super) fn partition(&self, pk: String) -> Vec<String> {
-        if self.is_empty() { Vec::new() } else { vec![pk] }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn interval(after: &str, to: &str) -> Interval {
-        let bound = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Interval { after: bound(after), to: bound(to) }
-    }
 
     #[test]
     fn a_sort_key_leads_back_to_its_connection() {
@@ -474,49 +278,5 @@ mod tests {
         let user = LogName::User(UserId::parse("u1").unwrap());
         assert_eq!(log_of_head(&Key::head(&user).pk), Some(user));
         assert_eq!((log_of_head("topic#a"), entries_of_head("log#topic#a#e", "e")), (None, None));
-    }
-
-    #[test]
-    fn bounds_exclude_below_and_include_above() {
-        let part = interval("40", "7f#zz");
-        for (key, inside) in [("40", false), ("40#a", true), ("3f#zzz", false), ("7f#zz", true), ("7f#zzz", false)] {
-            assert_eq!(part.contains(key), inside, "{key}");
-        }
-        assert!(interval("ff", "").contains("ff#zzz"));
-    }
-
-    #[test]
-    fn nothing_is_left_behind_the_upper_bound() {
-        let part = interval("40", "7f#zz");
-        assert_eq!(part.behind("50#a".to_owned()), Some(interval("50#a", "7f#zz")));
-        assert_eq!(part.behind("7f#zz".to_owned()), None);
-        assert_eq!(interval("", "").behind("ff#a".to_owned()), Some(interval("ff#a", "")));
-    }
-
-    #[test]
-    fn only_partitions_that_can_hold_something_are_read() {
-        for (after, to, first, last, count) in [
-            ("", "", "conn#00", "conn#fc", 64),
-            ("40", "7f#zz", "conn#40", "conn#7c", 16),
-            ("3f#zz", "40", "conn#3c", "conn#40", 2),
-            ("ff#a", "", "conn#fc", "conn#fc", 1),
-            ("fd", "", "conn#fc", "conn#fc", 1),
-            ("", "03#a", "conn#00", "conn#00", 1),
-        ] {
-            let partitions = interval(after, to).everyone_partitions();
-            let found = (partitions[0].as_str(), partitions[partitions.len() - 1].as_str(), partitions.len());
-            assert_eq!(found, (first, last, count), "{after:?} {to:?}");
-        }
-        assert!(interval("7f", "7f").everyone_partitions().is_empty());
-    }
-
-    #[test]
-    fn every_connection_is_in_one_of_the_partitions_of_everyone() {
-        for index in 0..1_000 {
-            let connection = ConnectionId::parse(format!("c{index}")).unwrap();
-            let Key { pk, sk } = Key::everyone(&connection);
-            let just_it = Interval { after: Some(sk[..2].to_owned()), to: Some(sk) };
-            assert_eq!(just_it.everyone_partitions(), [pk]);
-        }
     }
 }

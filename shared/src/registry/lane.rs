@@ -12,8 +12,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValu
 use tokio::sync::Mutex;
 
 use super::items::{self, Item};
-use super::keys::{
-    BATCH_END, BEGUN, CAUSE, CURSOR, EPOCH, EXPIRES_AT, Key, LEASE, NEXT, OWNER, STRAGGLERS, UNSURE, WAKES_AT,
+use super::keys::Key;
+use super::names::{
+    BATCH_END, BEGUN, CAUSE, CURSOR, EPOCH, EXPIRES_AT, LEASE, NEXT, OWNER, STRAGGLERS, UNSURE, WAKES_AT,
 };
 use super::work::position;
 use super::{Position, Registry, RegistryError, retry};

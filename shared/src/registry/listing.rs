@@ -7,8 +7,10 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
 use futures_util::future::try_join_all;
 
+use super::interval::Interval;
 use super::items::{self, Connection};
-use super::keys::{EXPIRES_AT, Interval, LEFT, STATE, USER, connection_of, topic_partition, user_partition};
+use super::keys::{connection_of, topic_partition, user_partition};
+use super::names::{EXPIRES_AT, LEFT, STATE, USER};
 use super::{Registry, RegistryError, members, retry};
 use crate::ids::{ConnectionId, Topic, UserId};
 

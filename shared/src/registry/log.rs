@@ -14,7 +14,8 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 
 use super::items::{self, Item};
-use super::keys::{self, EPOCH, EXPIRES_AT, FLOOR, ID, Key, NOTIFICATION, OFFSET, PK, SK};
+use super::keys::{self, Key};
+use super::names::{EPOCH, EXPIRES_AT, FLOOR, ID, NOTIFICATION, OFFSET, PK, SK};
 use super::{Registry, RegistryError, retry};
 use crate::history::Retention;
 use crate::ids::NotificationId;

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
+use super::interval::Interval;
 use super::items::{self, Item};
-use super::keys::{
-    CONNECTED_AT, EPOCH, EXPIRES_AT, Interval, Key, LIVE_FROM, PK, PLACE, PROTOCOL, SINCE, SK, SOCKET, STATE, sort_key,
-    topic_partition, user_partition,
-};
+use super::keys::{Key, sort_key, topic_partition, user_partition};
+use super::names::{CONNECTED_AT, EPOCH, EXPIRES_AT, LIVE_FROM, PK, PLACE, PROTOCOL, SINCE, SK, SOCKET, STATE};
 use super::strict::Strict;
 use super::{Registry, RegistryError, retry};
 use crate::ids::{ConnectionId, Socket};

@@ -13,9 +13,8 @@ use futures_util::stream;
 use super::batch::MAX_READS;
 use super::change::Change;
 use super::items::{self, Connection, Item, Membership, join, leave};
-use super::keys::{
-    CONNECTED_AT, EXPIRES_AT, Key, LEFT, PK, PLACE, PROTOCOL, RAISED, SK, SOCKET, STATE, USER, topic_partition,
-};
+use super::keys::{Key, topic_partition};
+use super::names::{CONNECTED_AT, EXPIRES_AT, LEFT, PK, PLACE, PROTOCOL, RAISED, SK, SOCKET, STATE, USER};
 use super::place::By;
 use super::{Registry, RegistryError, batch, retry};
 use crate::clock::Clock;

@@ -11,8 +11,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, WriteRequest};
 
 use super::change::Change;
 use super::items::{self, Connection, Item, Membership, memberships};
-use super::keys::{ENDS_AT, EXPIRES_AT, Key, SINCE, TOPIC, USER};
+use super::keys::Key;
 use super::memberships::Said;
+use super::names::{ENDS_AT, EXPIRES_AT, SINCE, TOPIC, USER};
 use super::{Registry, RegistryError, batch, retry};
 use crate::ids::{Topic, UserId};
 use crate::presence::{Moved, Subject};

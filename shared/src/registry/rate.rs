@@ -11,7 +11,8 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::items::{self, Item};
-use super::keys::{BASE_RATE, BLOCKED_SINCE, CHANGED_AT, EPOCH, GOOD_RATE, Key, OK_AT, PROBE_AT, RESERVED_UNTIL};
+use super::keys::Key;
+use super::names::{BASE_RATE, BLOCKED_SINCE, CHANGED_AT, EPOCH, GOOD_RATE, OK_AT, PROBE_AT, RESERVED_UNTIL};
 use super::{Registry, RegistryError};
 
 pub use learnt::LearntRate;

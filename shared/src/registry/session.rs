@@ -4,8 +4,10 @@ use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
 use super::change::Change;
+use super::interval::Interval;
 use super::items::{self, Connection, Item, Membership, Session, join};
-use super::keys::{CONNECTED_AT, EXPIRES_AT, Interval, Key, PK, SESSION, connection_of, opening_partition};
+use super::keys::{Key, connection_of, opening_partition};
+use super::names::{CONNECTED_AT, EXPIRES_AT, PK, SESSION};
 use super::topics::TopicSet;
 use super::{Registry, RegistryError, batch, retry};
 use crate::ids::{ConnectionId, Topic};

@@ -1,7 +1,7 @@
 //! What the row of a membership says whose client must get nothing twice and nothing out of order.
 
 use super::items::{self, Item};
-use super::keys::{EPOCH, LIVE, LIVE_FROM, PENDING, PLACE, SINCE, STATE};
+use super::names::{EPOCH, LIVE, LIVE_FROM, PENDING, PLACE, SINCE, STATE};
 use crate::log::{Epoch, LogPosition};
 
 /// A membership of a client that must get nothing twice and nothing out of order.

@@ -13,8 +13,9 @@ use aws_sdk_dynamodb::types::{
 
 use super::change::Change;
 use super::items::{self, Connection, Item, topic_bytes, topic_set};
-use super::keys::{Key, LEFT_TOPICS, PK, TOPIC_BYTES, TOPICS};
+use super::keys::Key;
 use super::memberships::Said;
+use super::names::{LEFT_TOPICS, PK, TOPIC_BYTES, TOPICS};
 use super::place::By;
 use super::{MAX_DURABLE_TOPICS_PER_USER, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError, retry};
 use crate::ids::{ConnectionId, Topic, UserId};

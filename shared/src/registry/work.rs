@@ -11,8 +11,10 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
 
+use super::interval::Interval;
 use super::items::{self, Item};
-use super::keys::{self, EXPIRES_AT, Interval, Key};
+use super::keys::{self, Key};
+use super::names::{self, EXPIRES_AT};
 use super::{Registry, RegistryError, retry};
 use crate::ids::NotificationId;
 use crate::log::{Epoch, LogPosition};
@@ -161,8 +163,8 @@ impl Registry {
             if let Some(end) = log_end {
                 update += ", #from = if_not_exists(#from, :from), #from_epoch = if_not_exists(#from_epoch, :from_epoch)";
                 request = request
-                    .expression_attribute_names("#from", keys::FROM)
-                    .expression_attribute_names("#from_epoch", keys::FROM_EPOCH)
+                    .expression_attribute_names("#from", names::FROM)
+                    .expression_attribute_names("#from_epoch", names::FROM_EPOCH)
                     .expression_attribute_values(":from", AttributeValue::N(end.offset.to_string()))
                     .expression_attribute_values(":from_epoch", AttributeValue::S(end.epoch.to_string()));
             }
@@ -172,11 +174,11 @@ impl Registry {
                     "attribute_not_exists(#done) AND (attribute_not_exists(#lease) OR #lease < :now OR #owner = :owner) \
                      AND (attribute_not_exists(#hash) OR #hash = :hash)",
                 )
-                .expression_attribute_names("#hash", keys::HASH)
+                .expression_attribute_names("#hash", names::HASH)
                 .expression_attribute_values(":hash", AttributeValue::S(hash.to_owned()))
-                .expression_attribute_names("#done", keys::DONE)
-                .expression_attribute_names("#lease", keys::LEASE)
-                .expression_attribute_names("#owner", keys::OWNER)
+                .expression_attribute_names("#done", names::DONE)
+                .expression_attribute_names("#lease", names::LEASE)
+                .expression_attribute_names("#owner", names::OWNER)
                 .expression_attribute_names("#expires_at", EXPIRES_AT)
                 .expression_attribute_values(":until", AttributeValue::N(until.to_string()))
                 .expression_attribute_values(":now", AttributeValue::N(now.to_string()))
@@ -202,10 +204,10 @@ impl Registry {
             }
             Err(refused) => {
                 let item = refused.item.unwrap_or_default();
-                match items::text(&item, keys::HASH) {
+                match items::text(&item, names::HASH) {
                     Some(other) if other != hash => Ok(Claim::Reused),
-                    _ if item.contains_key(keys::DONE) => Ok(Claim::Done),
-                    _ => Ok(Claim::Held { until: items::number(&item, keys::LEASE)? }),
+                    _ if item.contains_key(names::DONE) => Ok(Claim::Done),
+                    _ => Ok(Claim::Held { until: items::number(&item, names::LEASE)? }),
                 }
             }
         }
@@ -218,14 +220,14 @@ impl Registry {
     /// When DynamoDB fails.
     pub async fn store(&self, key: &SegmentKey, hash: &str, body: &str, now: i64) -> Result<bool, RegistryError> {
         let mut item = key.payload();
-        item.insert(keys::HASH.to_owned(), AttributeValue::S(hash.to_owned()));
-        item.insert(keys::NOTIFICATION.to_owned(), AttributeValue::S(body.to_owned()));
+        item.insert(names::HASH.to_owned(), AttributeValue::S(hash.to_owned()));
+        item.insert(names::NOTIFICATION.to_owned(), AttributeValue::S(body.to_owned()));
         item.insert(EXPIRES_AT.to_owned(), AttributeValue::N((now / 1_000 + PAYLOAD_SECONDS).to_string()));
         retry::retrying("PutItem", || async {
             let request = self.client.put_item().table_name(&self.table).set_item(Some(item.clone()));
             let request = request
                 .condition_expression("attribute_not_exists(#hash) OR #hash = :hash")
-                .expression_attribute_names("#hash", keys::HASH)
+                .expression_attribute_names("#hash", names::HASH)
                 .expression_attribute_values(":hash", AttributeValue::S(hash.to_owned()))
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
             match request.send().await.map_err(Error::from) {
@@ -246,7 +248,7 @@ impl Registry {
     /// When DynamoDB fails.
     pub async fn stored(&self, key: &SegmentKey) -> Result<Option<String>, RegistryError> {
         let row = self.get(key.payload()).await?;
-        Ok(row.and_then(|item| items::text(&item, keys::NOTIFICATION).cloned()))
+        Ok(row.and_then(|item| items::text(&item, names::NOTIFICATION).cloned()))
     }
 }
 
@@ -262,9 +264,9 @@ impl Lease {
         let (mut set, mut remove) = (Vec::new(), Vec::new());
         let (mut names, mut values) = (Vec::new(), HashMap::new());
         for (name, value_name, attribute, value) in [
-            ("#cursor", ":cursor", keys::CURSOR, text(&position.cursor)),
-            ("#stragglers", ":stragglers", keys::STRAGGLERS, stragglers),
-            ("#counted", ":counted", keys::COUNTED, text(&position.counted)),
+            ("#cursor", ":cursor", names::CURSOR, text(&position.cursor)),
+            ("#stragglers", ":stragglers", names::STRAGGLERS, stragglers),
+            ("#counted", ":counted", names::COUNTED, text(&position.counted)),
         ] {
             names.push((name, attribute));
             match value {
@@ -290,7 +292,7 @@ impl Lease {
             AttributeValue::L(vec![bound(&part.after), bound(&part.to)])
         });
         let values = HashMap::from([(":plan".to_owned(), AttributeValue::L(bounds.collect()))]);
-        self.update("SET #plan = :plan", &mut vec![("#plan", keys::PLAN)], values).await
+        self.update("SET #plan = :plan", &mut vec![("#plan", names::PLAN)], values).await
     }
 
     /// Gives the segment back, so that whoever comes next can go on at once.
@@ -299,7 +301,7 @@ impl Lease {
     /// When the lease was lost or DynamoDB fails.
     pub async fn release(&self) -> Result<(), RegistryError> {
         let values = HashMap::from([(":ended".to_owned(), AttributeValue::N("0".to_owned()))]);
-        self.update("SET #lease = :ended", &mut vec![("#lease", keys::LEASE)], values).await
+        self.update("SET #lease = :ended", &mut vec![("#lease", names::LEASE)], values).await
     }
 
     /// Writes down that nothing is left to do.
@@ -309,12 +311,12 @@ impl Lease {
     pub async fn finish(&self) -> Result<(), RegistryError> {
         let values = HashMap::from([(":done".to_owned(), AttributeValue::Bool(true))]);
         let mut names = vec![
-            ("#done", keys::DONE),
-            ("#lease", keys::LEASE),
-            ("#cursor", keys::CURSOR),
-            ("#stragglers", keys::STRAGGLERS),
-            ("#counted", keys::COUNTED),
-            ("#plan", keys::PLAN),
+            ("#done", names::DONE),
+            ("#lease", names::LEASE),
+            ("#cursor", names::CURSOR),
+            ("#stragglers", names::STRAGGLERS),
+            ("#counted", names::COUNTED),
+            ("#plan", names::PLAN),
         ];
         let expression = "SET #done = :done REMOVE #lease, #cursor, #stragglers, #counted, #plan";
         self.update(expression, &mut names, values).await
@@ -326,7 +328,7 @@ impl Lease {
         names: &mut Vec<(&str, &str)>,
         mut values: HashMap<String, AttributeValue>,
     ) -> Result<(), RegistryError> {
-        names.push(("#owner", keys::OWNER));
+        names.push(("#owner", names::OWNER));
         values.insert(":owner".to_owned(), AttributeValue::S(self.owner.clone()));
         let names: HashMap<_, _> =
             names.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -351,25 +353,25 @@ impl Lease {
 }
 
 pub(super) fn position(item: &Item) -> Position {
-    let stragglers = item.get(keys::STRAGGLERS).and_then(|value| value.as_ss().ok());
+    let stragglers = item.get(names::STRAGGLERS).and_then(|value| value.as_ss().ok());
     Position {
-        cursor: items::text(item, keys::CURSOR).cloned(),
-        counted: items::text(item, keys::COUNTED).cloned(),
+        cursor: items::text(item, names::CURSOR).cloned(),
+        counted: items::text(item, names::COUNTED).cloned(),
         stragglers: stragglers.into_iter().flatten().cloned().collect(),
     }
 }
 
 fn log_end_of(item: &Item) -> Result<Option<LogPosition>, RegistryError> {
-    let Some(epoch) = items::text(item, keys::FROM_EPOCH).and_then(|text| Epoch::parse(text).ok()) else {
+    let Some(epoch) = items::text(item, names::FROM_EPOCH).and_then(|text| Epoch::parse(text).ok()) else {
         return Ok(None);
     };
-    let offset = u64::try_from(items::number(item, keys::FROM)?).unwrap_or_default();
+    let offset = u64::try_from(items::number(item, names::FROM)?).unwrap_or_default();
     Ok(Some(LogPosition { offset, epoch }))
 }
 
 fn plan(item: &Item) -> Result<Vec<Interval>, RegistryError> {
-    let Some(parts) = item.get(keys::PLAN) else { return Ok(Vec::new()) };
-    let malformed = || RegistryError::Malformed { attribute: keys::PLAN, problem: "is not a list of intervals" };
+    let Some(parts) = item.get(names::PLAN) else { return Ok(Vec::new()) };
+    let malformed = || RegistryError::Malformed { attribute: names::PLAN, problem: "is not a list of intervals" };
     let parts = parts.as_l().map_err(|_| malformed())?;
     parts
         .iter()

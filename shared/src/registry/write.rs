@@ -10,7 +10,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValu
 
 use super::change::Change;
 use super::items::{self, Connection, Item, Membership, join, leave, memberships};
-use super::keys::{Key, SOCKET};
+use super::keys::Key;
+use super::names::SOCKET;
 use super::place::{By, Place};
 use super::topics::{TopicSet, check_first};
 use super::{Member, Registry, RegistryError, batch, retry};

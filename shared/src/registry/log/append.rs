@@ -7,7 +7,8 @@ use crate::history::Retention;
 use crate::ids::NotificationId;
 use crate::log::{LogName, LogPosition, MOST_OFFSET};
 use crate::registry::items;
-use crate::registry::keys::{self, EXPIRES_AT, ID, Key, NOTIFICATION};
+use crate::registry::keys::{self, Key};
+use crate::registry::names::{EXPIRES_AT, ID, NOTIFICATION};
 use crate::registry::{Registry, RegistryError, retry};
 
 /// Places that are tried one after the other before the end of the log is looked for again.

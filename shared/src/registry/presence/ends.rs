@@ -2,8 +2,10 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
+use super::super::interval::Interval;
 use super::super::items::{self, Item};
-use super::super::keys::{ENDS_AT, Interval, Key, SPAN, TOPIC, USER, ends_partition};
+use super::super::keys::{Key, ends_partition};
+use super::super::names::{ENDS_AT, SPAN, TOPIC, USER};
 use super::super::{Registry, RegistryError, batch, retry};
 use super::SPAN_SECONDS;
 use crate::ids::{Topic, UserId};

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 
+use super::super::interval::Interval;
 use super::super::items::{self, Item};
-use super::super::keys::{CHANGE, EXPIRES_AT, Interval, Key, SINCE, here_of, here_partition, user_partition};
+use super::super::keys::{Key, here_of, here_partition, user_partition};
+use super::super::names::{CHANGE, EXPIRES_AT, SINCE};
 use super::super::{Registry, RegistryError};
 use crate::ids::{ConnectionId, Topic, UserId};
 use crate::presence::{Here, Subject};

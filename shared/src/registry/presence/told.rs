@@ -7,8 +7,10 @@ use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
 
+use super::super::interval::Interval;
 use super::super::items::{self, Item};
-use super::super::keys::{CHANGE, EXPIRES_AT, FROM_THEN, Interval, Key, OWNER, SENT, TOLD, VERSION, told_of_partition};
+use super::super::keys::{Key, told_of_partition};
+use super::super::names::{CHANGE, EXPIRES_AT, FROM_THEN, OWNER, SENT, TOLD, VERSION};
 use super::super::{Registry, RegistryError, retry};
 use super::{KEPT_SECONDS, number};
 use crate::ids::{Topic, UserId};
