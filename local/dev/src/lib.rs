@@ -6,6 +6,7 @@
 mod addresses;
 mod console;
 mod guard;
+mod kept;
 mod options;
 mod rebuild;
 mod running;
@@ -28,16 +29,17 @@ use tidings_local_lambda::{
     Asynchronous, Endpoint, EventRules, Host, Invoker, Names, RecordError, Recording, Services, StartError, api,
 };
 use tidings_local_observe::Observer;
+use tidings_local_services::data::{DataError, StoreError};
 use tidings_local_services::dynamodb::{self, DynamoDbError, Embedded, Home};
 use tidings_local_services::events::{Events, Matched};
 use tidings_local_services::json_api;
 use tidings_local_services::net::is_listening;
-use tidings_local_services::secrets::Secrets;
-use tidings_local_services::sqs::{Place, Sqs};
+use tidings_local_services::sqs::Place;
 use tidings_local_stack::Stack;
 use tidings_local_template::{self as template, TemplateError};
 
 use addresses::{addresses, root};
+use kept::Kept;
 
 pub use addresses::{Addresses, LISTEN_URL, NOTIFY_ENDPOINT};
 pub use options::DevOptions;
@@ -77,6 +79,12 @@ pub enum DevError {
     /// There is no DynamoDB, or a table is missing.
     #[error(transparent)]
     DynamoDb(#[from] DynamoDbError),
+    /// The data folder cannot be opened.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// What the data folder has cannot be read.
+    #[error("what is kept in the data folder cannot be used: {0}; move the folder away, or choose another with --data")]
+    Kept(#[from] StoreError),
     /// The functions cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -103,12 +111,13 @@ pub enum DevError {
 pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     // The port comes first, because the template's queue URLs have it.
     let listener = listen(&options.host, options.port, "--port").await?;
+    let kept = Kept::open(options.data.as_deref())?;
     let root = root(&listener);
     let stack = template::load(&options.template, options.context(&root))?;
     let logs = Arc::clone(&options.logs);
     summary::announce(&options, &stack);
     let http_listeners = listen_for_apis(&options, &stack).await?;
-    let (dynamodb, dynamodb_url) = start_dynamodb(&options).await?;
+    let (dynamodb, dynamodb_url) = start_dynamodb(&options, &kept).await?;
     let addresses = addresses(&stack, root, dynamodb_url, &http_listeners);
     let services = services(&options, &addresses).await?;
     logs.say(&summary::tables(&stack, &addresses.dynamodb));
@@ -116,8 +125,8 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let (functions, rebuild) = start_functions(&options, &stack, &services).await?;
     let observer = Observer::new();
     let invoker = recorded(&options, &stack, functions)?.watched(&observer);
-    let sqs = Sqs::new(place(&options, &addresses, &services), stack.queues.values());
-    let secrets = Secrets::new(stack.secrets.values());
+    let sqs = kept.queues(place(&options, &addresses, &services), &stack)?;
+    let secrets = kept.secrets(&stack)?;
     let asynchronous = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
     let (events, matched) = event_buses(&options, &stack, &services);
 
@@ -145,7 +154,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         let router = HttpGateway::new(api.clone(), invoker.clone(), settings.clone()).router();
         servers.push(serve(listener, router, &stop));
     }
-    let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs).await;
+    let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs, kept.store()).await;
     let event_rules = EventRules::start(&stack, &events, matched, &asynchronous, &sqs, &observer, &logs);
     summary::up(&options, &stack, &addresses);
     Ok(Running {
@@ -164,6 +173,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         asynchronous,
         servers,
         stop,
+        kept,
     })
 }
 
@@ -221,13 +231,14 @@ async fn listen(host: &str, port: u16, option: &'static str) -> Result<TcpListen
     })
 }
 
-async fn start_dynamodb(options: &DevOptions) -> Result<(Option<Embedded>, String), DevError> {
+async fn start_dynamodb(options: &DevOptions, kept: &Kept) -> Result<(Option<Embedded>, String), DevError> {
     if let Some(endpoint) = &options.dynamodb_endpoint {
         return Ok((None, endpoint.trim_end_matches('/').to_owned()));
     }
     let port = options.dynamodb_port.unwrap_or(if options.port == 0 { 0 } else { DYNAMODB_PORT });
     let listener = listen(&options.host, port, "--dynamodb-port").await?;
-    let embedded = Embedded::serve(listener, Home { region: options.region(), account: options.account().to_owned() })?;
+    let home = Home { region: options.region(), account: options.account().to_owned() };
+    let embedded = Embedded::serve(listener, home, kept.dynamodb().as_deref())?;
     let url = embedded.url().to_owned();
     Ok((Some(embedded), url))
 }

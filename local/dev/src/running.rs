@@ -17,6 +17,7 @@ use tidings_local_services::sqs::Sqs;
 use tidings_local_stack::Stack;
 
 use crate::addresses::Addresses;
+use crate::kept::Kept;
 
 /// A running stack. Call [`shutdown`](Self::shutdown) to end it; what is merely dropped may leave processes for a moment.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Running {
     pub(crate) asynchronous: Arc<Asynchronous>,
     pub(crate) servers: Vec<JoinHandle<()>>,
     pub(crate) stop: watch::Sender<bool>,
+    /// Held until all else has ended: then the next start may have the folder.
+    pub(crate) kept: Kept,
 }
 
 impl Running {
@@ -115,5 +118,6 @@ impl Running {
         if let Some(dynamodb) = self.dynamodb {
             dynamodb.shutdown().await;
         }
+        drop(self.kept);
     }
 }

@@ -1,6 +1,7 @@
 //! The services of AWS that a stack uses beside Lambda and API Gateway, on this machine: DynamoDB, SQS, EventBridge
 //! and Secrets Manager.
 
+pub mod data;
 pub mod dynamodb;
 pub mod events;
 pub mod json_api;

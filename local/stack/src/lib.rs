@@ -13,6 +13,7 @@ mod secret;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 pub use mapping::{IntegrationResponse, MappingTemplate, Mock, Templates};
 pub use rule::{DEFAULT_BUS, Destination, EventBus, Input, Rule, RuleTarget};
@@ -316,7 +317,7 @@ pub struct Queue {
 }
 
 /// How a queue behaves. [`QueueSettings::default`] gives the defaults of SQS. Times are in seconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueSettings {
     /// Keep order within message groups, and drop duplicates.
     pub fifo: bool,
@@ -355,7 +356,7 @@ impl Default for QueueSettings {
 }
 
 /// The redrive policy of a queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redrive {
     /// The ARN of the dead-letter queue.
     pub dead_letter_queue: String,
