@@ -45,7 +45,10 @@ mod tests {
             payload(content_type, body).map(|payload| serde_json::to_string(&payload).unwrap())
         };
         assert_eq!(written("text/plain; charset=UTF-8", b"\"a").unwrap(), r#"{"dataType":"text","data":"\"a"}"#);
-        assert_eq!(written("Application/JSON", b" {\"a\" : 1.0}").unwrap(), r#"{"dataType":"json","data":{"a" : 1.0}}"#);
+        assert_eq!(
+            written("Application/JSON", b" {\"a\" : 1.0}").unwrap(),
+            r#"{"dataType":"json","data":{"a" : 1.0}}"#
+        );
         assert_eq!(written("application/octet-stream", &[1, 2, 3]).unwrap(), r#"{"dataType":"binary","data":"AQID"}"#);
         assert!(matches!(written("", b"a"), Err(InvalidBody::Type)));
         assert!(matches!(written("text/html", b"a"), Err(InvalidBody::Type)));

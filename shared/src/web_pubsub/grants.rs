@@ -32,7 +32,9 @@ struct Said {
 
 /// There is no room for what else is to be granted or denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("what is granted and denied the connection would have more than {MAX_GRANT_BYTES} bytes; grant all groups at once")]
+#[error(
+    "what is granted and denied the connection would have more than {MAX_GRANT_BYTES} bytes; grant all groups at once"
+)]
 pub struct GrantsFull;
 
 impl Said {

@@ -281,7 +281,9 @@ mod tests {
         for name in ["g", "h", "other/g", "h2/g"] {
             assert!(!permissions.allow(Action::Publish, &topic(name)), "{name}");
         }
-        assert!(permissions.allow(Action::Subscribe, &topic("h/*")) && !permissions.allow(Action::Subscribe, &topic("h/x")));
+        assert!(
+            permissions.allow(Action::Subscribe, &topic("h/*")) && !permissions.allow(Action::Subscribe, &topic("h/x"))
+        );
         assert_eq!(Vec::from(roles), texts, "and they are kept as they were written");
     }
 }
