@@ -84,8 +84,9 @@ const checks = {
 
   async 'joins, gets what others send of each type, is spared its own, and leaves'() {
     const { client: one, came } = await connected(token('u1'));
-    const { client: other } = await connected(token('u2'));
+    const { client: other, came: witness } = await connected(token('u2'));
     await one.joinGroup('g1');
+    await other.joinGroup('g1');
     await other.sendToGroup('g1', { a: 1 }, 'json');
     await until('JSON', () => came.group.length >= 1);
     const { group, fromUserId, dataType, data } = came.group[0];
@@ -101,6 +102,8 @@ const checks = {
     assert.equal(came.group[3].data, 'to me');
     await one.leaveGroup('g1');
     await other.sendToGroup('g1', 'too late', 'text');
+    // An ack says that a message is on the queue: it is for those who are there when it is taken up.
+    await until('a witness', () => datas(witness.group).includes('too late'));
     await one.joinGroup('g1');
     await other.sendToGroup('g1', 'in time', 'text');
     await until('the last', () => came.group.length >= 5);
@@ -168,13 +171,15 @@ const checks = {
   async 'joins and leaves that are sent at once end as the last one says'() {
     for (let round = 0; round < 5; round += 1) {
       const { client: one, came } = await connected(token('u1'));
-      const { client: other } = await connected(token('u2'));
+      const { client: other, came: witness } = await connected(token('u2'));
       const group = `race-${round}`;
+      await other.joinGroup(group);
       await Promise.all([one.joinGroup(group), one.leaveGroup(group), one.joinGroup(group)]);
       await other.sendToGroup(group, 'in', 'text');
       await until('a message', () => came.group.length >= 1);
       await Promise.all([one.leaveGroup(group), one.joinGroup(group), one.leaveGroup(group)]);
       await other.sendToGroup(group, 'out', 'text');
+      await until('a witness', () => datas(witness.group).includes('out'));
       await one.joinGroup(group);
       await other.sendToGroup(group, 'in again', 'text');
       await until('another', () => came.group.length >= 2);
