@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,20 +14,24 @@ use tests::stack::{Stack, root};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::centrifuge::{for_javascript, for_python, has};
 
-/// Serves what a program has done to the stack: sockets that are cut, notifications.
-async fn control(stack: &Arc<Stack>, proxy: &Arc<Proxy>) -> String {
+/// A notification that a program has sent, and who is told whether it was taken.
+type Asked = (String, oneshot::Sender<bool>);
+
+/// Serves what a program has done to its stack: sockets that are cut, and notifications, which it hands on.
+async fn control(proxy: &'static Proxy, asked: mpsc::Sender<Asked>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let (stack, proxy) = (Arc::clone(stack), Arc::clone(proxy));
-    let notify = async move |body: String| match stack.invoke("notifier", &body).await.failed {
-        true => StatusCode::BAD_REQUEST,
-        false => StatusCode::OK,
+    let notify = async move |body: String| {
+        let (told, taken) = oneshot::channel();
+        asked.send((body, told)).await.unwrap();
+        if taken.await.unwrap_or_default() { StatusCode::OK } else { StatusCode::BAD_REQUEST }
     };
-    let router = Router::new().route("/cut", get(async move || proxy.cut())).route("/notify", post(notify));
+    let router = Router::new().route("/cut", get(async || proxy.cut())).route("/notify", post(notify));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     address
 }
@@ -43,18 +46,29 @@ async fn run(seed: Option<u64>, program: &Path, script: &str, folder: &Path) {
         options.shuffle = seed;
     })
     .await;
-    let stack = Arc::new(stack);
-    let proxy = Arc::new(Proxy::start(stack.url()).await);
-    let control = control(&stack, &proxy).await;
+    let proxy: &'static Proxy = Box::leak(Box::new(Proxy::start(stack.url()).await));
+    let (asks, mut asked) = mpsc::channel(1);
+    let control = control(proxy, asks).await;
     let secret = |name: &str| stack.running().secrets().text(&format!("tidings-dev/{name}")).unwrap();
     let (key, tokens) = (secret("webpubsub-key"), secret("tokens"));
     let mut command = Command::new(program);
     command.args([script, &proxy.url(stack.url()), &key, &tokens, &control]).current_dir(folder);
-    let output = command.output().await.unwrap();
+    let output = command.output();
+    tokio::pin!(output);
+    let output = loop {
+        tokio::select! {
+            output = &mut output => break output.unwrap(),
+            Some((body, told)) = asked.recv() => {
+                // The program may have ended.
+                let _ = told.send(!stack.invoke("notifier", &body).await.failed);
+            }
+        }
+    };
     let said = String::from_utf8_lossy(&output.stdout);
     eprintln!("{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{script}: {said}\n{}", stack.log());
+    assert!(output.status.success(), "{script}: {said}");
     assert!(!stack.log().contains(&key), "no key is logged");
+    stack.stop().await;
 }
 
 async fn javascript(seed: Option<u64>) {
