@@ -72,11 +72,11 @@ def is_wildcard(action, resource):
 
 
 def routes(template):
-    """The four routes exist, $connect asks an authorizer, those that answer can, and the stage waits for all of them."""
+    """The five routes exist, $connect asks an authorizer, those that answer can, and the stage waits for all of them."""
     every = of_type(template, "AWS::ApiGatewayV2::Route")
     routes = {name: route for name, route in every.items() if route["Properties"]["ApiId"] == {"Ref": "WebSocketApi"}}
     by_key = {route["Properties"]["RouteKey"]: name for name, route in routes.items()}
-    for key in ("$connect", "$disconnect", "$default", "ping/"):
+    for key in ("$connect", "$disconnect", "$default", "ping//", "//ping"):
         if key not in by_key:
             yield f"the route {key} is missing"
     connect = routes.get(by_key.get("$connect"))
@@ -90,7 +90,7 @@ def routes(template):
             yield f"{name}: it has an identity source"
     responses = of_type(template, "AWS::ApiGatewayV2::RouteResponse").values()
     answering = [response["Properties"]["RouteId"] for response in responses]
-    for name in (by_key[key] for key in ("$default", "ping/") if key in by_key):
+    for name in (by_key[key] for key in ("$default", "ping//", "//ping") if key in by_key):
         if routes[name]["Properties"].get("RouteResponseSelectionExpression") != "$default":
             yield f"{name}: RouteResponseSelectionExpression is not $default"
         if {"Ref": name} not in answering:
@@ -102,7 +102,7 @@ def stage_findings(template, routes):
     """What clients send is throttled in API Gateway, by settings that name routes which are there before the stage."""
     stage = template["Resources"]["WebSocketStage"]
     settings = stage["Properties"].get("RouteSettings", {})
-    for key in ("$default", "ping/"):
+    for key in ("$default", "ping//", "//ping"):
         if not {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= settings.get(key, {}).keys():
             yield f"WebSocketStage: nothing throttles the route {key}"
     resources = template["Resources"]

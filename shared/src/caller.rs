@@ -4,9 +4,10 @@ use serde_json::{Map, Value};
 
 use crate::ids::{ConnectionId, InvalidId, UserId};
 use crate::notification::scope;
-use crate::permissions::{CLAIMS, InvalidPermission, PERMISSIONS, PROTOCOL, Permissions, USER};
+use crate::permissions::{CLAIMS, InvalidPermission, PERMISSIONS, PROTOCOL, Permissions, USER, WEB_PUBSUB};
 use crate::protocol::Protocol;
 use crate::trigger::Trigger;
+use crate::web_pubsub::Client;
 
 /// What an application's authorizer knows of a client beside its user.
 pub type Claims = Map<String, Value>;
@@ -25,6 +26,8 @@ pub struct Caller {
     pub claims: Claims,
     /// What it speaks, as far as the authorizer says so: one that is not ours.
     pub protocol: Protocol,
+    /// Its hub and roles, where it is a client of Web PubSub.
+    pub web_pubsub: Option<Client>,
     /// Where it comes from.
     pub source_ip: Option<String>,
     /// API Gateway's id of what it sent.
@@ -46,6 +49,9 @@ pub enum UnknownCaller {
     /// The authorizer's claims are none.
     #[error("the authorizer's `claims` are no JSON object")]
     Claims(#[source] serde_json::Error),
+    /// What the authorizer says of a client of Web PubSub is nothing.
+    #[error("the authorizer's `webPubSub` is no client of a hub")]
+    WebPubSub(#[source] serde_json::Error),
 }
 
 impl Caller {
@@ -53,8 +59,16 @@ impl Caller {
     #[must_use]
     pub fn anonymous(connection: ConnectionId) -> Self {
         let (permissions, claims) = (Permissions::default(), Claims::new());
-        let protocol = Protocol::default();
-        Self { connection, user: None, permissions, claims, protocol, source_ip: None, request_id: String::new() }
+        Self {
+            connection,
+            user: None,
+            permissions,
+            claims,
+            protocol: Protocol::default(),
+            web_pubsub: None,
+            source_ip: None,
+            request_id: String::new(),
+        }
     }
 
     /// Reads what the authorizer said: `said` gives the value of a field of its context.
@@ -66,10 +80,12 @@ impl Caller {
         said("principalId").ok_or(UnknownCaller::Unauthorized)?;
         let permissions = Permissions::parse(said(PERMISSIONS).unwrap_or_default());
         let claims = said(CLAIMS).map(serde_json::from_str).transpose();
+        let web_pubsub = said(WEB_PUBSUB).map(serde_json::from_str).transpose();
         Ok(Self {
             user: said(USER).map(UserId::parse).transpose().map_err(UnknownCaller::User)?,
             permissions: permissions.map_err(UnknownCaller::Permissions)?,
             claims: claims.map_err(UnknownCaller::Claims)?.unwrap_or_default(),
+            web_pubsub: web_pubsub.map_err(UnknownCaller::WebPubSub)?,
             protocol: said(PROTOCOL).and_then(Protocol::from_name).unwrap_or_default(),
             ..Self::anonymous(connection)
         })

@@ -99,6 +99,14 @@ impl Notifications {
         Self(Arc::new(Destination::Url { aws: Box::new(aws.clone()), url, queue: OnceLock::new() }))
     }
 
+    /// Sends a message of our own functions to each other.
+    ///
+    /// # Errors
+    /// When there is no queue, or SQS does not take it.
+    pub async fn send(&self, message: String, group: &str) -> Result<(), Error> {
+        self.queue()?.send(vec![message], group, Duration::ZERO).await.map_err(Error::internal)
+    }
+
     fn queue(&self) -> Result<&Queue, Error> {
         match self.0.as_ref() {
             Destination::Nowhere => Err(Error::internal(NO_QUEUE)),

@@ -8,6 +8,7 @@
 mod claim;
 mod direct;
 mod doorkeeper;
+mod greeting;
 mod handover;
 mod identified;
 mod keep_alive;

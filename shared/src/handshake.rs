@@ -70,6 +70,12 @@ impl Handshake {
         self.headers.iter().filter(is_meant).map(|(_, value)| value.as_str())
     }
 
+    /// The subprotocols that the client offers, a token among them.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        let offers = self.headers("sec-websocket-protocol").flat_map(|list| list.split(',')).map(str::trim);
+        offers.filter(|offer| !offer.is_empty())
+    }
+
     /// The last value of a query parameter, which is the one that counts where API Gateway gives only one.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<&str> {

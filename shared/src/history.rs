@@ -161,7 +161,7 @@ impl History {
         match target {
             Target::Topic(topic) => self.of_topic(topic),
             Target::User(user) => self.of_user(user),
-            Target::Connection(_) | Target::Watchers(_) | Target::Everyone | Target::Quiet => None,
+            _ => None,
         }
     }
 

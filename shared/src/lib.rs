@@ -39,6 +39,7 @@ pub mod registry;
 pub mod secret;
 pub mod trigger;
 mod unread;
+pub mod web_pubsub;
 
 use ring::digest::{Context as Digest, SHA256};
 

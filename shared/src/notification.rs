@@ -93,6 +93,8 @@ pub enum Target {
     ///
     /// [`Protocol::keep_alive`]: crate::protocol::Protocol::keep_alive
     Quiet,
+    /// One connection that is told that it is connected, where its protocol has a frame for that. Ours alone, as well.
+    Newcomer(ConnectionId),
 }
 
 /// The data of a notification, in one of the three forms that a text frame can carry.
@@ -118,7 +120,7 @@ pub struct Origin {
 impl Target {
     /// What no producer can name.
     pub(crate) fn is_ours_alone(&self) -> bool {
-        matches!(self, Self::Watchers(_) | Self::Quiet)
+        matches!(self, Self::Watchers(_) | Self::Quiet | Self::Newcomer(_))
     }
 
     /// The log that this audience can have; `None` where it can have none.
@@ -127,7 +129,7 @@ impl Target {
         match self {
             Self::Topic(topic) => Some(LogName::Topic(topic.clone())),
             Self::User(user) => Some(LogName::User(user.clone())),
-            Self::Connection(_) | Self::Watchers(_) | Self::Everyone | Self::Quiet => None,
+            Self::Connection(_) | Self::Watchers(_) | Self::Everyone | Self::Quiet | Self::Newcomer(_) => None,
         }
     }
 }

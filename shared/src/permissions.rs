@@ -21,6 +21,9 @@ pub const CLAIMS: &str = "claims";
 /// Under which name the authorizer's context has the connection's protocol, where it is none of ours.
 pub const PROTOCOL: &str = "protocol";
 
+/// Under which name the authorizer's context has what a client of Web PubSub is, as the text of a JSON object.
+pub const WEB_PUBSUB: &str = "webPubSub";
+
 /// Under which name the authorizer's context has the permissions.
 pub const PERMISSIONS: &str = "permissions";
 

@@ -6,6 +6,7 @@
 pub mod centrifuge;
 mod raw;
 mod tidings_v1;
+pub mod web_pubsub;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -36,6 +37,10 @@ pub enum Protocol {
     Raw,
     /// `centrifuge`: what Centrifugo's official libraries speak, in JSON.
     Centrifuge,
+    /// `webpubsub`: what Azure Web PubSub's official libraries speak, in JSON.
+    WebPubSub,
+    /// `webpubsub.reliable`: the same, of clients that would recover.
+    WebPubSubReliable,
 }
 
 /// A client's frame, understood.
@@ -216,7 +221,9 @@ impl Spoken {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-        let foreign = names.map(|name| Protocol::from_name(name).filter(|protocol| protocol.is_foreign()));
+        let foreign = names.map(|name| {
+            Protocol::from_name(name).filter(|protocol| protocol.is_foreign() && protocol.family() == *protocol)
+        });
         foreign.collect::<Option<_>>().map(Self)
     }
 
@@ -226,14 +233,26 @@ impl Spoken {
     /// When it names what is no protocol.
     pub fn from_env() -> Result<Self, ConfigError> {
         let Some(value) = optional("PROTOCOLS") else { return Ok(Self::default()) };
-        let expected = "list protocols, separated by commas; there is centrifuge";
+        let expected = "list protocols, separated by commas; there are centrifuge and webpubsub";
         Self::parse(&value).ok_or(ConfigError::Invalid { name: "PROTOCOLS", value, expected })
     }
 
     /// Whether the stack speaks it.
     #[must_use]
     pub fn has(&self, protocol: Protocol) -> bool {
-        !protocol.is_foreign() || self.0.contains(&protocol)
+        !protocol.is_foreign() || self.0.contains(&protocol.family())
+    }
+
+    /// The subprotocols that clients may offer, in the order of preference.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &'static str> {
+        Protocol::ALL.into_iter().filter(|protocol| self.has(*protocol)).filter_map(Protocol::subprotocol)
+    }
+
+    /// The protocol of a subprotocol that a client offers, if the stack speaks it.
+    #[must_use]
+    pub fn offered(&self, name: &str) -> Option<Protocol> {
+        let mut spoken = Protocol::ALL.into_iter().filter(|protocol| self.has(*protocol));
+        spoken.find(|protocol| protocol.subprotocol() == Some(name))
     }
 }
 
@@ -381,17 +400,29 @@ pub fn encode_told(told: &Told) -> String {
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 3] = [Self::TidingsV1Json, Self::Raw, Self::Centrifuge];
-    /// Those that are subprotocols too, in the order of preference.
-    pub const SUBPROTOCOLS: [Self; 2] = [Self::TidingsV1Json, Self::Raw];
+    pub const ALL: [Self; 5] =
+        [Self::TidingsV1Json, Self::Raw, Self::Centrifuge, Self::WebPubSub, Self::WebPubSubReliable];
 
-    /// The name a client chooses it by, in `Sec-WebSocket-Protocol` or `?protocol=`, and that rows carry.
+    /// The name a client chooses it by in `?protocol=`, and that rows carry.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::TidingsV1Json => "tidings.v1.json",
             Self::Raw => "raw",
             Self::Centrifuge => centrifuge::NAME,
+            Self::WebPubSub => "webpubsub",
+            Self::WebPubSubReliable => "webpubsub.reliable",
+        }
+    }
+
+    /// The name a client offers it by in `Sec-WebSocket-Protocol`; `None` for one that nobody offers.
+    #[must_use]
+    pub fn subprotocol(self) -> Option<&'static str> {
+        match self {
+            Self::TidingsV1Json | Self::Raw => Some(self.name()),
+            Self::Centrifuge => None,
+            Self::WebPubSub => Some(web_pubsub::SUBPROTOCOL),
+            Self::WebPubSubReliable => Some(web_pubsub::RELIABLE_SUBPROTOCOL),
         }
     }
 
@@ -404,15 +435,29 @@ impl Protocol {
     /// Whether clients of another product speak it, so that a stack has to say that it does too.
     #[must_use]
     pub fn is_foreign(self) -> bool {
-        self == Self::Centrifuge
+        self == Self::Centrifuge || self.is_web_pubsub()
     }
 
-    /// The protocol that a handshake names; `None` where it names none, or none that is known.
+    /// Whether it is one of Azure Web PubSub.
     #[must_use]
-    pub fn of_handshake(handshake: &Handshake) -> Option<Self> {
-        let offers = handshake.headers("sec-websocket-protocol").flat_map(|list| list.split(',')).map(str::trim);
-        let mut offered = offers.filter_map(Self::from_name).filter(|protocol| Self::SUBPROTOCOLS.contains(protocol));
-        offered.next().or_else(|| handshake.query("protocol").and_then(Self::from_name))
+    pub fn is_web_pubsub(self) -> bool {
+        self.family() == Self::WebPubSub
+    }
+
+    /// The one that a stack names where it speaks this one.
+    fn family(self) -> Self {
+        match self {
+            Self::WebPubSubReliable => Self::WebPubSub,
+            protocol => protocol,
+        }
+    }
+
+    /// The protocol that a handshake names, among those that a stack speaks where it offers them; `None` where it names none,
+    /// or none that is known.
+    #[must_use]
+    pub fn of_handshake(handshake: &Handshake, spoken: &Spoken) -> Option<Self> {
+        let offered = handshake.subprotocols().find_map(|name| spoken.offered(name));
+        offered.or_else(|| handshake.query("protocol").and_then(Self::from_name))
     }
 
     /// Whether its clients say who they are in their first frame, and are nobody until then.
@@ -427,6 +472,7 @@ impl Protocol {
         match self {
             Self::TidingsV1Json | Self::Raw => None,
             Self::Centrifuge => Some(centrifuge::keep_alive().into()),
+            Self::WebPubSub | Self::WebPubSubReliable => Some(web_pubsub::keep_alive().into()),
         }
     }
 
@@ -441,7 +487,7 @@ impl Protocol {
     pub fn encode_unread(self, unread: &Unread) -> Option<String> {
         match self {
             Self::TidingsV1Json => Some(tidings_v1::encode_unread(unread)),
-            Self::Raw | Self::Centrifuge => None,
+            _ => None,
         }
     }
 
@@ -451,7 +497,7 @@ impl Protocol {
     pub fn encode_skip(self, place: &Place) -> Option<Bytes> {
         match self {
             Self::TidingsV1Json => Some(tidings_v1::encode_skip(place)),
-            Self::Raw | Self::Centrifuge => None,
+            _ => None,
         }
     }
 
@@ -464,12 +510,25 @@ impl Protocol {
             Self::Centrifuge if matches!(target, Target::Watchers(topic) if topic.is_watching()) => {
                 centrifuge::encode_moved(notification, target)
             }
+            Self::WebPubSub | Self::WebPubSubReliable => self.encode_for_web_pubsub(notification, target),
             // As replies, they are the same for all.
             _ if matches!(target, Target::Watchers(_)) => tidings_v1::encode_message(notification, target),
-            _ if *target == Target::Quiet => self.keep_alive().unwrap_or_default(),
+            _ if matches!(target, Target::Quiet | Target::Newcomer(_)) => self.keep_alive().unwrap_or_default(),
             Self::Centrifuge => centrifuge::encode_message(notification, target, is_ordered),
             Self::TidingsV1Json => tidings_v1::encode_message(notification, target),
             Self::Raw => raw::encode_message(notification),
+        }
+    }
+
+    /// What is for our own clients is a sign of life to theirs.
+    fn encode_for_web_pubsub(self, notification: &Notification, target: &Target) -> Bytes {
+        match target {
+            Target::Newcomer(connection) => {
+                let user = notification.from.as_ref().and_then(|from| from.user.as_ref());
+                web_pubsub::connected(connection, user).into()
+            }
+            Target::Watchers(_) | Target::Quiet => self.keep_alive().unwrap_or_default(),
+            _ => web_pubsub::encode_message(notification, target),
         }
     }
 }

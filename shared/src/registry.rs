@@ -31,6 +31,7 @@ mod retry;
 mod session;
 mod strict;
 mod topics;
+mod web_pubsub;
 mod work;
 mod write;
 
@@ -44,6 +45,7 @@ use crate::ids::ConnectionId;
 use crate::lookout::Lookout;
 use crate::protocol::{ClientError, ErrorCode};
 use crate::queue::QueueError;
+use crate::web_pubsub::GrantsFull;
 use capacity::Counter;
 use keys::Key;
 
@@ -51,7 +53,7 @@ pub use capacity::Consumed;
 pub(crate) use change::Change;
 pub use going_live::{LaneBatch, Passing, Went, Written};
 pub use interval::Interval;
-pub use items::{Connection, Session};
+pub use items::{Connection, Session, WebPubSub};
 pub use keys::{connection_of, entries_of_head, log_of_head};
 pub use lane::{Begun, LaneHolder, LaneLease, LanePosition, LaneTaker, RENEWED_EVERY};
 pub use listing::{Audience, Page};
@@ -113,6 +115,9 @@ pub enum RegistryError {
         /// How many bytes it would be.
         bytes: usize,
     },
+    /// A connection has as many grants and denials as its row has room for.
+    #[error(transparent)]
+    GrantsFull(GrantsFull),
     /// Others changed the same topics of a connection or a user again and again.
     #[error("the same topics are changed too often at the same time; try again")]
     Contended,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
+use tests::issuer::secret_token;
 use tests::stack::Stack;
 use tests::{engine, eventually, now};
 use tidings::metrics::Metric;
@@ -78,6 +79,25 @@ async fn listeners(stack: &Stack) -> Vec<Listener> {
     listeners
 }
 
+/// The same of Web PubSub's libraries, in the group that is the same topic.
+async fn listeners_of_web_pubsub(stack: &Stack) -> Vec<Listener> {
+    let key = stack.running().secrets().text("tidings-dev/webpubsub-key").unwrap();
+    let claims = json!({
+        "aud": "https://example.com/client/hubs/room", "exp": now() / 1_000 + 600, "role": "webpubsub.joinLeaveGroup",
+    });
+    let url = format!("{}?hub=room&access_token={}", stack.url(), secret_token(key.as_bytes(), &claims));
+    let mut listeners = Vec::new();
+    if has("npm").await {
+        listeners.push(Listener::start("node", &["quiet_webpubsub.mjs", &url], for_javascript().await));
+    }
+    if has("python3").await {
+        let folder = for_python().await;
+        let python = folder.join("venv/bin/python");
+        listeners.push(Listener::start(python.to_str().unwrap(), &["quiet_webpubsub.py", &url], folder));
+    }
+    listeners
+}
+
 async fn all(listeners: &[Listener], what: &str, times: usize) {
     let have = async || listeners.iter().all(|one| one.times(what) >= times).then_some(());
     eventually(&format!("{what}, {times} times"), PATIENCE, have).await;
@@ -124,7 +144,8 @@ async fn all_have(listeners: &[Listener], offsets: std::ops::RangeInclusive<u64>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_client_of_each_library_stays_connected_with_signs_of_life_and_each_turn_posts_one() {
     let stack = start("true").await;
-    let listeners = listeners(&stack).await;
+    let mut listeners = listeners(&stack).await;
+    listeners.extend(listeners_of_web_pubsub(&stack).await);
     all(&listeners, "subscribed", 1).await;
     // Twenty-five minutes.
     let turns = 2 * IDLE.as_secs() / TURN.as_secs() + 2;

@@ -50,3 +50,4 @@ mod template;
 mod test_crate;
 mod triggers;
 mod undelivered;
+mod web_pubsub;

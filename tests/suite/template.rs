@@ -100,7 +100,12 @@ fn quotas(parameters: &[(&str, &str)]) -> [f64; 4] {
     let stack = load_with(parameters).unwrap();
     let limits = &stack.apis["WebSocketApi"].stages[0].limits;
     let pushes = stack.functions["NotifierFunction"].environment["PUSHES_PER_SECOND"].parse().unwrap();
-    [pushes, limits["$default"].rate, limits["ping/"].rate, f64::from(limits["$default"].burst)]
+    [
+        pushes,
+        limits["$default"].rate,
+        limits["ping//"].rate + limits["//ping"].rate,
+        f64::from(limits["$default"].burst),
+    ]
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tidings::permissions::{CLAIMS, PERMISSIONS, PROTOCOL, USER};
+use tidings::permissions::{CLAIMS, PERMISSIONS, PROTOCOL, USER, WEB_PUBSUB};
 use tidings::protocol::Protocol;
 
 use crate::Denial;
@@ -50,6 +50,10 @@ impl Answer {
         context.extend(user.clone().map(|user| (USER, user)));
         if protocol.is_foreign() {
             context.insert(PROTOCOL, protocol.name().to_owned());
+        }
+        if let Some(client) = &client.web_pubsub {
+            // Names can be written.
+            context.insert(WEB_PUBSUB, serde_json::to_string(client).unwrap_or_default());
         }
         if !client.claims.is_empty() {
             // Texts and numbers under text: there is nothing in it that cannot be written.

@@ -13,6 +13,7 @@ use crate::fetch;
 use crate::identity::Identity;
 use crate::keys::{Jwks, Keys, Refresh};
 pub use crate::origin::Origins;
+use crate::web_pubsub_key::WebPubSubKey;
 
 /// What the function needs.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Deps {
     pub origins: Origins,
     /// What clients may speak.
     pub spoken: Spoken,
+    /// What tokens of Web PubSub are verified with, where its clients may come.
+    pub web_pubsub: Option<WebPubSubKey>,
     /// What counts.
     pub metrics: Metrics,
 }
@@ -55,7 +58,7 @@ pub struct PermissionTemplates(Vec<String>);
 impl Deps {
     /// Reads the environment: `AUTHENTICATION`, `ALLOW_ANONYMOUS`, `TOKEN_SECRET_ARN`, `TOKEN_ISSUER`, `TOKEN_AUDIENCE`,
     /// `JWKS_URL`, `USER_CLAIM`, `PERMISSIONS_CLAIM`, `SCOPE_PREFIX`, `DEFAULT_PERMISSIONS`, `ANONYMOUS_PERMISSIONS`,
-    /// `ALLOWED_ORIGINS`, `PROTOCOLS`.
+    /// `ALLOWED_ORIGINS`, `PROTOCOLS`, `WEBPUBSUB_KEY`, the name of the secret that tokens of Web PubSub are signed with.
     ///
     /// # Errors
     /// When one is missing or not what it should be; the error names it.
@@ -66,6 +69,10 @@ impl Deps {
             anonymous_permissions: templates("ANONYMOUS_PERMISSIONS")?,
             origins: origins()?,
             spoken: Spoken::from_env()?,
+            web_pubsub: match optional("WEBPUBSUB_KEY") {
+                Some(secret) => Some(WebPubSubKey::new(Aws::from_env()?.secret(secret), Refresh::default())),
+                None => None,
+            },
             metrics: Metrics::from_env(),
         })
     }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use tidings::permissions::Permissions;
+use tidings::web_pubsub::Client;
 use tidings::{Claims, Refusal, UserId};
 
 /// Who a client is, what it may do, and what the application knows of it besides.
@@ -28,6 +29,8 @@ pub struct Identity {
     pub permissions: Option<Permissions>,
     /// What every function of the application is to know of it. User, permissions and claims have 8 KB together.
     pub claims: Claims,
+    /// Its hub and roles, where it is a client of Web PubSub.
+    pub web_pubsub: Option<Client>,
 }
 
 impl Identity {
@@ -40,6 +43,11 @@ impl Identity {
     /// Who has not said who it is: it may nothing.
     pub(crate) fn nobody() -> Self {
         Self { permissions: Some(Permissions::default()), ..Self::default() }
+    }
+
+    /// The same as a client of a hub of Web PubSub.
+    pub(crate) fn in_hub(self, client: Client) -> Self {
+        Self { web_pubsub: Some(client), ..self }
     }
 
     /// A user.

@@ -41,6 +41,8 @@ mod request;
 mod server_key;
 mod token;
 mod verified;
+mod web_pubsub;
+mod web_pubsub_key;
 
 #[cfg(test)]
 mod fuzzing;
@@ -56,6 +58,7 @@ use tidings::function::{BoxFuture, Failure};
 use tidings::ids::InvalidId;
 use tidings::metrics::{Metric, Recorder};
 use tidings::protocol::Protocol;
+use tidings::protocol::web_pubsub::is_binary;
 use tidings::{Handshake, Refusal};
 
 pub use answer::Answer;
@@ -65,12 +68,17 @@ pub use identity::Identity;
 pub use request::Request;
 pub use server_key::ServerKey;
 pub use verified::{TokenProblem, Verified};
+pub use web_pubsub_key::{WebPubSubKey, WebPubSubTokenProblem};
 
 use claims::Claims;
 use keys::KeysError;
 use origin::Origins;
 use request::{Credential, credential, named_user, names_itself, token};
 use token::Unverified;
+
+/// Why a client is denied that offers nothing else.
+const ONLY_BINARY: &str = "only subprotocols with binary frames are offered (protobuf), which API Gateway does not carry; \
+                           offer json.webpubsub.azure.v1";
 
 /// Our own failure; the client sees status 500.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +117,9 @@ pub(crate) enum Denial {
     /// There is no token, and anonymous access is off.
     #[error("there is no token, and anonymous access is off (ALLOW_ANONYMOUS)")]
     NoToken,
+    /// There is no token, and Web PubSub wants one.
+    #[error("there is no token, and clients of Web PubSub need one")]
+    NoWebPubSubToken,
     /// The handshake's tokens are not all the same, or not where one is expected.
     #[error("{0}")]
     Handshake(&'static str),
@@ -137,7 +148,7 @@ impl Denial {
     fn metric(&self) -> Metric {
         match self {
             Self::Origin(_) => Metric::DeniedOrigin,
-            Self::NoToken => Metric::DeniedNoToken,
+            Self::NoToken | Self::NoWebPubSubToken => Metric::DeniedNoToken,
             Self::Time(_) => Metric::DeniedExpired,
             Self::Protocol(_)
             | Self::Handshake(_)
@@ -226,7 +237,7 @@ impl<S> Authorizer<S> {
         let recorder = self.deps.metrics.recorder();
         let allowed = match self.decide(&handshake, &recorder).await {
             Ok(identity) => {
-                let protocol = Protocol::of_handshake(&handshake).unwrap_or_default();
+                let protocol = Protocol::of_handshake(&handshake, &self.deps.spoken).unwrap_or_default();
                 Answer::allow(resource, &identity, protocol).map_err(Refused::Denied)
             }
             Err(refused) => Err(refused),
@@ -274,13 +285,15 @@ impl<S> Authorizer<S> {
     async fn decide(&self, handshake: &Handshake, recorder: &Recorder) -> Result<Identity, Refused> {
         let deps = &self.deps;
         origin::check(&deps.origins, handshake)?;
-        let protocol = Protocol::of_handshake(handshake).unwrap_or_default();
-        if !deps.spoken.has(protocol) {
-            return Err(Denial::Protocol(protocol.name()).into());
+        let protocol = self.protocol(handshake)?;
+        let said = match &self.hook {
+            Some(hook) => hook(Arc::clone(&self.state), handshake.clone()).await?,
+            None => None,
+        };
+        if protocol.is_web_pubsub() {
+            return web_pubsub::identify(deps, said, handshake, recorder).await;
         }
-        if let Some(hook) = &self.hook
-            && let Some(identity) = hook(Arc::clone(&self.state), handshake.clone()).await?
-        {
+        if let Some(identity) = said {
             return Ok(deps.with_defaults(identity));
         }
         let Authentication::Tokens { keys, rules, allow_anonymous } = &deps.authentication else {
@@ -297,6 +310,22 @@ impl<S> Authorizer<S> {
             Credential::None if !allow_anonymous => Err(Denial::NoToken.into()),
             Credential::None if names_itself(handshake) => Err(Denial::NamesItself.into()),
             Credential::None => Ok(deps.anonymous(None)),
+        }
+    }
+}
+
+impl<S> Authorizer<S> {
+    /// What the client would speak, if that is spoken here.
+    fn protocol(&self, handshake: &Handshake) -> Result<Protocol, Denial> {
+        let spoken = &self.deps.spoken;
+        let known = Protocol::of_handshake(handshake, spoken);
+        if known.is_none() && handshake.subprotocols().any(is_binary) {
+            return Err(Denial::Handshake(ONLY_BINARY));
+        }
+        let protocol = known.unwrap_or_default();
+        match spoken.has(protocol) {
+            true => Ok(protocol),
+            false => Err(Denial::Protocol(protocol.name())),
         }
     }
 }

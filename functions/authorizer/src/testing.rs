@@ -30,6 +30,7 @@ fn deps(authentication: Authentication) -> Deps {
     Deps {
         spoken: tidings::protocol::Spoken::default(),
         authentication,
+        web_pubsub: None,
         default_permissions: PermissionTemplates::parse("subscribe:users/{user}/**").unwrap(),
         anonymous_permissions: PermissionTemplates::parse("subscribe:public/** publish:rooms/{user}").unwrap(),
         origins: Origins::default(),

@@ -409,6 +409,53 @@ async fn an_event_without_a_method_is_a_failure() {
     }
 }
 
+fn of_web_pubsub(query: &Value) -> Value {
+    json!({"headers": {"Sec-WebSocket-Protocol": "json.webpubsub.azure.v1"}, "queryStringParameters": query})
+}
+
+#[tokio::test]
+async fn clients_of_web_pubsub_need_a_token_of_theirs_or_a_stack_that_asks_nobody() {
+    let mut anybody = authorizer(Authentication::Anonymous).await;
+    let hub = of_web_pubsub(&json!({"hub": "Chat", "user": "u1"}));
+    assert_eq!(ask(&anybody, &hub).await.unwrap()["context"]["webPubSub"], Value::Null, "it is not spoken");
+    anybody.deps.spoken = tidings::protocol::Spoken::parse("webpubsub").unwrap();
+    let answer = ask(&anybody, &hub).await.unwrap();
+    assert!(is_allowed(&answer));
+    let context = json!({"user": "u1", "permissions": "subscribe:public/** publish:rooms/u1", "protocol": "webpubsub",
+        "webPubSub": r#"{"hub":"chat","roles":[]}"#});
+    assert_eq!(answer["context"], context);
+    for query in [json!({"hub": "a/b"}), json!({}), json!({"hub": "chat", "access_token": "x.y.z"})] {
+        assert!(!is_allowed(&ask(&anybody, &of_web_pubsub(&query)).await.unwrap()), "{query}");
+    }
+    let binary = json!({"headers": {"Sec-WebSocket-Protocol": "protobuf.webpubsub.azure.v1"}});
+    assert!(!is_allowed(&ask(&anybody, &binary).await.unwrap()));
+
+    let key = SigningKey::es256("k");
+    let issuer = issuer(&[&key]).await;
+    let mut asking = for_issuer(&issuer, NEVER).await;
+    asking.deps.spoken = tidings::protocol::Spoken::parse("webpubsub").unwrap();
+    if let Authentication::Tokens { allow_anonymous, .. } = &mut asking.deps.authentication {
+        *allow_anonymous = true;
+    }
+    assert!(!is_allowed(&ask(&asking, &of_web_pubsub(&json!({"hub": "chat"}))).await.unwrap()));
+    let token = key.token(&issuer.claims("u1"));
+    let with_ours = of_web_pubsub(&json!({"hub": "chat", "access_token": token}));
+    assert!(!is_allowed(&ask(&asking, &with_ours).await.unwrap()), "a token of ours opens nothing there");
+}
+
+#[tokio::test]
+async fn whom_an_application_lets_in_as_a_client_of_web_pubsub_has_no_defaults() {
+    let key = SigningKey::es256("k");
+    let mut deps = for_issuer(&issuer(&[&key]).await, NEVER).await.deps;
+    deps.spoken = tidings::protocol::Spoken::parse("webpubsub").unwrap();
+    let load = async || Ok::<_, Infallible>(BTreeMap::from([("k1", "shop-1")]));
+    let authorizer = Function::with_state(load).verify(by_key).core(deps).await.unwrap();
+    let mut with_key = of_web_pubsub(&json!({"hub": "chat"}));
+    with_key["headers"]["X-Api-Key"] = json!("k1");
+    let answer = ask_of(&authorizer, &with_key).await.unwrap();
+    assert_eq!((&answer["context"]["user"], &answer["context"]["permissions"]), (&json!("shop-1"), &json!("")));
+}
+
 /// By an API key; `None` goes on with tokens.
 async fn by_key(
     keys: Arc<BTreeMap<&'static str, &'static str>>,

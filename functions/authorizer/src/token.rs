@@ -22,6 +22,8 @@ pub(crate) struct Unverified<'a> {
     header: Header,
     /// Whether it need not end.
     may_last: bool,
+    /// By how many seconds clocks may differ.
+    leeway: u64,
 }
 
 /// What one set of keys says to a token.
@@ -71,12 +73,17 @@ impl<'a> Unverified<'a> {
         if header.crit.is_some() {
             return Err(bad("has a critical extension (crit), and none is known here"));
         }
-        Ok(Self { text, header, may_last: false })
+        Ok(Self { text, header, may_last: false, leeway: LEEWAY })
     }
 
     /// The same, which need not say when it ends: a server of another product made it.
     pub(crate) fn lasting(self) -> Self {
         Self { may_last: true, ..self }
+    }
+
+    /// The same, where clocks may differ by so many seconds.
+    pub(crate) fn with_leeway(self, leeway: u64) -> Self {
+        Self { leeway, ..self }
     }
 
     /// What the token says, once it is known that an issuer's key signed it and that it is for us and for now.
@@ -120,7 +127,7 @@ impl<'a> Unverified<'a> {
 
     fn check(&self, key: &Key, rules: &Rules) -> Result<Claims, Problem> {
         let mut validation = Validation::new(key.algorithm);
-        validation.leeway = LEEWAY;
+        validation.leeway = self.leeway;
         validation.validate_nbf = true;
         // `Claims` looks at `iss` and `aud`: here a list would do for an issuer, and `aud` is not the only place where a
         // token can name whom it is for.
@@ -128,7 +135,7 @@ impl<'a> Unverified<'a> {
         validation.set_required_spec_claims(if self.may_last { &[][..] } else { &["exp"] });
         let token = decode::<Map<String, Value>>(self.text, &key.key, &validation);
         let claims = Claims::new(token.map_err(|error| problem(error.kind()))?.claims);
-        claims.check(rules, jsonwebtoken::get_current_timestamp()).map_err(Problem::Claims)?;
+        claims.check(rules, jsonwebtoken::get_current_timestamp(), self.leeway).map_err(Problem::Claims)?;
         Ok(claims)
     }
 }

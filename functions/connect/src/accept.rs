@@ -10,6 +10,7 @@ use tidings::function::Failure;
 use tidings::metrics::{Metric, Metrics};
 use tidings::protocol::Spoken;
 use tidings::registry::{Connection, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError};
+use tidings::web_pubsub::Greeting;
 use tidings::{Attributes, Caller, Context, Handshake, Refusal};
 
 use crate::hook::{Hook, Welcome};
@@ -125,6 +126,9 @@ impl<S> Connect<S> {
             durable_topics = durable.len(),
             "connected"
         );
+        if connection.protocol.is_web_pubsub() {
+            self.greet(&connection).await;
+        }
         self.tell(&connection).await;
         Ok(Ok(subprotocol))
     }
@@ -139,6 +143,14 @@ impl<S> Connect<S> {
         {
             self.metrics.recorder().add(Metric::ConnectedUntold, 1);
             tracing::error!(connection.id = %id, error = tidings::describe(&error), "nobody is told that it connected");
+        }
+    }
+
+    /// Has the client told that it is connected, once it is. It is let in even if that fails: it can do without.
+    async fn greet(&self, connection: &Connection) {
+        let greeting = Greeting::new(connection.id.clone(), connection.user.clone(), connection.connected_at);
+        if let Err(error) = self.notifications.send(greeting.to_message(), connection.id.as_str()).await {
+            tracing::error!(connection.id = %connection.id, %error, "the client is not told that it is connected");
         }
     }
 

@@ -3,8 +3,10 @@
 use tidings::caller::UnknownCaller;
 use tidings::handshake::TOKEN_SUBPROTOCOL;
 use tidings::permissions::Action;
+use tidings::protocol::web_pubsub::is_binary;
 use tidings::protocol::{Protocol, Spoken};
-use tidings::registry::Connection;
+use tidings::registry::{Connection, WebPubSub};
+use tidings::web_pubsub::Client;
 use tidings::{Caller, Handshake, Refusal, Topic};
 
 /// A handshake, checked.
@@ -26,23 +28,20 @@ impl Asked {
             UnknownCaller::Unauthorized => Refusal::unauthorized(unknown.to_string()),
             _ => invalid(unknown),
         })?;
-        let (protocol, subprotocol) = protocol(handshake)?;
+        let (protocol, subprotocol) = protocol(handshake, spoken)?;
         if !spoken.has(protocol) {
             return Err(invalid(format!("?protocol={} is not spoken here; name it in PROTOCOLS", protocol.name())));
         }
-        let topics = topics(handshake)?;
-        if protocol.identifies_in_a_frame() && !topics.is_empty() {
-            return Err(invalid(format!("?topic= is not for {}; subscribe to the channel", protocol.name())));
-        }
-        if let Some(topic) = caller.permissions.first_refused(Action::Subscribe, &topics) {
-            let reason = format!("you may not subscribe to the topic {:?}", topic.as_str());
-            return Err(Refusal::forbidden(reason));
-        }
+        let topics = match protocol.is_web_pubsub() {
+            true => groups(handshake, &caller)?,
+            false => asked_topics(handshake, &caller, protocol)?,
+        };
         let mut connection = Connection::new(handshake.connection.clone());
         connection.user = caller.user.clone();
         connection.protocol = protocol;
         connection.connected_at = handshake.connected_at;
         connection.topics = topics;
+        connection.web_pubsub = caller.web_pubsub.clone().filter(|_| protocol.is_web_pubsub()).map(WebPubSub::new);
         Ok(Self { connection, caller, subprotocol })
     }
 }
@@ -53,13 +52,14 @@ pub(crate) fn invalid(reason: impl ToString) -> Refusal {
 
 /// The client's first offer that we speak, else `?protocol=`, else the default. Offers that are all unknown are refused:
 /// API Gateway would complete the handshake without a subprotocol, and a browser would drop it without a reason.
-fn protocol(handshake: &Handshake) -> Result<(Protocol, Option<&'static str>), Refusal> {
-    let names = || Protocol::SUBPROTOCOLS.map(Protocol::name).join(" or ");
-    let offers = handshake.headers("sec-websocket-protocol").flat_map(|list| list.split(',')).map(str::trim);
-    let offers: Vec<&str> = offers.filter(|name| !name.is_empty()).collect();
-    let known = |name: &&str| Protocol::from_name(name).filter(|protocol| Protocol::SUBPROTOCOLS.contains(protocol));
-    if let Some(protocol) = offers.iter().find_map(known) {
-        return Ok((protocol, Some(protocol.name())));
+fn protocol(handshake: &Handshake, spoken: &Spoken) -> Result<(Protocol, Option<&'static str>), Refusal> {
+    let names = || spoken.subprotocols().collect::<Vec<_>>().join(" or ");
+    let offers: Vec<&str> = handshake.subprotocols().collect();
+    if let Some(protocol) = offers.iter().find_map(|name| spoken.offered(name)) {
+        return Ok((protocol, protocol.subprotocol()));
+    }
+    if offers.iter().any(|name| is_binary(name)) {
+        return Err(invalid(format!("only subprotocols with binary frames are offered; offer {}", names())));
     }
     if offers.iter().any(|name| !name.starts_with(TOKEN_SUBPROTOCOL)) {
         return Err(invalid(format!("no subprotocol that is offered is known; offer {}", names())));
@@ -75,6 +75,34 @@ fn protocol(handshake: &Handshake) -> Result<(Protocol, Option<&'static str>), R
             None => Err(invalid(format!("?protocol= is not known; use {}", names()))),
         },
     }
+}
+
+/// What a client of ours asks for in its address, if it may have that.
+fn asked_topics(handshake: &Handshake, caller: &Caller, protocol: Protocol) -> Result<Vec<Topic>, Refusal> {
+    let topics = topics(handshake)?;
+    if protocol.identifies_in_a_frame() && !topics.is_empty() {
+        return Err(invalid(format!("?topic= is not for {}; subscribe to the channel", protocol.name())));
+    }
+    match caller.permissions.first_refused(Action::Subscribe, &topics) {
+        Some(topic) => Err(Refusal::forbidden(format!("you may not subscribe to the topic {:?}", topic.as_str()))),
+        None => Ok(topics),
+    }
+}
+
+/// The hub of a client of Web PubSub, and the groups that its token names.
+fn groups(handshake: &Handshake, caller: &Caller) -> Result<Vec<Topic>, Refusal> {
+    if handshake.query("topic").is_some() {
+        return Err(invalid("?topic= is not for clients of Web PubSub; join the group"));
+    }
+    let Some(Client { hub, groups, .. }) = &caller.web_pubsub else {
+        return Err(Refusal::unauthorized("no authorizer says in which hub this client of Web PubSub is"));
+    };
+    let named = groups.iter().map(|group| hub.group(group));
+    let mut topics: Vec<_> =
+        std::iter::once(Ok(hub.topic().clone())).chain(named).collect::<Result<_, _>>().map_err(invalid)?;
+    topics.sort_unstable();
+    topics.dedup();
+    Ok(topics)
 }
 
 fn topics(handshake: &Handshake) -> Result<Vec<Topic>, Refusal> {
@@ -127,7 +155,7 @@ mod tests {
             change(event);
         });
         let handshake = lambda::handshake(&event).map_err(invalid)?;
-        let spoken = Spoken::parse("centrifuge").unwrap();
+        let spoken = Spoken::parse("centrifuge,webpubsub").unwrap();
         Asked::read(&handshake, lambda::caller(&event, handshake.connection.clone()), &spoken)
     }
 
@@ -211,10 +239,51 @@ mod tests {
     #[test]
     fn each_refusal_names_what_is_wrong() {
         let offer = |event: &mut Value| event["headers"]["Sec-WebSocket-Protocol"] = json!("graphql-ws");
-        assert_refused(offer, "no subprotocol that is offered is known; offer tidings.v1.json or raw");
+        assert_refused(
+            offer,
+            "no subprotocol that is offered is known; offer tidings.v1.json or raw or json.webpubsub",
+        );
         assert_refused(|event| query(event, &[("protocol", &["x"])]), "?protocol= is not known");
         assert_refused(|event| query(event, &[("topic", &["a", ""])]), "?topic= is not valid: a topic is empty");
         assert_refused(|event| event["requestContext"]["connectionId"] = Value::Null, "a connection id is empty");
+    }
+
+    fn in_hub(event: &mut Value, said: &Value) {
+        event["requestContext"]["authorizer"]["webPubSub"] = json!(said.to_string());
+        event["headers"]["sec-websocket-protocol"] = json!("json.reliable.webpubsub.azure.v1");
+    }
+
+    #[test]
+    fn a_client_of_web_pubsub_is_in_its_hub_and_in_the_groups_of_its_token() {
+        let said = json!({"hub": "chat", "roles": ["webpubsub.sendToGroup"], "groups": ["g/1", "g/1", "a"]});
+        let handshake = read(|event| in_hub(event, &said)).unwrap();
+        assert_eq!(handshake.subprotocol, Some("json.reliable.webpubsub.azure.v1"));
+        let names: Vec<_> = handshake.connection.topics.iter().map(Topic::as_str).collect();
+        assert_eq!(names, ["chat", "chat/a", "chat/g/1"]);
+        let kept = handshake.connection.web_pubsub.unwrap();
+        assert_eq!((kept.client.hub.as_str(), kept.client.groups.len()), ("chat", 0));
+        let refusal = read(|event| {
+            in_hub(event, &said);
+            query(event, &[("topic", &["a"])]);
+        });
+        assert_eq!(refusal.unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn without_a_hub_from_the_authorizer_nobody_speaks_web_pubsub_and_nobody_speaks_what_the_stack_does_not() {
+        let offer = |name: &str| read(|event| event["headers"]["sec-websocket-protocol"] = json!(name));
+        assert_eq!(offer("json.webpubsub.azure.v1").unwrap_err().status(), 401);
+        let binary = offer("protobuf.webpubsub.azure.v1").unwrap_err();
+        assert!(
+            binary.status() == 400 && binary.to_string().starts_with("only subprotocols with binary frames"),
+            "{binary}"
+        );
+        let handshake = Handshake::new(tidings::ConnectionId::parse("c").unwrap());
+        let handshake = handshake.with_header("Sec-WebSocket-Protocol", "json.webpubsub.azure.v1");
+        for (spoken, expected) in [("", None), ("centrifuge", None), ("webpubsub", Some(Protocol::WebPubSub))] {
+            let protocol = protocol(&handshake, &Spoken::parse(spoken).unwrap()).ok().map(|(protocol, _)| protocol);
+            assert_eq!(protocol, expected, "{spoken}");
+        }
     }
 
     fn assert_refused(change: impl FnOnce(&mut Value), start: &str) {

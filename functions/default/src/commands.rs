@@ -47,6 +47,9 @@ impl<S: 'static> Commands<S> {
         if frame.caller.protocol == Protocol::Centrifuge {
             return Ok(self.centrifuge(frame, &recorder, &verdict).await);
         }
+        if frame.caller.protocol.is_web_pubsub() {
+            return Ok(self.web_pubsub(frame, &recorder, &verdict).await);
+        }
         let (id_of_frame, asked) = match decode(&frame.text) {
             Ok(request) => (request.id, Ok(request.command)),
             Err(bad) => (bad.id.clone(), Err(bad)),

@@ -47,6 +47,7 @@ mod presence;
 mod publish;
 mod services;
 mod subscribe;
+mod web_pubsub;
 
 pub use actions::Reply;
 pub use commands::Commands;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tidings::delivery::check_size;
 use tidings::metrics::{Metric, Recorder};
-use tidings::notification::{Defaults, Origin, Target};
+use tidings::notification::{Defaults, Notification, Origin, Target};
 use tidings::permissions::Action;
 use tidings::protocol::{ClientError, ErrorCode, Publish, ReplyBody};
-use tidings::{NotificationId, UserId};
+use tidings::{Caller, NotificationId, UserId};
 
 use crate::frame::Frame;
 use crate::services::{Error, Services};
@@ -30,9 +30,8 @@ pub(crate) async fn run(
     if let Err(error) = services.guard.publish(&caller.connection, frame.at) {
         return Ok(ReplyBody::Error(error));
     }
-    let sender = caller.user.as_ref().map_or(caller.connection.as_str(), UserId::as_str);
     // A key is the client's, so it counts only among its own; API Gateway's id of the frame is the same when it retries.
-    let name = publish.key.as_ref().map_or_else(|| frame.message.clone(), |key| tidings::hash(&[sender, key]));
+    let name = publish.key.as_ref().map_or_else(|| frame.message.clone(), |key| tidings::hash(&[sender(caller), key]));
     let id = NotificationId::parse(format!("client-{name}")).map_err(Error::Event)?;
     let defaults = Defaults { id, at: frame.at };
     let notification = match publish.into_notification(&defaults, Origin { user: caller.user.clone() }) {
@@ -42,13 +41,30 @@ pub(crate) async fn run(
     if let Err(error) = check_size(&notification) {
         return Ok(ReplyBody::Error(ClientError::bad_request(error.to_string())));
     }
-    // A notification that was parsed can be written.
-    let message = serde_json::to_string(&notification).unwrap_or_default();
+    queue(services, frame, recorder, &notification).await?;
+    Ok(ReplyBody::Ack)
+}
+
+/// Puts a client's notification on the notification queue.
+pub(crate) async fn queue(
+    services: &Services,
+    frame: &Frame,
+    recorder: &Recorder,
+    notification: &Notification,
+) -> Result<(), Error> {
+    let caller = &frame.caller;
+    // A notification that was checked can be written.
+    let message = serde_json::to_string(notification).unwrap_or_default();
     let queue = services.notifications.scoped(caller.scope());
-    queue.send(vec![message], sender, Duration::ZERO).await.map_err(Error::Queue)?;
+    queue.send(vec![message], sender(caller), Duration::ZERO).await.map_err(Error::Queue)?;
     recorder.add(Metric::PublishedByClients, 1);
     tracing::info!(connection.id = %caller.connection, notification.id = %notification.id, "published");
-    Ok(ReplyBody::Ack)
+    Ok(())
+}
+
+/// Who publishes: a user, or a connection without one.
+fn sender(caller: &Caller) -> &str {
+    caller.user.as_ref().map_or(caller.connection.as_str(), UserId::as_str)
 }
 
 #[cfg(test)]
@@ -56,7 +72,6 @@ mod tests {
     use ::tests::queues::{self, Served};
     use ::tests::{engine, standin};
     use serde_json::{Value, json};
-    use tidings::Caller;
     use tidings::delivery::Management;
     use tidings::queue::{Queue, SCOPE_ATTRIBUTE};
     use tidings::registry::Registry;

@@ -54,6 +54,7 @@ use tidings::metrics::{Metric, Metrics};
 use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification as Checked, Target};
 use tidings::presence::{Check, Moved};
 use tidings::trigger::Trigger;
+use tidings::web_pubsub::Greeting;
 use tidings::{NotificationId, Topic};
 
 pub use error::Error;
@@ -238,6 +239,9 @@ impl Notifier {
         if let Some(moved) = Moved::parse(&message.body) {
             let told = fan_out.moved(&moved, &record.id, invocation).await.map_err(failed)?;
             return Ok(Some(Asked::Segments(vec![told])));
+        }
+        if let Some(greeting) = Greeting::parse(&message.body) {
+            return Ok(Some(Asked::Segments(fan_out.greeting(greeting).into_iter().collect())));
         }
         let Some(appended) = InLog::parse(&message.body) else { return Ok(None) };
         Ok(Some(match fan_out.appended(&appended).await.map_err(failed)? {

@@ -65,6 +65,9 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     if speaks(stack, "centrifuge") {
         options.logs.say(&format!("  centrifuge  {}?protocol=centrifuge", addresses.websocket));
     }
+    if speaks(stack, "webpubsub") {
+        options.logs.say(&format!("  webpubsub   {}?hub=chat", addresses.websocket));
+    }
     for (stage, address) in addresses.websockets.iter().skip(1) {
         options.logs.say(&format!("  websocket   {address}  ({stage})"));
     }

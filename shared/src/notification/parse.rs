@@ -48,6 +48,7 @@ impl Notification {
         let notification = Self::from_fields(fields(text)?, defaults)?;
         match notification.to.iter().find(|target| target.is_ours_alone()) {
             Some(Target::Watchers(_)) => Err(invalid("to.watchers", "is not a kind of target", SHAPES)),
+            Some(Target::Newcomer(_)) => Err(invalid("to.newcomer", "is not a kind of target", SHAPES)),
             Some(_) => Err(invalid("to", "is not a target", SHAPES)),
             None => Ok(notification),
         }
@@ -248,6 +249,7 @@ fn shape(field: &str, object: Map<String, Value>) -> Result<Target, InvalidNotif
         "connection" => ConnectionId::parse(name).map(Target::Connection).map_err(refused),
         "user" => UserId::parse(name).map(Target::User).map_err(refused),
         "topic" => Topic::parse(name).map(Target::Topic).map_err(refused),
+        "newcomer" => ConnectionId::parse(name).map(Target::Newcomer).map_err(refused),
         "watchers" => Topic::parse_own(&name).map(Target::Watchers).map_err(refused),
         _ => Err(invalid(path, "is not a kind of target", SHAPES)),
     }
@@ -329,6 +331,7 @@ mod tests {
             (r#"{"to":{"topic":"a","user":"b"},"data":1}"#, "`to` has 2 shapes at once (topic, user); name one"),
             (r#"{"to":[{"topic":""}],"data":1}"#, "`to[0].topic` is not valid; a topic is empty"),
             (r#"{"to":{"group":"a"},"data":1}"#, "`to.group` is not a kind of target"),
+            (r#"{"to":{"newcomer":"a"},"data":1}"#, "`to.newcomer` is not a kind of target"),
             (r#"{"to":{"user":7},"data":1}"#, "`to.user` is not a string"),
             (r#"{"to":"everyone"}"#, "`data` is missing; give any JSON, or null"),
             (r#"{"to":"everyone","data":1,"ttl":0}"#, "`ttl` is out of range; give whole seconds from 1"),

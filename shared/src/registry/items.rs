@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::RegistryError;
 use super::keys::Key;
 use super::names::{
-    ATTRIBUTES, CONNECTED_AT, EXPIRES_AT, LEFT, LEFT_TOPICS, PROTOCOL, SESSION, SK, SOCKET, STATE, TOPIC_BYTES, TOPICS,
-    USER,
+    ACKED, ATTRIBUTES, CONNECTED_AT, EXPIRES_AT, GRANTS, LEFT, LEFT_TOPICS, PROTOCOL, SESSION, SK, SOCKET, STATE,
+    TOPIC_BYTES, TOPICS, USER, WEB_PUBSUB,
 };
 use crate::attributes::Attributes;
 use crate::ids::{ConnectionId, Socket, Topic, UserId};
 use crate::protocol::Protocol;
+use crate::web_pubsub::{Client, Grants};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -41,6 +42,28 @@ pub struct Connection {
     pub attributes: Attributes,
     /// What its first frame said, where that is how its client says who it is. Memberships do not have it.
     pub session: Option<Session>,
+    /// What is kept of a client of Web PubSub. Memberships do not have it.
+    pub web_pubsub: Option<WebPubSub>,
+}
+
+/// What is kept of a client of Web PubSub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WebPubSub {
+    /// Its hub and roles. The groups that its token names are among its topics.
+    pub client: Client,
+    /// What servers have granted and denied it.
+    pub grants: Grants,
+    /// Numbers of the commands of its that were done last, in the order in which that was noted.
+    pub acked: Vec<u64>,
+}
+
+impl WebPubSub {
+    /// A new client.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client: Client { groups: Vec::new(), ..client }, grants: Grants::default(), acked: Vec::new() }
+    }
 }
 
 /// What a client's own frame said of it, so that every later one obeys.
@@ -69,6 +92,7 @@ impl Connection {
             topics: Vec::new(),
             attributes: Attributes::new(),
             session: None,
+            web_pubsub: None,
             id,
         }
     }
@@ -137,6 +161,17 @@ pub(super) fn connection_item(connection: &Connection) -> Item {
         let session = serde_json::to_string(session).unwrap_or_default();
         item.insert(SESSION.to_owned(), AttributeValue::S(session));
     }
+    if let Some(kept) = &connection.web_pubsub {
+        // Names can be written.
+        let client = serde_json::to_string(&kept.client).unwrap_or_default();
+        item.insert(WEB_PUBSUB.to_owned(), AttributeValue::S(client));
+        if !kept.grants.is_empty() {
+            item.insert(GRANTS.to_owned(), AttributeValue::S(kept.grants.to_json()));
+        }
+        if !kept.acked.is_empty() {
+            item.insert(ACKED.to_owned(), numbers(&kept.acked));
+        }
+    }
     if !connection.attributes.is_empty() {
         item.insert(ATTRIBUTES.to_owned(), AttributeValue::S(connection.attributes.to_json()));
     }
@@ -192,8 +227,26 @@ pub(super) fn read(item: &Item) -> Result<Connection, RegistryError> {
             Some(session) => Some(session.map_err(|_| malformed(SESSION, "is not what a client said"))?),
             None => None,
         },
+        web_pubsub: web_pubsub(item)?,
         id,
     })
+}
+
+fn web_pubsub(item: &Item) -> Result<Option<WebPubSub>, RegistryError> {
+    let Some(client) = text(item, WEB_PUBSUB) else { return Ok(None) };
+    let client = serde_json::from_str(client).map_err(|_| malformed(WEB_PUBSUB, "is no client"))?;
+    let grants = match text(item, GRANTS).map(|text| serde_json::from_str(text)) {
+        Some(grants) => grants.map_err(|_| malformed(GRANTS, "says nothing of groups"))?,
+        None => Grants::default(),
+    };
+    let acked = item.get(ACKED).and_then(|value| value.as_l().ok()).into_iter().flatten();
+    let acked = acked.filter_map(|number| number.as_n().ok()?.parse().ok()).collect();
+    Ok(Some(WebPubSub { client, grants, acked }))
+}
+
+/// A list of whole numbers.
+pub(super) fn numbers(numbers: &[u64]) -> AttributeValue {
+    AttributeValue::L(numbers.iter().map(|number| AttributeValue::N(number.to_string())).collect())
 }
 
 /// The same, for rows among many: one that cannot be read is left out and logged.
@@ -287,6 +340,11 @@ mod tests {
         assert_eq!(read(&connection_item(&connection())).unwrap(), connection());
         let moved = Connection { socket: Socket::parse("other").unwrap(), ..Connection::new(connection().id) };
         assert_eq!(read(&connection_item(&moved)).unwrap(), moved);
+        let client = serde_json::from_str(r#"{"hub":"h","roles":["webpubsub.sendToGroup"]}"#).unwrap();
+        let grants = Grants::default().with(crate::web_pubsub::Right::SendToGroup, Some("g"), false).unwrap();
+        let kept = WebPubSub { grants, acked: vec![0, 7, u64::MAX], ..WebPubSub::new(client) };
+        let of_a_hub = Connection { web_pubsub: Some(kept), ..connection() };
+        assert_eq!(read(&connection_item(&of_a_hub)).unwrap(), of_a_hub);
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Registry {
         let mut named = Vec::new();
         for (index, target) in targets.iter().enumerate() {
             let partitions = match target {
-                Target::Connection(connection) => {
+                Target::Connection(connection) | Target::Newcomer(connection) => {
                     named.push((connection.clone(), index));
                     continue;
                 }

@@ -18,6 +18,12 @@ pub const TOPICS: &str = "topics";
 pub(super) const ATTRIBUTES: &str = "attributes";
 /// What a client's own frame said of it, as JSON; absent where the authorizer said all.
 pub(super) const SESSION: &str = "session";
+/// Who a client of Web PubSub is, as JSON; absent for all others.
+pub(super) const WEB_PUBSUB: &str = "web_pubsub";
+/// What servers have granted and denied it, as JSON; absent when it is nothing.
+pub(super) const GRANTS: &str = "grants";
+/// Numbers of the commands of its that were done last, a list; absent when there are none.
+pub(super) const ACKED: &str = "acked";
 /// How many bytes the names of these topics have together.
 pub(super) const TOPIC_BYTES: &str = "topic_bytes";
 /// The connection's user; absent when it is anonymous.

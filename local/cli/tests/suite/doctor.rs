@@ -299,7 +299,8 @@ impl Aws {
             (path, "denied") if path.contains("/functions/tidings-connect") => StatusCode::FORBIDDEN,
             _ => StatusCode::OK,
         };
-        let routes = [("$connect", false), ("$disconnect", false), ("$default", true), ("ping/", true)];
+        let routes =
+            [("$connect", false), ("$disconnect", false), ("$default", true), ("ping//", true), ("//ping", true)];
         let kept = routes.iter().filter(|(key, _)| self.fault != format!("no route {key}"));
         let route = |(key, answers): &(&str, bool)| match answers {
             true => {
@@ -416,7 +417,7 @@ async fn each_fault_of_a_stack_is_found_and_named() {
         ("never there", "wrong", "stack", "it was never there"),
         ("no stage", "wrong", "stage of WebSocketApi", "none to connect to"),
         ("no route $default", "wrong", "routes of WebSocketApi", "$default is missing"),
-        ("no route ping/", "wrong", "routes of WebSocketApi", "ping/ is missing"),
+        ("no route ping//", "wrong", "routes of WebSocketApi", "ping// is missing"),
         ("no route response", "wrong", "routes of WebSocketApi", "$default has no route response"),
         ("function failed", "wrong", "ConnectFunction", "its last update failed: no disk"),
         ("denied", "wrong", "ConnectFunction", "not authorized"),

@@ -17,7 +17,7 @@ use super::super::deployment::{Deployment, Layer, NoDeployment, UNREADABLE};
 use super::Finding;
 
 /// The routes of the API that clients connect to.
-const ROUTES: [&str; 4] = ["$connect", "$disconnect", "$default", "ping/"];
+const ROUTES: [&str; 5] = ["$connect", "$disconnect", "$default", "ping//", "//ping"];
 /// How long a handshake may take: a cold start is part of it.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -188,7 +188,7 @@ impl Deployed {
                 return Finding::wrong(check, format!("{key} is missing"), DEPLOY);
             };
             if route.route_response_selection_expression().is_none() {
-                if ["$default", "ping/"].contains(&key) {
+                if ["$default", "ping//", "//ping"].contains(&key) {
                     return Finding::wrong(check, format!("{key} does not answer"), DEPLOY);
                 }
             } else {
