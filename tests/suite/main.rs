@@ -30,6 +30,7 @@ mod metrics;
 mod nobodies;
 mod operations;
 mod order;
+mod own_protocol;
 mod platforms;
 mod presence;
 mod queues;

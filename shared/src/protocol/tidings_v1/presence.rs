@@ -84,8 +84,10 @@ mod tests {
     fn the_reply_says_how_many_and_who() {
         let users = vec![Present { user: UserId::parse("u1").unwrap(), connections: 2, since: 5 }];
         let here = Here { count: 1, connections: 2, users, more: false, change: 9 };
-        let text =
-            crate::protocol::encode_reply(&Reply { id: None, body: ReplyBody::Presence { topic: topic("a"), here } });
+        let text = crate::protocol::tidings_v1::encode_reply(&Reply {
+            id: None,
+            body: ReplyBody::Presence { topic: topic("a"), here },
+        });
         let users = json!([{"user": "u1", "connections": 2, "since": 5}]);
         let expected =
             json!({"type": "presence", "topic": "a", "count": 1, "connections": 2, "users": users, "change": 9});
