@@ -24,6 +24,7 @@ mod garbage;
 mod going_live;
 mod http_api;
 mod inbox;
+mod integrations;
 mod keep_alive;
 mod long_poll;
 mod metrics;

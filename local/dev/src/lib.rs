@@ -130,7 +130,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let asynchronous = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
     let (events, matched) = event_buses(&options, &stack, &services);
 
-    let settings = gateway_settings(&options, &services, &observer);
+    let settings = gateway_settings(&options, &services, &addresses, &observer);
     let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings.clone());
     let router = gateway
         .router()
@@ -205,7 +205,12 @@ fn recorded(options: &DevOptions, stack: &Stack, functions: Invoker) -> Result<I
     }
 }
 
-fn gateway_settings(options: &DevOptions, services: &Services, observer: &Observer) -> gateway::Settings {
+fn gateway_settings(
+    options: &DevOptions,
+    services: &Services,
+    addresses: &Addresses,
+    observer: &Observer,
+) -> gateway::Settings {
     gateway::Settings {
         region: services.region.clone(),
         idle_timeout: options.idle_timeout,
@@ -215,7 +220,9 @@ fn gateway_settings(options: &DevOptions, services: &Services, observer: &Observ
         keys: gateway::SigningKeys {
             access_key_id: services.keys.access_key_id.clone(),
             secret_access_key: services.keys.secret_access_key.clone(),
+            session_token: services.keys.session_token.clone(),
         },
+        services: gateway::ServiceEndpoints { dynamodb: addresses.dynamodb.clone(), others: addresses.sqs.clone() },
         observer: observer.clone(),
         ..gateway::Settings::default()
     }

@@ -4,7 +4,7 @@
 //! every API also answers at `/{apiId}/{stage}`. The `@connections` API is below the same paths.
 //!
 //! What is *not* here: API keys and usage plans, permissions of IAM (signatures are looked at, see `signature`), custom domains, HTTP
-//! and service integrations, the account's quota of requests, logs in AWS's format. `docs/gateway.md` has the whole list.
+//! integrations, the account's quota of requests, logs in AWS's format. `docs/gateway.md` has the whole list.
 
 mod authorizer;
 mod clock;
@@ -18,6 +18,7 @@ mod http_api;
 mod ids;
 mod integration;
 mod management;
+mod mapped;
 mod mapping;
 mod messages;
 mod policy;
@@ -25,6 +26,7 @@ mod request;
 mod responses;
 mod selection;
 mod serve;
+mod service;
 mod settings;
 mod shuffle;
 mod signature;
@@ -54,17 +56,18 @@ use tracing::warn;
 use clock::Clock;
 use connections::Connections;
 use management::Scope;
-use mapping::MockRunner;
+use mapped::Mapped;
 use responses::Refusal;
 use selection::Selection;
+use service::Backends;
 use throttle::Throttle;
 use tidings_local_lambda::Invoker;
-use tidings_local_stack::{Integration, Route, Stage, WebSocketApi};
+use tidings_local_stack::{Route, Stage, WebSocketApi};
 use validation::Validator;
 
 pub use http_api::HttpGateway;
 pub use serve::serve;
-pub use settings::{Settings, SigningKeys};
+pub use settings::{ServiceEndpoints, Settings, SigningKeys};
 pub use watched::OpenConnection;
 
 /// The longest path with query that is served, in bytes.
@@ -83,6 +86,7 @@ struct Shared {
     apis: Vec<Arc<Api>>,
     invoker: Invoker,
     settings: Settings,
+    backends: Backends,
     throttle: Option<Throttle>,
     connections: Connections,
     clock: Clock,
@@ -103,8 +107,8 @@ struct Api {
     throttles: HashMap<(String, String), Throttle>,
     /// By route key, where messages are checked.
     validators: HashMap<String, Validator>,
-    /// By route key, where a mock answers.
-    mocks: HashMap<String, MockRunner>,
+    /// By route key, where templates take the place of a function.
+    mapped: HashMap<String, Mapped>,
 }
 
 /// Counts a handshake or connection for as long as it lives.
@@ -140,12 +144,9 @@ impl Api {
             let validation = route.validation.as_ref()?;
             Some((key.clone(), Validator::new(validation)))
         });
-        let mocks = api.routes.iter().filter_map(|(key, route)| match &route.integration {
-            Integration::Mock(mock) => Some((key.clone(), MockRunner::new(mock))),
-            _ => None,
-        });
+        let mapped = api.routes.iter().filter_map(|(key, route)| Some((key.clone(), Mapped::new(&route.integration)?)));
         Self {
-            mocks: mocks.collect(),
+            mapped: mapped.collect(),
             id: api.api_id,
             selection: Selection::new(&api.route_selection_expression),
             stages: api.stages,
@@ -173,6 +174,7 @@ impl Gateway {
             throttle: settings
                 .new_connections_per_second
                 .map(|rate| Throttle::new(f64::from(rate), rate, Instant::now())),
+            backends: Backends::new(&settings),
             settings,
             connections: Connections::default(),
             clock: Clock::default(),

@@ -9,6 +9,7 @@ pub mod queue_attributes;
 mod rule;
 pub mod schema;
 mod secret;
+mod service;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,10 @@ use serde::{Deserialize, Serialize};
 pub use mapping::{IntegrationResponse, MappingTemplate, Mock, Templates};
 pub use rule::{DEFAULT_BUS, Destination, EventBus, Input, Rule, RuleTarget};
 pub use secret::{GeneratedSecret, Secret, SecretTemplate, SecretValue};
+pub use service::{
+    ParameterPlace, ParameterValue, Passthrough, RequestParameter, Service, ServiceCall, ServiceIntegration,
+    ServiceTarget,
+};
 
 /// Everything of a template, and of those that it nests, that runs locally. Keys of the maps are logical ids; those of a
 /// nested stack are paths, such as `Tidings/NotifierFunction`.
@@ -137,6 +142,8 @@ pub enum Integration {
     },
     /// `MOCK`: answers without invoking anything.
     Mock(Mock),
+    /// `AWS`: calls a service, or a function that gets what a template makes.
+    Service(ServiceIntegration),
     /// Something that is not emulated: whatever needs it fails as it does when Lambda refuses an invocation.
     Unsupported {
         /// One clause for the log.

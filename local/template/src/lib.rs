@@ -209,7 +209,7 @@ impl Reading {
         let reachable = event_rules::Reachable { functions: &functions, queues: &queues };
         let rules = self.each(|scope, notes| event_rules::read(scope, &reachable, notes))?;
         let rules: IndexMap<String, Rule> = rules.into_iter().flatten().collect();
-        let parts = apis::Parts { scopes: &self.scopes, functions: &functions };
+        let parts = apis::Parts { scopes: &self.scopes, functions: &functions, queues: &queues };
         let http_apis = apis::http::read(&parts, &mut self.notes)?;
         let apis = apis::read(&parts, !http_apis.is_empty(), &mut self.notes)?;
         self.check_names(functions.iter().map(|(path, function)| (path, &function.name)))?;

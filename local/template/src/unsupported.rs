@@ -30,6 +30,11 @@ const KINDS: &[(&str, &str)] = &[
 const PROPERTIES: &[(&str, &str, &str)] = &[
     ("AWS::ApiGatewayV2::Api", "DisableExecuteApiEndpoint", "clients may connect here all the same"),
     (
+        "AWS::ApiGatewayV2::IntegrationResponse",
+        "ResponseParameters",
+        "clients get no headers of integration responses locally",
+    ),
+    (
         "AWS::ApiGatewayV2::Route",
         "RequestParameters",
         "they are not checked locally, so nobody is refused for want of them",

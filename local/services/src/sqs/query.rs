@@ -1,9 +1,10 @@
-//! The query protocol, which SDKs spoke before JSON and `curl` speaks well: forms in, XML out.
+//! The query protocol, which SDKs spoke before JSON and `curl` speaks well: forms in, XML out; JSON for API Gateway, which asks
+//! for it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::refusal::Refusal;
 
@@ -93,6 +94,25 @@ pub(super) fn failure(refusal: &Refusal, request_id: &str) -> String {
     )
 }
 
+/// A result as the JSON that API Gateway gets. Of `SendMessage` there are captures, in which what is not there is `null`
+/// (aws-samples/serverless-patterns, READMEs of its patterns from API Gateway to SQS).
+pub(super) fn success_in_json(action: &str, result: &Value, request_id: &str) -> Value {
+    let mut result = result.clone();
+    if let ("SendMessage", Some(members)) = (action, result.as_object_mut()) {
+        for name in ["MD5OfMessageAttributes", "MD5OfMessageSystemAttributes", "SequenceNumber"] {
+            members.entry(name).or_insert(Value::Null);
+        }
+    }
+    let metadata = json!({"RequestId": request_id});
+    json!({format!("{action}Response"): {"ResponseMetadata": metadata, format!("{action}Result"): result}})
+}
+
+/// A refusal as JSON.
+pub(super) fn failure_in_json(refusal: &Refusal, request_id: &str) -> Value {
+    let error = json!({"Code": refusal.code.query_name(), "Message": refusal.message, "Type": "Sender"});
+    json!({"Error": error, "RequestId": request_id})
+}
+
 fn members(xml: &mut String, action: &str, object: &Value) {
     for (name, value) in object.as_object().into_iter().flatten() {
         let tag = match name.as_str() {
@@ -171,6 +191,19 @@ mod tests {
         );
         let (_, input) = read(b"AttributeName.1=All&Attribute.1.Name=DelaySeconds&Attribute.1.Value=5");
         assert_eq!(input, json!({"AttributeNames": ["All"], "Attributes": {"DelaySeconds": "5"}}));
+    }
+
+    #[test]
+    fn a_result_becomes_json_for_those_who_ask_for_it() {
+        let result = json!({"MessageId": "m", "MD5OfMessageBody": "b"});
+        let expected = json!({"SendMessageResponse": {"ResponseMetadata": {"RequestId": "r"}, "SendMessageResult": {
+            "MD5OfMessageAttributes": null, "MD5OfMessageBody": "b", "MD5OfMessageSystemAttributes": null, "MessageId": "m",
+            "SequenceNumber": null,
+        }}});
+        assert_eq!(success_in_json("SendMessage", &result, "r"), expected);
+        let refusal = Refusal::missing("Action");
+        let error = json!({"Code": "MissingParameter", "Message": refusal.message, "Type": "Sender"});
+        assert_eq!(failure_in_json(&refusal, "r"), json!({"Error": error, "RequestId": "r"}));
     }
 
     #[test]

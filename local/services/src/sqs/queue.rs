@@ -212,6 +212,8 @@ impl Queue {
 
     fn check(&self, message: &Message, delay: Option<u64>) -> Result<(), Refusal> {
         message.check()?;
+        check_name("MessageGroupId", message.group.as_deref())?;
+        check_name("MessageDeduplicationId", message.deduplication.as_deref())?;
         let limit = self.settings.maximum_message_size;
         if message.size() > limit {
             let text =
@@ -484,6 +486,19 @@ fn read_receipt(receipt: &str) -> Result<(u64, u32), Refusal> {
         let text = format!("The input receipt handle \"{receipt}\" is not a valid receipt handle.");
         Refusal::new(Code::ReceiptHandleIsInvalid, text)
     })
+}
+
+/// What a group or a deduplication id may be; SQS's words.
+fn check_name(parameter: &str, value: Option<&str>) -> Result<(), Refusal> {
+    let is_fit = |value: &str| (1..=128).contains(&value.len()) && value.chars().all(|c| c.is_ascii_graphic());
+    match value {
+        Some(value) if !is_fit(value) => {
+            let reason =
+                format!("{parameter} can only include alphanumeric and punctuation characters. 1 to 128 in length.");
+            Err(Refusal::value(parameter, value, &reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
