@@ -49,12 +49,13 @@ pub(super) fn read_subscriptions(
     for found in scope.resources_of(&["AWS::SNS::Subscription"]) {
         let (logical_id, resource) = found?;
         let properties = Properties::of(scope, logical_id, resource);
-        let arn = properties.required_text("TopicArn")?;
-        if !topics.values().any(|topic| topic.arn == arn) {
+        let arn = known(&properties, "TopicArn")?;
+        let Some(arn) = arn.clone().filter(|arn| topics.values().any(|topic| topic.arn == *arn)) else {
+            let arn = arn.as_deref().unwrap_or("what only AWS knows");
             let text = format!("`{logical_id}`: `{arn}` is no topic of this template, so nothing comes");
             notes.push(Note::new(properties.line_of("TopicArn"), text));
             continue;
-        }
+        };
         let id = scope.place.path_of(logical_id);
         let read = subscription(&properties, id.clone(), &arn, reachable, notes)?;
         subscriptions.extend(read.map(|subscription| (id, subscription)));
@@ -100,26 +101,38 @@ fn subscriber(
     notes: &mut Vec<Note>,
 ) -> Result<Option<Subscriber>, Fault> {
     let protocol = properties.required_text("Protocol")?;
-    let endpoint = properties.required_text("Endpoint")?;
-    let found = match protocol.as_str() {
-        "lambda" => find(reachable.functions, &endpoint).map(|id| Subscriber::Function { id: id.to_owned() }),
-        "sqs" => {
-            let queue = reachable.queues.values().find(|queue| queue.arn == endpoint);
-            queue.map(|queue| Subscriber::Queue { name: queue.name.clone(), arn: endpoint.clone() })
+    let kind = match protocol.as_str() {
+        "lambda" => "function",
+        "sqs" => "queue",
+        other => {
+            let text = format!(
+                "`{}`: subscribers by `{other}` are not emulated, so nothing goes there",
+                properties.logical_id()
+            );
+            notes.push(Note::new(properties.line_of("Protocol"), text));
+            return Ok(None);
         }
-        _ => None,
+    };
+    let endpoint = known(properties, "Endpoint")?.unwrap_or_else(|| "what only AWS knows".to_owned());
+    let queue = || reachable.queues.values().find(|queue| queue.arn == endpoint);
+    let found = match kind {
+        "function" => find(reachable.functions, &endpoint).map(|id| Subscriber::Function { id: id.to_owned() }),
+        _ => queue().map(|queue| Subscriber::Queue { name: queue.name.clone(), arn: endpoint.clone() }),
     };
     if found.is_none() {
-        let (logical_id, key, why) = match protocol.as_str() {
-            "lambda" | "sqs" => {
-                let kind = if protocol == "sqs" { "queue" } else { "function" };
-                (properties.logical_id(), "Endpoint", format!("`{endpoint}` is no {kind} of this template"))
-            }
-            other => (properties.logical_id(), "Protocol", format!("subscribers by `{other}` are not emulated")),
-        };
-        notes.push(Note::new(properties.line_of(key), format!("`{logical_id}`: {why}, so nothing goes there")));
+        let logical_id = properties.logical_id();
+        let text = format!("`{logical_id}`: `{endpoint}` is no {kind} of this template, so nothing goes there");
+        notes.push(Note::new(properties.line_of("Endpoint"), text));
     }
     Ok(found)
+}
+
+/// A text that has to be there, and that perhaps only AWS knows, as one that is imported.
+fn known(properties: &Properties<'_>, key: &str) -> Result<Option<String>, Fault> {
+    match properties.required_text(key) {
+        Err(fault) if fault.is_elsewhere => Ok(None),
+        text => text.map(Some),
+    }
 }
 
 fn filter(properties: &Properties<'_>) -> Result<Option<FilterPolicy>, Fault> {
@@ -235,6 +248,10 @@ mod tests {
             assert_eq!(notes, [note]);
             assert!(stack.notes[0].line >= line);
         };
+        check(
+            "{TopicArn: !ImportValue Theirs, Protocol: lambda, Endpoint: !GetAtt F.Arn}",
+            "`S`: `what only AWS knows` is no topic of this template, so nothing comes",
+        );
         check(
             "{TopicArn: !Ref News, Protocol: email, Endpoint: a@b.c}",
             "`S`: subscribers by `email` are not emulated, so nothing goes there",
