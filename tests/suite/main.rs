@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
 
+mod any_service;
 mod anybody;
 mod appending;
 mod application;

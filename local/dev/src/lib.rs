@@ -1,7 +1,7 @@
 //! `tidings dev`: everything of a template, running on this machine.
 //!
 //! [`start`] composes the parts: template, DynamoDB, the functions' build and host, what invokes them, API Gateway, and
-//! the Lambda Invoke API, SQS, Secrets Manager, EventBridge and console beside it on one port. [`Running::shutdown`] ends all of them.
+//! the Lambda Invoke API, SQS, SNS, Secrets Manager, EventBridge and console beside it on one port. [`Running::shutdown`] ends all of them.
 
 mod addresses;
 mod console;
@@ -26,7 +26,8 @@ use tidings_local_gateway::{self as gateway, Gateway, HttpGateway};
 use tidings_local_lambda::build::{self, BuildError, Plan};
 use tidings_local_lambda::event_sources::EventSources;
 use tidings_local_lambda::{
-    Asynchronous, Endpoint, EventRules, Host, Invoker, Names, RecordError, Recording, Services, StartError, api,
+    Asynchronous, Destinations, Endpoint, EventRules, Host, Invoker, Names, RecordError, Recording, Services,
+    StartError, Topics, api,
 };
 use tidings_local_observe::Observer;
 use tidings_local_services::data::{DataError, StoreError};
@@ -34,6 +35,7 @@ use tidings_local_services::dynamodb::{self, DynamoDbError, Embedded, Home};
 use tidings_local_services::events::{Events, Matched};
 use tidings_local_services::json_api;
 use tidings_local_services::net::is_listening;
+use tidings_local_services::sns::Sns;
 use tidings_local_services::sqs::Place;
 use tidings_local_stack::Stack;
 use tidings_local_template::{self as template, TemplateError};
@@ -129,13 +131,15 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let secrets = kept.secrets(&stack)?;
     let asynchronous = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
     let (events, matched) = event_buses(&options, &stack, &services);
+    let (sns, published) =
+        Sns::new(&services.region, options.account(), stack.topics.values(), stack.subscriptions.values());
 
     let settings = gateway_settings(&options, &services, &addresses, &observer);
     let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings.clone());
     let router = gateway
         .router()
         .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&asynchronous)))
-        .merge(json_api::router(&sqs, &secrets, &events))
+        .merge(json_api::router(&sqs, &secrets, &events, &sns))
         .merge(console::router(&console::Parts {
             stack: &stack,
             addresses: &addresses,
@@ -143,6 +147,8 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
             gateway: &gateway,
             invoker: &invoker,
             observer: &observer,
+            events: &events,
+            sns: &sns,
             notifier: &options.notifier,
             host: &options.host,
             has_own_dynamodb: dynamodb.is_some(),
@@ -155,7 +161,9 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         servers.push(serve(listener, router, &stop));
     }
     let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs, kept.store()).await;
-    let event_rules = EventRules::start(&stack, &events, matched, &asynchronous, &sqs, &observer, &logs);
+    let topics = Topics::start(&stack, published, &asynchronous, &sqs, &observer, &logs);
+    let destinations = Destinations { functions: Arc::clone(&asynchronous), sqs: sqs.clone(), sns: sns.clone() };
+    let event_rules = EventRules::start(&stack, &events, matched, &destinations, &observer, &logs);
     summary::up(&options, &stack, &addresses);
     Ok(Running {
         addresses,
@@ -170,6 +178,8 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         event_sources,
         events,
         event_rules,
+        sns,
+        topics,
         asynchronous,
         servers,
         stop,
@@ -267,7 +277,8 @@ async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Service
         dynamodb: Some(addresses.dynamodb.clone()),
         sqs: Some(addresses.sqs.clone()),
         secrets_manager: Some(addresses.sqs.clone()),
-        eventbridge: Some(addresses.sqs.clone()),
+        sns: Some(addresses.sns.clone()),
+        eventbridge: Some(addresses.eventbridge.clone()),
         management: Some(addresses.management.clone()),
         keys: dynamodb::keys(&addresses.dynamodb).await?,
     })

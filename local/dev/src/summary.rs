@@ -2,7 +2,9 @@
 
 use tidings_local_lambda::Names;
 use tidings_local_lambda::build::Plan;
-use tidings_local_stack::{ConnectAuthorization, Destination, Rule, RuleTarget, Source, Stack, WebSocketApi};
+use tidings_local_stack::{
+    ConnectAuthorization, Destination, Rule, RuleTarget, Source, Stack, Subscriber, Subscription, WebSocketApi,
+};
 
 use super::{Addresses, DevOptions};
 
@@ -51,6 +53,8 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     let engine = if options.dynamodb_endpoint.is_some() { "" } else { "  (in memory, empty at every start)" };
     let queues: Vec<_> = stack.queues.values().map(|queue| queue.name.as_str()).collect();
     let queues = if queues.is_empty() { String::new() } else { format!("  ({})", queues.join(", ")) };
+    let topics: Vec<_> = stack.topics.values().map(|topic| topic.name.as_str()).collect();
+    let topics = if topics.is_empty() { String::new() } else { format!("  ({})", topics.join(", ")) };
     for line in [
         "up:".to_owned(),
         format!("  websocket   {}", addresses.websocket),
@@ -58,6 +62,8 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
         format!("  lambda      {}  ({})", addresses.lambda, functions.join(", ")),
         format!("  dynamodb    {}{engine}", addresses.dynamodb),
         format!("  sqs         {}{queues}", addresses.sqs),
+        format!("  sns         {}{topics}", addresses.sns),
+        format!("  eventbridge {}", addresses.eventbridge),
         format!("  console     {}", addresses.console),
     ] {
         options.logs.say(&line);
@@ -93,6 +99,9 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
         };
         options.logs.say(&format!("  {kind} {name} invokes {}", names.label(&source.function)));
     }
+    for subscription in stack.subscriptions.values() {
+        options.logs.say(&subscription_line(subscription, &names));
+    }
     for line in stack.rules.values().flat_map(|rule| rule_lines(rule, &names)) {
         options.logs.say(&line);
     }
@@ -122,15 +131,26 @@ fn has_iam(api: &WebSocketApi) -> bool {
     api.routes.get("$connect").is_some_and(|route| route.authorization == ConnectAuthorization::Iam)
 }
 
+/// Who gets what is published to a topic.
+fn subscription_line(subscription: &Subscription, names: &Names) -> String {
+    let topic = subscription.topic.rsplit(':').next().unwrap_or_default();
+    let filtered = if subscription.filter.is_some() { "  (by its filter policy)" } else { "" };
+    match &subscription.subscriber {
+        Subscriber::Function { id } => format!("  the topic {topic} invokes {}{filtered}", names.label(id)),
+        Subscriber::Queue { name, .. } => format!("  the topic {topic} sends to {name}{filtered}"),
+    }
+}
+
 /// What each target of a rule gets, and when.
 fn rule_lines(rule: &Rule, names: &Names) -> Vec<String> {
-    let Rule { id: name, bus, pattern, rate, targets, .. } = rule;
+    let Rule { id: name, bus, pattern, schedule, targets, .. } = rule;
     let events = pattern.as_ref().map(|_| format!("events of the bus {bus}"));
-    let times = rate.map(|rate| format!("every {} minutes", rate.as_secs() / 60));
+    let times = schedule.as_ref().map(ToString::to_string);
     let when = events.into_iter().chain(times).collect::<Vec<_>>().join(", and ");
     let line = |target: &RuleTarget| match &target.destination {
         Destination::Function { id } => format!("  the rule {name} invokes {} ({when})", names.label(id)),
         Destination::Queue { name: queue, .. } => format!("  the rule {name} sends to {queue} ({when})"),
+        Destination::Topic { name: topic, .. } => format!("  the rule {name} publishes to {topic} ({when})"),
     };
     targets.iter().map(line).collect()
 }

@@ -7,9 +7,11 @@ pub mod filter;
 mod mapping;
 pub mod queue_attributes;
 mod rule;
+mod schedule;
 pub mod schema;
 mod secret;
 mod service;
+mod topic;
 
 use std::path::PathBuf;
 
@@ -18,11 +20,13 @@ use serde::{Deserialize, Serialize};
 
 pub use mapping::{IntegrationResponse, MappingTemplate, Mock, Templates};
 pub use rule::{DEFAULT_BUS, Destination, EventBus, Input, Rule, RuleTarget};
+pub use schedule::{Cron, Schedule};
 pub use secret::{GeneratedSecret, Secret, SecretTemplate, SecretValue};
 pub use service::{
     ParameterPlace, ParameterValue, Passthrough, RequestParameter, Service, ServiceCall, ServiceIntegration,
     ServiceTarget,
 };
+pub use topic::{FilterPolicy, FilterScope, Subscriber, Subscription, Topic};
 
 /// Everything of a template, and of those that it nests, that runs locally. Keys of the maps are logical ids; those of a
 /// nested stack are paths, such as `Tidings/NotifierFunction`.
@@ -46,6 +50,10 @@ pub struct Stack {
     pub event_buses: IndexMap<String, EventBus>,
     /// Rules of EventBridge.
     pub rules: IndexMap<String, Rule>,
+    /// Topics of SNS.
+    pub topics: IndexMap<String, Topic>,
+    /// Who is subscribed to them; one that stands in its topic has the path of the topic, and its place in the list.
+    pub subscriptions: IndexMap<String, Subscription>,
     /// Parameters whose values a template's `Metadata: tidings: dev: Parameters` decided, for local runs only; those of a
     /// nested stack by paths too.
     pub dev_parameters: IndexMap<String, String>,

@@ -1,67 +1,49 @@
 //! The query protocol, which SDKs spoke before JSON and `curl` speaks well: forms in, XML out; JSON for API Gateway, which asks
 //! for it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
 use super::refusal::Refusal;
+use crate::query::{Tree, escaped};
 
 const NAMESPACE: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
 
 /// The action of a form, and its parameters as the JSON protocol would have them.
 pub(super) fn read(form: &[u8]) -> (String, Value) {
-    let mut root = Tree::default();
-    for (name, value) in form_urlencoded::parse(form) {
-        let leaf = name.split('.').fold(&mut root, |tree, part| tree.0.entry(part.to_owned()).or_default());
-        leaf.1 = value.into_owned();
-    }
-    let action = root.0.remove("Action").map(|tree| tree.1).unwrap_or_default();
-    (action, root.object())
+    let mut root = Tree::of(form);
+    (root.action(), object(root))
 }
 
-/// Parameters by the parts of their names, `Attribute.1.Name` being three.
-#[derive(Default)]
-struct Tree(BTreeMap<String, Tree>, String);
-
-impl Tree {
-    fn object(self) -> Value {
-        let mut object = Map::new();
-        for (name, tree) in self.0 {
-            match name.as_str() {
-                "AttributeName" | "MessageAttributeName" | "MessageSystemAttributeName" => {
-                    object.insert(format!("{name}s"), tree.numbered().map(|tree| Value::from(tree.1)).collect());
-                }
-                "Attribute" | "MessageAttribute" | "MessageSystemAttribute" => {
-                    object.insert(format!("{name}s"), tree.named());
-                }
-                _ if name.ends_with("BatchRequestEntry") => {
-                    object.insert("Entries".to_owned(), tree.numbered().map(Self::object).collect());
-                }
-                _ => {
-                    object.insert(name.clone(), scalar(&name, tree.1));
-                }
+fn object(tree: Tree) -> Value {
+    let mut members = Map::new();
+    for (name, tree) in tree.inside {
+        match name.as_str() {
+            "AttributeName" | "MessageAttributeName" | "MessageSystemAttributeName" => {
+                members.insert(format!("{name}s"), tree.numbered().map(|tree| Value::from(tree.text)).collect());
+            }
+            "Attribute" | "MessageAttribute" | "MessageSystemAttribute" => {
+                members.insert(format!("{name}s"), named(tree));
+            }
+            _ if name.ends_with("BatchRequestEntry") => {
+                members.insert("Entries".to_owned(), tree.numbered().map(object).collect());
+            }
+            _ => {
+                members.insert(name.clone(), scalar(&name, tree.text));
             }
         }
-        object.into()
     }
+    members.into()
+}
 
-    /// The members of a list, in the order of their numbers.
-    fn numbered(self) -> impl Iterator<Item = Self> {
-        let mut members: Vec<_> = self.0.into_iter().collect();
-        members.sort_by_key(|(number, _)| number.parse::<u32>().unwrap_or(u32::MAX));
-        members.into_iter().map(|(_, tree)| tree)
-    }
-
-    /// A map that is written as a list of names and values.
-    fn named(self) -> Value {
-        let pairs = self.numbered().filter_map(|mut pair| {
-            let (name, value) = (pair.0.remove("Name")?.1, pair.0.remove("Value")?);
-            Some((name, if value.0.is_empty() { value.1.into() } else { value.object() }))
-        });
-        Value::Object(pairs.collect())
-    }
+/// A map that is written as a list of names and values.
+fn named(tree: Tree) -> Value {
+    let pairs = tree.numbered().filter_map(|mut pair| {
+        let (name, value) = (pair.inside.remove("Name")?.text, pair.inside.remove("Value")?);
+        Some((name, if value.inside.is_empty() { value.text.into() } else { object(value) }))
+    });
+    Value::Object(pairs.collect())
 }
 
 /// Numbers where the JSON protocol has them.
@@ -148,21 +130,6 @@ fn element(xml: &mut String, action: &str, tag: &str, value: &Value) {
         other => xml.push_str(&other.to_string()),
     }
     let _ = write!(xml, "</{tag}>");
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            // A parser would make a line feed of it.
-            '\r' => out.push_str("&#13;"),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

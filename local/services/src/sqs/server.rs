@@ -27,7 +27,7 @@ pub(crate) async fn answer(sqs: &Sqs, headers: &HeaderMap, body: &[u8]) -> Respo
     match target.map(|target| target.strip_prefix("AmazonSQS.")) {
         Some(Some(action)) => answer_json(sqs, action, headers, body).await,
         Some(None) => {
-            let text = "Only the APIs of SQS, Secrets Manager and EventBridge are served at this address.";
+            let text = "Only the APIs of SQS, SNS, Secrets Manager and EventBridge are served at this address.";
             json_failure(&Refusal::new(Code::UnsupportedOperation, text))
         }
         None => answer_query(sqs, None, headers, body).await,
