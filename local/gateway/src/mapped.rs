@@ -26,7 +26,7 @@ const DISCONNECT: &str = "$disconnect";
 #[derive(Debug)]
 pub(super) enum Mapped {
     Mock(MockRunner),
-    Service(ServiceRunner),
+    Service(Box<ServiceRunner>),
 }
 
 impl Mapped {
@@ -34,7 +34,7 @@ impl Mapped {
     pub(super) fn new(integration: &Integration) -> Option<Self> {
         match integration {
             Integration::Mock(mock) => Some(Self::Mock(MockRunner::new(mock))),
-            Integration::Service(service) => Some(Self::Service(ServiceRunner::new(service))),
+            Integration::Service(service) => Some(Self::Service(Box::new(ServiceRunner::new(service)))),
             Integration::Lambda { .. } | Integration::Unsupported { .. } => None,
         }
     }
