@@ -239,7 +239,12 @@ impl Shared {
     /// `/{stage}` and `/{apiId}/{stage}`, each also with `/@connections/{id}`; `@` and `=` may be percent-encoded.
     fn resolve(&self, path: &str) -> Target<'_> {
         let segments = segments(path);
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let mut segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        // An SDK whose endpoint ends with a slash calls `/{stage}//@connections/{id}`, which AWS takes as well
+        // (aws-samples/serverless-patterns, `apigw-websocket-mapping-template-authorizer`).
+        if let Some(at) = segments.windows(2).position(|pair| pair == ["", "@connections"]) {
+            segments.remove(at);
+        }
         match segments.as_slice() {
             [stage] | [stage, ""] => self.stage(None, stage),
             [stage, "@connections", id] => self.connection(None, stage, id),
