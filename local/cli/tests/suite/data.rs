@@ -111,6 +111,7 @@ impl Start {
 async fn a_killed_process_has_lost_nothing_that_it_acknowledged() {
     let project = project();
     let first = Start::of(&project).await;
+    first.program.says("kept in data").await;
     first.put("a").await;
     eventually("the function is given a", || first.times("a") > 0).await;
     first.send("Dead", "at once", 0).await;
