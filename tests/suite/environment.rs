@@ -200,11 +200,11 @@ Resources:
 fn an_environment_that_could_grow_too_large_is_found() {
     // `{"A":"a…"}` has ten bytes beside the parameter's.
     let ascii = "Type: String, AllowedPattern: '[a-z]*'";
-    assert_eq!(finding(&format!("{ascii}, MaxLength: 4011")), [] as [&str; 0]);
-    assert_eq!(finding(&format!("{ascii}, MaxLength: 4012")), ["F has 4021 bytes, 4020 fit"]);
+    assert_eq!(finding(&format!("{ascii}, MaxLength: 4023")), [] as [&str; 0]);
+    assert_eq!(finding(&format!("{ascii}, MaxLength: 4024")), ["F has 4033 bytes, 4032 fit"]);
     let quotes = "Type: String, AllowedPattern: '[a-z\"]*'";
-    assert_eq!(finding(&format!("{quotes}, MaxLength: 2005")), [] as [&str; 0]);
-    assert_eq!(finding(&format!("{quotes}, MaxLength: 2006")), ["F has 4021 bytes, 4020 fit"]);
+    assert_eq!(finding(&format!("{quotes}, MaxLength: 2011")), [] as [&str; 0]);
+    assert_eq!(finding(&format!("{quotes}, MaxLength: 2012")), ["F has 4033 bytes, 4032 fit"]);
 }
 
 #[test]
