@@ -26,7 +26,7 @@ PARTS = {
     "AWS::Lambda::EventSourceMapping": 3,
     "AWS::Lambda::Function": 6,
     "AWS::SQS::Queue": 3,
-    "AWS::SecretsManager::Secret": 1,
+    "AWS::SecretsManager::Secret": 3,
 }
 
 
