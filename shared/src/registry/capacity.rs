@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 
 /// Capacity units consumed.
@@ -31,6 +32,19 @@ pub(super) struct Counter {
 impl Counter {
     pub(super) fn add_read<'a>(&self, consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) {
         self.read_halves.fetch_add(halves(consumed), Ordering::Relaxed);
+    }
+
+    /// Whether a write with a condition was done, and counts it; `false` where the condition did not hold.
+    #[expect(clippy::result_large_err, reason = "it is the SDK's own, which whoever retries looks into")]
+    pub(super) fn was_written(&self, answer: Result<Option<ConsumedCapacity>, Error>) -> Result<bool, Error> {
+        match answer {
+            Ok(capacity) => {
+                self.add_write(capacity.as_ref());
+                Ok(true)
+            }
+            Err(Error::ConditionalCheckFailedException(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn add_write<'a>(&self, consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) {

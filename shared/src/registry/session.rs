@@ -60,14 +60,8 @@ impl Registry {
                     item.get(SESSION).cloned().unwrap_or(AttributeValue::Null(true)),
                 )
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            match request.send().await.map_err(Error::from) {
-                Ok(answer) => {
-                    self.counter.add_write(answer.consumed_capacity.as_ref());
-                    Ok(true)
-                }
-                Err(Error::ConditionalCheckFailedException(_)) => Ok(false),
-                Err(error) => Err(error),
-            }
+            let answer = request.send().await.map_err(Error::from);
+            self.counter.was_written(answer.map(|answer| answer.consumed_capacity))
         })
         .await?;
         if is_written {
@@ -102,14 +96,8 @@ impl Registry {
                 .expression_attribute_names("#session", SESSION)
                 .expression_attribute_values(":session", AttributeValue::S(text.clone()))
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            match request.send().await.map_err(Error::from) {
-                Ok(answer) => {
-                    self.counter.add_write(answer.consumed_capacity.as_ref());
-                    Ok(true)
-                }
-                Err(Error::ConditionalCheckFailedException(_)) => Ok(false),
-                Err(error) => Err(error),
-            }
+            let answer = request.send().await.map_err(Error::from);
+            self.counter.was_written(answer.map(|answer| answer.consumed_capacity))
         })
         .await
     }

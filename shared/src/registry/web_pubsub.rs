@@ -65,14 +65,8 @@ impl Registry {
             if let Some(before) = &before {
                 request = request.expression_attribute_values(":before", AttributeValue::S(before.clone()));
             }
-            match request.send().await.map_err(Error::from) {
-                Ok(answer) => {
-                    self.counter.add_write(answer.consumed_capacity.as_ref());
-                    Ok(true)
-                }
-                Err(Error::ConditionalCheckFailedException(_)) => Ok(false),
-                Err(error) => Err(error),
-            }
+            let answer = request.send().await.map_err(Error::from);
+            self.counter.was_written(answer.map(|answer| answer.consumed_capacity))
         })
         .await
     }

@@ -230,14 +230,8 @@ impl Registry {
                 .expression_attribute_names("#hash", names::HASH)
                 .expression_attribute_values(":hash", AttributeValue::S(hash.to_owned()))
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            match request.send().await.map_err(Error::from) {
-                Ok(answer) => {
-                    self.counter.add_write(answer.consumed_capacity.as_ref());
-                    Ok(true)
-                }
-                Err(Error::ConditionalCheckFailedException(_)) => Ok(false),
-                Err(error) => Err(error),
-            }
+            let answer = request.send().await.map_err(Error::from);
+            self.counter.was_written(answer.map(|answer| answer.consumed_capacity))
         })
         .await
     }
