@@ -50,7 +50,7 @@ impl FanOut {
         Some(Log { name: target.log()?, retention })
     }
 
-    /// The head of a log, which is begun where it is not there.
+    /// The head of a log; a new one, which is not written yet, where there is none.
     pub(super) async fn head_of(&self, log: &Log, invocation: &Invocation) -> Result<Head, RegistryError> {
         head_of(self.delivery.registry(), log, invocation.now).await
     }
@@ -136,12 +136,10 @@ impl FanOut {
     }
 }
 
-/// The head of a log, which is begun where it is not there.
+/// The head of a log; a new one, which is not written yet, where there is none: it is written with the log's first entry.
 pub(super) async fn head_of(registry: &Registry, log: &Log, now: i64) -> Result<Head, RegistryError> {
-    match registry.head(&log.name).await? {
-        Some(head) => Ok(head),
-        None => registry.begin_log(&log.name, log.retention, now).await,
-    }
+    let head = registry.head(&log.name).await?;
+    Ok(head.unwrap_or_else(|| Head::of_new_log(log.retention, now)))
 }
 
 /// Appends a part to its log, which gives it its place, and raises the log's head. Beside the head as it was read stands
@@ -157,6 +155,7 @@ pub(super) async fn append<T>(
     now: i64,
     meanwhile: impl AsyncFn(&Segment) -> Result<T, FanOutError>,
 ) -> Result<(Appended, T), FanOutError> {
+    let mut from = from.cloned();
     for _ in 0..EPOCHS {
         // A notification that was parsed can be written.
         part.notification.log = None;
@@ -168,17 +167,23 @@ pub(super) async fn append<T>(
             id: &part.notification.id,
             notification: &notification,
             head: &head,
-            from,
+            from: from.as_ref(),
         };
         let appended = registry.append(&append, now).await?;
         let position = appended.position.clone();
         part.notification.log = Some(Place { log: log.name.clone(), position: position.clone() });
-        let raise = async { Ok(registry.raise_head(&log.name, &position, log.retention, now).await?) };
+        let raise = async {
+            Ok(match head.is_written {
+                true => registry.raise_head(&log.name, &position, log.retention, now).await?,
+                false => registry.begin_log_at(&log.name, &position, log.retention, now).await?,
+            })
+        };
         let (is_raised, read) = futures_util::future::try_join(raise, meanwhile(part)).await?;
         if is_raised {
             return Ok((appended, read));
         }
-        // The log has begun anew since its head was read.
+        // The log has begun anew since its head was read, and a copy of the notification may stand in it by now.
+        from = Some(position);
         head = head_of(registry, log, now).await?;
     }
     Err(RegistryError::Contended.into())

@@ -39,6 +39,8 @@ pub struct Head {
     pub floor: u64,
     /// When the head stops to count, in seconds since the epoch.
     expires_at: i64,
+    /// Whether it is written. One that is not is known to nobody else.
+    pub(crate) is_written: bool,
 }
 
 /// One message of a log.
@@ -64,6 +66,14 @@ pub struct Entries {
 }
 
 impl Head {
+    /// The head of a log that is to begin: with its first entry ([`Registry::begin_log_at`]), unless somebody is faster. `now`
+    /// is in milliseconds since the epoch.
+    #[must_use]
+    pub fn of_new_log(retention: Retention, now: i64) -> Self {
+        let expires_at = head_expires_at(retention, now);
+        Self { offset: 0, epoch: Epoch::random(), floor: 0, expires_at, is_written: false }
+    }
+
     /// Where the log ends, as far as its head knows.
     #[must_use]
     pub fn position(&self) -> LogPosition {
@@ -72,7 +82,8 @@ impl Head {
 
     fn read(item: &Item) -> Result<Self, RegistryError> {
         let LogPosition { offset: end, epoch } = position(item)?;
-        Ok(Self { offset: end, epoch, floor: offset(item, FLOOR)?, expires_at: items::number(item, EXPIRES_AT)? })
+        let expires_at = items::number(item, EXPIRES_AT)?;
+        Ok(Self { offset: end, epoch, floor: offset(item, FLOOR)?, expires_at, is_written: true })
     }
 }
 
@@ -154,14 +165,35 @@ impl Registry {
     /// # Errors
     /// When DynamoDB fails or the head is malformed.
     pub async fn begin_log(&self, log: &LogName, retention: Retention, now: i64) -> Result<Head, RegistryError> {
-        let head = Head { offset: 0, epoch: Epoch::random(), floor: 0, expires_at: head_expires_at(retention, now) };
+        self.write_head(log, Head::of_new_log(retention, now)).await
+    }
+
+    /// Begins a log that has its first entry already, unless somebody has. `false` where the log is another one by now. `now`
+    /// is in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// When DynamoDB fails or the head is malformed.
+    pub async fn begin_log_at(
+        &self,
+        log: &LogName,
+        position: &LogPosition,
+        retention: Retention,
+        now: i64,
+    ) -> Result<bool, RegistryError> {
+        let LogPosition { offset, epoch } = position.clone();
+        let head = Head { offset, epoch, ..Head::of_new_log(retention, now) };
+        Ok(self.write_head(log, head).await?.epoch == position.epoch)
+    }
+
+    /// Writes a head where none stands; the one that stands there now.
+    async fn write_head(&self, log: &LogName, head: Head) -> Result<Head, RegistryError> {
         let mut item = Key::head(log).attributes();
         item.insert(EPOCH.to_owned(), AttributeValue::S(head.epoch.to_string()));
-        for (name, value) in [(OFFSET, 0), (FLOOR, 0), (EXPIRES_AT, head.expires_at)] {
-            item.insert(name.to_owned(), number(value));
-        }
+        item.insert(OFFSET.to_owned(), number(head.offset));
+        item.insert(FLOOR.to_owned(), number(head.floor));
+        item.insert(EXPIRES_AT.to_owned(), number(head.expires_at));
         match self.put_new(item).await? {
-            Ok(()) => Ok(head),
+            Ok(()) => Ok(Head { is_written: true, ..head }),
             Err(other) => Head::read(&other),
         }
     }

@@ -19,6 +19,7 @@ on_both_engines!(
     what_has_expired_is_not_told_and_not_called_recovered,
     a_page_has_room_for_one_message_and_says_that_there_is_more,
     history_is_read_from_both_ends,
+    a_log_begins_with_its_first_entry_unless_somebody_was_faster,
     an_append_costs_two_write_units_and_its_claim_none_more,
 );
 
@@ -132,6 +133,27 @@ async fn a_log_that_began_anew_is_not_raised_under_its_old_epoch(table: Table) {
     let asked = Since { position: old, connection: None };
     say(&registry, "a", "", NOW).await;
     assert_eq!(missed(&registry, &asked, 1_000, NOW).await.unwrap(), (vec![1], Some(false), false));
+}
+
+async fn a_log_begins_with_its_first_entry_unless_somebody_was_faster(table: Table) {
+    let registry = registry(&table);
+    let (log, id, text) = (log(), id("a"), body("a", ""));
+    let [mine, late] = [(); 2].map(|()| Head::of_new_log(KEPT, NOW));
+    let append =
+        Append { log: &log, retention: KEPT, scope: "s", id: &id, notification: &text, head: &mine, from: None };
+    let first = registry.append(&append, NOW).await.unwrap().position;
+    assert_eq!(registry.head(&log).await.unwrap(), None, "nobody knows of the entry yet");
+    assert!(registry.begin_log_at(&log, &first, KEPT, NOW).await.unwrap());
+    let begun = head(&registry).await;
+    assert_eq!(begun.position(), first);
+    // Whoever saw no head either has put an entry where nobody reads, and is told so.
+    let other = Append { head: &late, ..append };
+    let lost = registry.append(&other, NOW).await.unwrap().position;
+    assert!(!registry.begin_log_at(&log, &lost, KEPT, NOW).await.unwrap());
+    // It looks in the log that there is, all of it, for a copy of its own.
+    let again = Append { head: &begun, from: Some(&lost), ..append };
+    let again = registry.append(&again, NOW).await.unwrap();
+    assert_eq!((again.position, again.was_there), (first, true));
 }
 
 async fn what_a_client_missed_is_what_came_since_for_it(table: Table) {

@@ -69,8 +69,10 @@ impl Registry {
             contended,
             was_there,
         };
-        if let Some(from) = append.from.filter(|from| from.epoch == *epoch) {
-            match self.find(append, from.offset).await? {
+        if let Some(from) = append.from.filter(|_| append.head.is_written) {
+            // A log that has begun anew since has little in it.
+            let after = if from.epoch == *epoch { from.offset } else { 0 };
+            match self.find(append, after).await? {
                 Ok(own) => return Ok(at(own, 0, true)),
                 Err(end) => last = end,
             }
