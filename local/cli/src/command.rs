@@ -2,9 +2,10 @@
 //!
 //! Exit codes: 0 when it did what was asked, 1 when it could not, 2 when it was called wrongly.
 
+#[cfg(not(feature = "account"))]
+mod absent;
 #[cfg(feature = "account")]
 mod account;
-#[cfg(feature = "account")]
 mod connections;
 #[cfg(feature = "account")]
 mod dead_letters;
@@ -13,15 +14,14 @@ mod deployment;
 mod dev;
 #[cfg(feature = "account")]
 mod doctor;
+mod http;
+mod identity;
 mod listen;
 mod new;
-#[cfg(feature = "account")]
 mod notify;
-#[cfg(feature = "account")]
 mod rest;
 #[cfg(feature = "account")]
 mod token;
-#[cfg(feature = "account")]
 mod topics;
 mod trigger;
 
@@ -60,11 +60,8 @@ enum Command {
     Upgrade(new::UpgradeArguments),
     Template(new::TemplateArguments),
     Trigger(trigger::Arguments),
-    #[cfg(feature = "account")]
     Notify(notify::Arguments),
-    #[cfg(feature = "account")]
     Connections(connections::Arguments),
-    #[cfg(feature = "account")]
     Topics(topics::Arguments),
     #[cfg(feature = "account")]
     DeadLetters(dead_letters::Arguments),
@@ -72,6 +69,15 @@ enum Command {
     Doctor(doctor::Arguments),
     #[cfg(feature = "account")]
     Token(token::Arguments),
+    /// Look at what was not delivered, and send it again (not in this build)
+    #[cfg(not(feature = "account"))]
+    DeadLetters(absent::Arguments),
+    /// Say what this machine or a deployed stack lacks (not in this build)
+    #[cfg(not(feature = "account"))]
+    Doctor(absent::Arguments),
+    /// Make a token for a client (not in this build)
+    #[cfg(not(feature = "account"))]
+    Token(absent::Arguments),
 }
 
 /// A failed command: what went wrong, in one line.
@@ -117,11 +123,8 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Dev(arguments) => dev::run(arguments).await,
             Command::Listen(arguments) => listen::run(arguments).await,
             Command::Trigger(arguments) => trigger::run(arguments).await,
-            #[cfg(feature = "account")]
             Command::Notify(arguments) => notify::run(arguments).await,
-            #[cfg(feature = "account")]
             Command::Connections(arguments) => connections::run(arguments).await,
-            #[cfg(feature = "account")]
             Command::Topics(arguments) => topics::run(arguments).await,
             #[cfg(feature = "account")]
             Command::DeadLetters(arguments) => dead_letters::run(arguments).await,
@@ -129,6 +132,12 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Doctor(arguments) => doctor::run(arguments).await,
             #[cfg(feature = "account")]
             Command::Token(arguments) => token::run(arguments).await,
+            #[cfg(not(feature = "account"))]
+            Command::DeadLetters(arguments) => absent::run("dead-letters", &arguments),
+            #[cfg(not(feature = "account"))]
+            Command::Doctor(arguments) => absent::run("doctor", &arguments),
+            #[cfg(not(feature = "account"))]
+            Command::Token(arguments) => absent::run("token", &arguments),
         }
     })
 }

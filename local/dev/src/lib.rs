@@ -317,7 +317,8 @@ async fn start_functions(
         plan.existing(options.release)?
     } else {
         logs.say(&summary::building(&plan, options.release));
-        plan.build(build::Options { release: options.release, quiet: false }, logs).await?
+        let without_defaults = options.without_defaults.as_deref();
+        plan.build(build::Options { release: options.release, quiet: false, without_defaults }, logs).await?
     };
     let host = Host::new(stack, services, logs, &plan.missing);
     for (id, reason) in &plan.missing {

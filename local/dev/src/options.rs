@@ -42,6 +42,8 @@ pub struct DevOptions {
     pub shuffle: Option<u64>,
     /// Build the functions with the release profile.
     pub release: bool,
+    /// The workspace that this program was built in without default features: functions of it are built so, too.
+    pub without_defaults: Option<PathBuf>,
     /// Run what the target folder has, and watch nothing.
     pub no_build: bool,
     /// Functions of Node.js, by any of their names, that wait for a debugger at these ports of 127.0.0.1.
@@ -74,6 +76,7 @@ impl DevOptions {
             strict: false,
             shuffle: None,
             release: false,
+            without_defaults: None,
             no_build: false,
             inspect: BTreeMap::new(),
             record: None,

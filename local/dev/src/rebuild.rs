@@ -16,6 +16,7 @@ use super::DevOptions;
 /// Watches the sources; builds when they change and swaps the functions whose programs are new.
 pub(super) fn on_change(plan: Plan, options: &DevOptions, stack: &Stack, host: Arc<Host>) -> JoinHandle<()> {
     let (release, logs) = (options.release, Arc::clone(&options.logs));
+    let without_defaults = options.without_defaults.clone();
     let real = |file: &PathBuf| (file.canonicalize().unwrap_or_else(|_| file.clone()), file.clone());
     let templates: BTreeMap<_, _> = stack.templates.iter().map(real).collect();
     let watch = Watch::new(&plan.roots(), &templates.keys().cloned().collect::<Vec<_>>());
@@ -23,7 +24,7 @@ pub(super) fn on_change(plan: Plan, options: &DevOptions, stack: &Stack, host: A
     tokio::spawn(async move {
         match watch {
             Ok(watch) => {
-                let rebuild = Rebuild { plan, release, main, templates, host, logs };
+                let rebuild = Rebuild { plan, release, without_defaults, main, templates, host, logs };
                 rebuild.run(watch).await;
             }
             Err(error) => {
@@ -36,6 +37,7 @@ pub(super) fn on_change(plan: Plan, options: &DevOptions, stack: &Stack, host: A
 struct Rebuild {
     plan: Plan,
     release: bool,
+    without_defaults: Option<PathBuf>,
     main: PathBuf,
     /// All templates: where they are, and what people are told.
     templates: BTreeMap<PathBuf, PathBuf>,
@@ -59,7 +61,9 @@ impl Rebuild {
 
     async fn rebuild(&self) {
         let (logs, started) = (&self.logs, Instant::now());
-        let programs = match self.plan.build(Options { release: self.release, quiet: true }, logs).await {
+        let without_defaults = self.without_defaults.as_deref();
+        let options = Options { release: self.release, quiet: true, without_defaults };
+        let programs = match self.plan.build(options, logs).await {
             Ok(programs) => programs,
             Err(error) => return logs.error(&format!("{error}; the functions go on as they were")),
         };

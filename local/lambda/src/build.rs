@@ -36,11 +36,14 @@ pub struct Plan {
 
 /// How to build.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
+pub struct Options<'a> {
     /// With the release profile instead of the quick one.
     pub release: bool,
     /// Says nothing unless something is wrong.
     pub quiet: bool,
+    /// The workspace whose packages are built without their default features, as this program itself was built in it: else
+    /// crates that both need would be compiled twice.
+    pub without_defaults: Option<&'a Path>,
 }
 
 /// Why there is nothing to run.
@@ -134,7 +137,7 @@ impl Plan {
     ///
     /// # Errors
     /// When Cargo cannot be run or the code does not compile.
-    pub async fn build(&self, options: Options, logs: &Arc<Logs>) -> Result<BTreeMap<String, PathBuf>, BuildError> {
+    pub async fn build(&self, options: Options<'_>, logs: &Arc<Logs>) -> Result<BTreeMap<String, PathBuf>, BuildError> {
         let mut programs = BTreeMap::new();
         for workspace in &self.workspaces {
             let (alone, shared): (Vec<_>, Vec<_>) =
@@ -226,7 +229,7 @@ fn not_here(function: &Function) -> String {
 async fn build(
     workspace: &Workspace,
     binaries: &[&Binary],
-    options: Options,
+    options: Options<'_>,
     logs: &Arc<Logs>,
 ) -> Result<BTreeMap<String, PathBuf>, BuildError> {
     let mut command = cargo();
@@ -258,7 +261,7 @@ async fn build(
     Ok(programs)
 }
 
-fn arguments(workspace: &Workspace, binaries: &[&Binary], options: Options) -> Vec<OsString> {
+fn arguments(workspace: &Workspace, binaries: &[&Binary], options: Options<'_>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = ["build", "--message-format=json-render-diagnostics"].map(Into::into).into();
     match binaries {
         [binary] if workspace.shares_name(binary) => arguments.extend(["-p".into(), binary.package.clone().into()]),
@@ -273,6 +276,9 @@ fn arguments(workspace: &Workspace, binaries: &[&Binary], options: Options) -> V
     }
     if options.quiet {
         arguments.push("--quiet".into());
+    }
+    if options.without_defaults == Some(workspace.root.as_path()) {
+        arguments.push("--no-default-features".into());
     }
     arguments
 }

@@ -194,7 +194,7 @@ pub async fn keys(endpoint: &str) -> Result<Keys, DynamoDbError> {
 
 #[cfg(not(feature = "account"))]
 async fn developers_keys() -> Result<Keys, String> {
-    Err("this build of tidings does not read them; build it with its default features".to_owned())
+    Err("this build of tidings does not read them: use `cargo aws dev`, or install it whole".to_owned())
 }
 
 #[cfg(feature = "account")]

@@ -6,6 +6,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 use tidings_local_services::net::{https_client, is_aws};
 
+use super::identity::Identity;
+
 /// Where to find AWS.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Account<'a> {
@@ -15,17 +17,6 @@ pub(super) struct Account<'a> {
     region: Option<&'a str>,
     /// The profile; the configuration's default where it is not given.
     profile: Option<&'a str>,
-}
-
-/// As whom a command calls AWS, as its options say.
-#[derive(Debug, clap::Args)]
-pub(super) struct Identity {
-    /// The AWS region
-    #[arg(long)]
-    region: Option<String>,
-    /// The profile of the AWS configuration
-    #[arg(long)]
-    profile: Option<String>,
 }
 
 impl Identity {

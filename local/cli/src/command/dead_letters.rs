@@ -10,11 +10,11 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::account::Identity;
 use tidings_local_dev::NOTIFY_ENDPOINT;
 
 use super::Failure;
-use super::deployment::{Deployment, Named};
+use super::deployment::Deployment;
+use super::identity::{Identity, Named};
 use origin::{Origin, Queued};
 
 /// The logical id of the dead-letter queue.

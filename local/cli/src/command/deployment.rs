@@ -17,14 +17,6 @@ const STACK: &str = "AWS::CloudFormation::Stack";
 const MARKS: [(&str, &str); 2] =
     [("WebSocketApi", "AWS::ApiGatewayV2::Api"), ("NotifierFunction", "AWS::Lambda::Function")];
 
-/// Which deployed stack a command is about.
-#[derive(Debug, clap::Args)]
-pub(super) struct Named {
-    /// The deployed stack: the toolkit's own or one that nests it; where it nests several, STACK/ID says which
-    #[arg(long, value_name = "STACK")]
-    pub(super) stack: Option<String>,
-}
-
 /// A stack with its resources.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {

@@ -138,6 +138,7 @@ impl Arguments {
             strict: self.strict,
             shuffle: self.shuffle,
             release: self.release,
+            without_defaults: own_workspace(),
             no_build: self.no_build,
             inspect: self.inspect.into_iter().collect(),
             record: self.record,
@@ -145,6 +146,12 @@ impl Arguments {
             logs: Arc::new(Logs::stderr(self.json)),
         }
     }
+}
+
+/// The workspace of this program, where it was built without what calls AWS (`cargo dev`).
+fn own_workspace() -> Option<PathBuf> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    (!cfg!(feature = "account")).then(|| PathBuf::from(folder).canonicalize().ok()).flatten()
 }
 
 /// Every connection is an open file, and some systems allow 256 until they are asked for more.

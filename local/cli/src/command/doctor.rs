@@ -11,8 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Failure;
-use super::account::Identity;
-use super::deployment::Named;
+use super::identity::{Identity, Named};
 
 /// Look at this machine, or at a deployed stack, and say what is missing and how to get it.
 ///

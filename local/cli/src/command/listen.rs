@@ -14,6 +14,7 @@ use tidings_local_dev::LISTEN_URL;
 
 use self::output::Output;
 use self::start::{Since, Start};
+use super::identity::{Identity, Named};
 use super::{Failure, status};
 
 /// Print the messages for topics, a user or a token's user, one JSON object a line.
@@ -29,15 +30,12 @@ pub(super) struct Arguments {
     /// The user to connect as, where anonymous connections are allowed
     #[arg(long)]
     user: Option<String>,
-    #[cfg(feature = "account")]
     #[command(flatten)]
-    named: super::deployment::Named,
-    #[cfg(feature = "account")]
+    named: Named,
     #[command(flatten)]
-    identity: super::account::Identity,
+    identity: Identity,
     /// The WebSocket URL, with the stage
-    #[arg(long, default_value = LISTEN_URL, value_parser = websocket_url)]
-    #[cfg_attr(feature = "account", arg(conflicts_with = "stack"))]
+    #[arg(long, default_value = LISTEN_URL, value_parser = websocket_url, conflicts_with = "stack")]
     url: String,
     /// A token for the authorizer, sent in the `Authorization` header. The variable keeps it out of the list of processes
     #[arg(long, env = "TIDINGS_TOKEN", hide_env_values = true)]
@@ -82,12 +80,9 @@ fn audience() -> ArgGroup {
     ArgGroup::new("audience").args(["topics", "user", "token", "token_command"]).required(true).multiple(true)
 }
 
-#[cfg_attr(not(feature = "account"), expect(unused_mut, reason = "only a deployed stack has another URL"))]
 pub(super) async fn run(mut arguments: Arguments) -> Result<(), Failure> {
-    #[cfg(feature = "account")]
     if let Some(stack) = &arguments.named.stack {
-        let deployment = super::deployment::Deployment::find(arguments.identity.at(None), stack).await?;
-        deployment.needed_output("WebSocketUrl")?.clone_into(&mut arguments.url);
+        arguments.url = url_of(stack, &arguments.identity).await?;
     }
     let starts = start::starts(arguments.logs(), &arguments.since, arguments.history)?;
     let (client, events) = arguments.connect(&starts)?;
@@ -97,6 +92,18 @@ pub(super) async fn run(mut arguments: Arguments) -> Result<(), Failure> {
         .await?;
     client.close().await;
     Ok(())
+}
+
+/// Where clients of a deployed stack connect.
+#[cfg(feature = "account")]
+async fn url_of(stack: &str, identity: &Identity) -> Result<String, Failure> {
+    let deployment = super::deployment::Deployment::find(identity.at(None), stack).await?;
+    Ok(deployment.needed_output("WebSocketUrl")?.to_owned())
+}
+
+#[cfg(not(feature = "account"))]
+async fn url_of(_: &str, _: &Identity) -> Result<String, Failure> {
+    Err(super::identity::needs_account("`tidings listen --stack`"))
 }
 
 impl Arguments {

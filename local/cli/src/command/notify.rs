@@ -2,19 +2,21 @@
 
 use std::io::{self, Read, Write};
 
-use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
-use aws_sdk_lambda::primitives::Blob;
+use aws_credential_types::Credentials;
+use bytes::Bytes;
 use clap::ArgGroup;
+use http::Request;
+use http_body_util::Full;
 use serde_json::{Map, Value, json};
 
 use tidings_local_services::net::is_aws;
 
-use super::account::Identity;
 use tidings_local_dev::NOTIFY_ENDPOINT;
 
 use super::Failure;
-use super::deployment::{Deployment, Named};
+use super::http::{CallError, call, sign_for};
+use super::identity::{Identity, Named};
+use super::rest::encoded;
 
 /// The notifier's name at a local gateway: its folder.
 const LOCAL_FUNCTION: &str = "notifier";
@@ -83,11 +85,37 @@ fn audience() -> ArgGroup {
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let data = if arguments.data == "-" { standard_input()? } else { arguments.data.clone() };
     let notification = arguments.notification(&data)?;
-    let target = Target::find(&arguments).await?;
-    let client = target.client(&arguments).await;
-    let call = client.invoke().function_name(target.function()).payload(Blob::new(notification.to_string()));
-    let answer = call.send().await.map_err(|error| target.failure(&error))?;
+    let answer = match Target::of(&arguments) {
+        Target::Endpoint { url, function } => invoke(&url, &function, notification.to_string()).await?,
+        target => aws::invoke(target, &arguments.identity, notification.to_string()).await?,
+    };
     print(answer)
+}
+
+/// What a function answers, or the object that says how it failed.
+struct Answer {
+    payload: Bytes,
+    has_failed: bool,
+}
+
+/// Invokes a function at a Lambda Invoke API that takes any credentials.
+async fn invoke(endpoint: &str, function: &str, body: String) -> Result<Answer, Failure> {
+    let url = format!("{}/2015-03-31/functions/{}/invocations", endpoint.trim_end_matches('/'), encoded(function));
+    let request = Request::post(&url).body(Full::from(body.clone()));
+    let mut request =
+        request.map_err(|error| Failure(format!("{endpoint} is no address: {error}; see --endpoint-url")))?;
+    let credentials = Credentials::new("local", "local", None, None, "tidings");
+    sign_for(&mut request, body.as_bytes(), ("lambda", "us-east-1"), credentials)?;
+    let (parts, payload) = call(request).await.map_err(|error| match error {
+        CallError::Unreachable(_) => Failure(format!("nothing listens at {endpoint}: is `cargo dev` running?")),
+        error => Failure(format!("{endpoint}: {}", tidings::describe(&error))),
+    })?;
+    if parts.status.is_success() {
+        return Ok(Answer { payload, has_failed: parts.headers.contains_key("x-amz-function-error") });
+    }
+    let problem: Value = serde_json::from_slice(&payload).unwrap_or_default();
+    let said = problem["message"].as_str().or_else(|| problem["Message"].as_str());
+    Err(Failure(said.map_or_else(|| format!("{endpoint} answers {}", parts.status), str::to_owned)))
 }
 
 fn standard_input() -> Result<String, Failure> {
@@ -97,9 +125,8 @@ fn standard_input() -> Result<String, Failure> {
     Ok(data)
 }
 
-fn print(answer: InvokeOutput) -> Result<(), Failure> {
-    let payload = answer.payload.map(Blob::into_inner).unwrap_or_default();
-    if answer.function_error.is_some() {
+fn print(Answer { payload, has_failed }: Answer) -> Result<(), Failure> {
+    if has_failed {
         return Err(Failure(function_error(&payload)));
     }
     let mut stdout = io::stdout();
@@ -168,58 +195,75 @@ enum Target {
     Endpoint { url: String, function: String },
     /// In AWS; at another than the region's usual endpoint where one is given.
     Aws { url: Option<String>, function: String },
+    /// In AWS, the one of a stack.
+    Stack(String),
 }
 
 impl Target {
-    async fn find(arguments: &Arguments) -> Result<Self, Failure> {
-        let Some(stack) = &arguments.named.stack else { return Ok(Self::of(arguments)) };
-        let deployment = Deployment::find(arguments.identity.at(None), stack).await?;
-        Ok(Self::Aws { url: None, function: deployment.needed_id("NotifierFunction")?.to_owned() })
-    }
-
     fn of(arguments: &Arguments) -> Self {
         let function = arguments.function_name.clone();
-        match (&arguments.endpoint_url, function) {
-            (None, Some(function)) => Self::Aws { url: None, function },
-            (Some(url), function) if is_aws(url) => {
+        match (&arguments.named.stack, &arguments.endpoint_url, function) {
+            (Some(stack), ..) => Self::Stack(stack.clone()),
+            (None, None, Some(function)) => Self::Aws { url: None, function },
+            (None, Some(url), function) if is_aws(url) => {
                 Self::Aws { url: Some(url.clone()), function: function.unwrap_or_else(|| LOCAL_FUNCTION.to_owned()) }
             }
-            (url, function) => Self::Endpoint {
+            (None, url, function) => Self::Endpoint {
                 url: url.clone().unwrap_or_else(|| NOTIFY_ENDPOINT.to_owned()),
                 function: function.unwrap_or_else(|| LOCAL_FUNCTION.to_owned()),
             },
         }
     }
+}
 
-    fn function(&self) -> &str {
-        match self {
-            Self::Endpoint { function, .. } | Self::Aws { function, .. } => function,
-        }
-    }
+/// A notifier in AWS.
+#[cfg(feature = "account")]
+mod aws {
+    use aws_sdk_lambda::Client;
+    use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
+    use aws_sdk_lambda::operation::invoke::InvokeError;
+    use aws_sdk_lambda::primitives::Blob;
 
-    async fn client(&self, arguments: &Arguments) -> aws_sdk_lambda::Client {
-        let endpoint = match self {
-            Self::Endpoint { url, .. } => Some(url.as_str()),
-            Self::Aws { url, .. } => url.as_deref(),
+    use super::super::deployment::Deployment;
+    use super::{Answer, Failure, Identity, Target};
+
+    pub(super) async fn invoke(target: Target, identity: &Identity, body: String) -> Result<Answer, Failure> {
+        let (url, function) = match target {
+            Target::Endpoint { url, function } => (Some(url), function),
+            Target::Aws { url, function } => (url, function),
+            Target::Stack(stack) => {
+                let deployment = Deployment::find(identity.at(None), &stack).await?;
+                (None, deployment.needed_id("NotifierFunction")?.to_owned())
+            }
         };
-        aws_sdk_lambda::Client::new(&arguments.identity.at(endpoint).config().await)
+        let client = Client::new(&identity.at(url.as_deref()).config().await);
+        let answer = client.invoke().function_name(function).payload(Blob::new(body)).send().await;
+        let answer = answer.map_err(|error| failure(&error))?;
+        let payload = answer.payload.map(Blob::into_inner).unwrap_or_default();
+        Ok(Answer { payload: payload.into(), has_failed: answer.function_error.is_some() })
     }
 
     /// Why the function was not even invoked, in one sentence.
-    fn failure(&self, error: &SdkError<InvokeError>) -> Failure {
+    fn failure(error: &SdkError<InvokeError>) -> Failure {
         let said = error.as_service_error().and_then(|error| error.message());
-        let reason = match (self, error, said) {
-            (_, SdkError::ServiceError(_), Some(message)) => message.to_owned(),
-            (Self::Endpoint { url, .. }, SdkError::DispatchFailure(_), _) => {
-                format!("nothing listens at {url}: is `cargo dev` running?")
-            }
-            (Self::Aws { .. }, SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_), _) => format!(
+        Failure(match (error, said) {
+            (SdkError::ServiceError(_), Some(message)) => message.to_owned(),
+            (SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_), _) => format!(
                 "cannot call Lambda in AWS ({}): are the credentials and the region set, see --profile and --region?",
                 tidings::describe(error)
             ),
             _ => tidings::describe(error),
-        };
-        Failure(reason)
+        })
+    }
+}
+
+#[cfg(not(feature = "account"))]
+mod aws {
+    use super::super::identity::needs_account;
+    use super::{Answer, Failure, Identity, Target};
+
+    pub(super) async fn invoke(_: Target, _: &Identity, _: String) -> Result<Answer, Failure> {
+        Err(needs_account("to notify a stack or a function in AWS"))
     }
 }
 

@@ -1,23 +1,17 @@
 //! The REST API of a stack: the one of `tidings dev`, or a deployed one, whose calls are signed.
 
 use std::io::{self, Write as _};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use aws_credential_types::provider::ProvideCredentials as _;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::Failure;
-use super::account::Identity;
-use super::deployment::{Deployment, Named};
+use super::http::{CallError, call};
+use super::identity::{Identity, Named};
 
 /// Where `tidings dev` has the REST API of this project's template, unless told otherwise.
 const REST_ENDPOINT: &str = "http://127.0.0.1:3031";
@@ -71,10 +65,7 @@ impl Api {
     pub(super) async fn open(&self) -> Result<Rest<'_>, Failure> {
         let endpoint = match (&self.endpoint, &self.named.stack) {
             (Some(endpoint), _) => endpoint.clone(),
-            (None, Some(stack)) => {
-                let deployment = Deployment::find(self.identity.at(None), stack).await?;
-                deployment.needed_output("RestUrl")?.trim_end_matches('/').to_owned()
-            }
+            (None, Some(stack)) => deployed::url(stack, &self.identity).await?.trim_end_matches('/').to_owned(),
             (None, None) => REST_ENDPOINT.to_owned(),
         };
         Ok(Rest { api: self, endpoint, json: self.json })
@@ -109,59 +100,27 @@ impl Rest<'_> {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure> {
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .map_err(|error| Failure(format!("cannot read this system's certificates: {error}")))?;
-        let client = Client::builder(TokioExecutor::new()).build(connector.https_or_http().enable_http1().build());
-        let answer = async {
-            let response = client.request(request).await.map_err(|error| {
+        let answer = tokio::time::timeout(PATIENCE, call(request)).await;
+        let answer = answer.map_err(|_| Failure(format!("{} does not answer", self.endpoint)))?;
+        let (parts, body) = answer.map_err(|error| match error {
+            CallError::Unreachable(error) => {
                 let hint = if self.endpoint == REST_ENDPOINT { ": is `cargo dev` running?" } else { "" };
                 Failure(format!("cannot reach {}{hint} ({})", self.endpoint, tidings::describe(&error)))
-            })?;
-            let status = response.status();
-            let body = response.into_body().collect().await;
-            let body = body.map_err(|error| Failure(format!("the answer of {} broke off: {error}", self.endpoint)))?;
-            Ok((status, body.to_bytes()))
-        };
-        let answer = tokio::time::timeout(PATIENCE, answer).await;
-        answer.unwrap_or_else(|_| Err(Failure(format!("{} does not answer", self.endpoint))))
+            }
+            error => Failure(format!("{}: {}", self.endpoint, tidings::describe(&error))),
+        })?;
+        Ok((parts.status, body))
     }
 
     /// Adds the token or the signature. What is not encrypted is on this machine, where neither is needed.
     async fn authorize(&self, request: &mut Request<Full<Bytes>>, url: &str) -> Result<(), Failure> {
-        let headers = match &self.api.token {
-            Some(token) => vec![(header::AUTHORIZATION.to_string(), format!("Bearer {token}"))],
-            None if url.starts_with("https:") => self.signature(request.method(), url).await?,
-            None => Vec::new(),
+        let Some(token) = &self.api.token else {
+            return if url.starts_with("https:") { deployed::sign(request, &self.api.identity).await } else { Ok(()) };
         };
-        for (name, value) in headers {
-            let name = HeaderName::try_from(name).map_err(|error| Failure::new(&error))?;
-            let value = HeaderValue::try_from(value).map_err(|_| Failure("the token is no token".to_owned()))?;
-            request.headers_mut().insert(name, value);
-        }
+        let value = HeaderValue::try_from(format!("Bearer {token}"));
+        let value = value.map_err(|_| Failure("the token is no token".to_owned()))?;
+        request.headers_mut().insert(header::AUTHORIZATION, value);
         Ok(())
-    }
-
-    async fn signature(&self, method: &Method, url: &str) -> Result<Vec<(String, String)>, Failure> {
-        let account = self.api.identity.at(None);
-        let config = account.config().await;
-        let region = config.region().ok_or_else(|| Failure("no region is set; see --region".to_owned()))?;
-        let provider = config.credentials_provider().ok_or_else(|| Failure("there are no credentials".to_owned()))?;
-        let credentials = provider.provide_credentials().await;
-        let identity = credentials.map_err(|error| Failure::new(&error))?.into();
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(region.as_ref())
-            .name("execute-api")
-            .time(SystemTime::now())
-            .settings(SigningSettings::default())
-            .build()
-            .map_err(|error| Failure::new(&error))?
-            .into();
-        let request = SignableRequest::new(method.as_str(), url, std::iter::empty(), SignableBody::Bytes(b""));
-        let request = request.map_err(|error| Failure::new(&error))?;
-        let (instructions, _) = sign(request, &parameters).map_err(|error| Failure::new(&error))?.into_parts();
-        Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
     /// What a refusal says: problem details of the API, or a message of API Gateway.
@@ -172,6 +131,45 @@ impl Rest<'_> {
             (_, _, Some(message)) => format!("{} answers {status}: {message}", self.endpoint),
             _ => format!("{} answers {status}", self.endpoint),
         })
+    }
+}
+
+/// What only a deployed API needs.
+#[cfg(feature = "account")]
+mod deployed {
+    use aws_credential_types::provider::ProvideCredentials as _;
+
+    use super::super::deployment::Deployment;
+    use super::super::http::sign_for;
+    use super::{Bytes, Failure, Full, Identity, Request};
+
+    /// Where the API of a stack is.
+    pub(super) async fn url(stack: &str, identity: &Identity) -> Result<String, Failure> {
+        let deployment = Deployment::find(identity.at(None), stack).await?;
+        Ok(deployment.needed_output("RestUrl")?.to_owned())
+    }
+
+    /// Signs a call, whose body is empty.
+    pub(super) async fn sign(request: &mut Request<Full<Bytes>>, identity: &Identity) -> Result<(), Failure> {
+        let config = identity.at(None).config().await;
+        let region = config.region().ok_or_else(|| Failure("no region is set; see --region".to_owned()))?;
+        let provider = config.credentials_provider().ok_or_else(|| Failure("there are no credentials".to_owned()))?;
+        let credentials = provider.provide_credentials().await.map_err(|error| Failure::new(&error))?;
+        sign_for(request, b"", ("execute-api", region.as_ref()), credentials)
+    }
+}
+
+#[cfg(not(feature = "account"))]
+mod deployed {
+    use super::super::identity::needs_account;
+    use super::{Bytes, Failure, Full, Identity, Request};
+
+    pub(super) async fn url(_: &str, _: &Identity) -> Result<String, Failure> {
+        Err(needs_account("--stack"))
+    }
+
+    pub(super) async fn sign(_: &mut Request<Full<Bytes>>, _: &Identity) -> Result<(), Failure> {
+        Err(needs_account("a signed request"))
     }
 }
 

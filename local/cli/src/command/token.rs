@@ -12,12 +12,12 @@ use serde_json::{Map, Value, json};
 use tidings::permissions::{Permission, for_user};
 use tidings::{Topic, UserId};
 
-use super::account::Identity;
 use tidings_local_dev::NOTIFY_ENDPOINT;
 use tidings_local_services::token;
 
 use super::Failure;
-use super::deployment::{Deployment, Named};
+use super::deployment::Deployment;
+use super::identity::{Identity, Named};
 
 /// The stack's name at a local gateway.
 const LOCAL_STACK: &str = "tidings-dev";

@@ -3,11 +3,10 @@
 use bytes::Bytes;
 use clap::Subcommand;
 use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http_body_util::Full;
 use serde_json::{Value, json};
 
+use super::http::call;
 use super::{Failure, status};
 use tidings_local_dev::NOTIFY_ENDPOINT;
 
@@ -108,16 +107,13 @@ async fn send(endpoint: &str, event: &Value) -> Result<String, Failure> {
     let request = Request::post(&url).header(header::CONTENT_TYPE, "application/json");
     let request = request.body(Full::new(Bytes::from(event.to_string())));
     let request = request.map_err(|error| Failure(format!("{endpoint} is no address: {error}; see --endpoint-url")))?;
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let unreachable = |error: &dyn std::error::Error| {
-        let why = tidings::describe(error);
+    let (parts, body) = call(request).await.map_err(|error| {
+        let why = tidings::describe(&error);
         Failure(format!(
             "cannot reach {endpoint} ({why}): start `tidings dev` in another shell, or name it with --endpoint-url"
         ))
-    };
-    let response = client.request(request).await.map_err(|error| unreachable(&error))?;
-    let code = response.status();
-    let body = response.into_body().collect().await.map_err(|error| unreachable(&error))?.to_bytes();
+    })?;
+    let code = parts.status;
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     match (answer["done"].as_str(), answer["message"].as_str()) {
         (Some(done), _) if code.is_success() => Ok(done.to_owned()),
