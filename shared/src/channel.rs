@@ -32,7 +32,7 @@ pub async fn history(
     let end = registry.end_of_log(reading).await?;
     let since = match &asked.since {
         None => None,
-        Some(since) if Epoch::parse(&since.epoch).ok().as_ref() == Some(&end.epoch) => {
+        Some(since) if since.epoch.is_empty() || Epoch::parse(&since.epoch).ok().as_ref() == Some(&end.epoch) => {
             let position = LogPosition { offset: since.offset, epoch: end.epoch.clone() };
             Some(Since { position, connection: None })
         }

@@ -94,8 +94,8 @@ impl Check {
 
 /// A message of the notification queue: those who follow a topic's connections are to be told whether this one is in it.
 ///
-/// It says only who is meant: what is told is what the table says by then. So it may come late, twice, or from anybody who may
-/// send to the queue.
+/// It says only who is meant and how they are shown: whether they are there is what the table says by then. So it may come
+/// late, or twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Moved {
@@ -107,6 +107,20 @@ pub struct Moved {
     pub user: Option<UserId>,
     /// The topic.
     pub topic: Topic,
+    /// What others are shown of it, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info: Option<String>,
+}
+
+/// A connection that is in a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Which one.
+    pub connection: ConnectionId,
+    /// Its user, unless it is anonymous.
+    pub user: Option<UserId>,
+    /// What others are shown of it, as JSON.
+    pub info: Option<String>,
 }
 
 impl Moved {

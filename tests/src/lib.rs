@@ -4,12 +4,14 @@
 
 pub mod browser;
 pub mod chaos;
+pub mod clients;
 pub mod conflicts;
 pub mod crowd;
 pub mod engine;
 pub mod faults;
 pub mod issuer;
 pub mod kill;
+pub mod mixed;
 pub mod ordered;
 pub mod proxy;
 pub mod queues;

@@ -7,7 +7,7 @@ use tests::stack::{Stack, root, tidings};
 use tidings_test::Client;
 use tokio::process::Command;
 
-use crate::centrifuge::{for_aws, has};
+use tests::clients::{for_aws, has};
 
 async fn start() -> Stack {
     Stack::start_at(&root().join("tests/templates/any-service.yaml"), &[], &[]).await

@@ -89,7 +89,7 @@ async fn what_was_said_while_the_network_was_cut_comes_on_the_chats_page_by_cent
     // The page with what `npm install` puts beside it.
     let web = tempfile::tempdir().unwrap();
     std::fs::copy(folder.join("web/centrifuge.html"), web.path().join("centrifuge.html")).unwrap();
-    let packages = crate::centrifuge::for_javascript().await.join("node_modules");
+    let packages = tests::clients::for_javascript().await.join("node_modules");
     std::os::unix::fs::symlink(packages, web.path().join("node_modules")).unwrap();
     let file = web.path().join("centrifuge.html");
     page.open(&format!("file://{}?name=Ada&room=lobby&url={}", file.display(), stack.url())).await;

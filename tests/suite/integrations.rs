@@ -7,7 +7,7 @@ use tests::eventually;
 use tidings_local_services::sqs::md5_of;
 use tidings_test::{Client, PATIENCE, Stack};
 
-use crate::centrifuge::has;
+use tests::clients::has;
 
 const HEAD: &str = "Transform: AWS::Serverless-2016-10-31\nResources:\n  Api: {Type: AWS::ApiGatewayV2::Api, Properties: \
                     {Name: a, ProtocolType: WEBSOCKET, RouteSelectionExpression: $request.body.action}}\n  Stage: {Type: \

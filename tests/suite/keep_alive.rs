@@ -16,8 +16,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
-use crate::centrifuge::{for_go, for_javascript, for_python, has};
 use crate::metrics::until;
+use tests::clients::{for_go, for_javascript, for_python, has};
 
 /// API Gateway's ten minutes.
 const IDLE: Duration = Duration::from_secs(8);

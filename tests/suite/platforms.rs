@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::centrifuge::has;
+use tests::clients::has;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tidings_local_dev::Running;
 use tidings_test::{Client, Stack};
 
-use crate::centrifuge::has;
+use tests::clients::has;
 
 const HEAD: &str = "Transform: AWS::Serverless-2016-10-31\nResources:\n  Api: {Type: AWS::ApiGatewayV2::Api, Properties: \
                     {Name: a, ProtocolType: WEBSOCKET, RouteSelectionExpression: $request.body.action}}\n  Stage: {Type: \

@@ -17,7 +17,7 @@ use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::centrifuge::{for_javascript, for_python, has};
+use tests::clients::{for_javascript, for_python, has};
 
 /// A notification that a program has sent, and who is told whether it was taken.
 type Asked = (String, oneshot::Sender<bool>);

@@ -27,8 +27,8 @@ pub struct Verified {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenProblem {
-    /// Its time is over: the client is to fetch another one.
-    #[error("the token has expired")]
+    /// It is not its time, be it over or still to come: the client is to fetch another one.
+    #[error("the token has expired or is not good yet")]
     Expired,
     /// It is not a good one.
     #[error("the token is not a good one: {0}")]
@@ -63,7 +63,7 @@ impl<S> Authorizer<S> {
         let read = claims.await.and_then(|claims| Ok(verified(deps, rules, claims)?));
         read.map_err(|refused| match refused {
             Refused::Failed(error) => TokenProblem::Failed(error),
-            Refused::Denied(Denial::Time("has expired (exp)")) => TokenProblem::Expired,
+            Refused::Denied(Denial::Time(_)) => TokenProblem::Expired,
             Refused::Denied(denial) => TokenProblem::Invalid(denial.to_string()),
         })
     }

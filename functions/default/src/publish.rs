@@ -1,13 +1,14 @@
-//! `publish`: a client notifies others. Its ack means that the notification is on the queue.
+//! `publish`: a client notifies others. Its ack means that the notification is on the queue, or in its topic's log.
 
 use std::time::Duration;
 
 use tidings::delivery::check_size;
+use tidings::fanout::{self, Said};
 use tidings::metrics::{Metric, Recorder};
 use tidings::notification::{Defaults, Notification, Origin, Target};
 use tidings::permissions::Action;
 use tidings::protocol::{ClientError, ErrorCode, Publish, ReplyBody};
-use tidings::{Caller, NotificationId, UserId};
+use tidings::{Caller, NotificationId, Topic, UserId};
 
 use crate::frame::Frame;
 use crate::services::{Error, Services};
@@ -19,30 +20,69 @@ pub(crate) async fn run(
     recorder: &Recorder,
     publish: Publish,
 ) -> Result<ReplyBody, Error> {
+    match said(services, frame, publish)? {
+        Ok((_, notification)) => {
+            queue(services, frame, recorder, &notification).await?;
+            Ok(ReplyBody::Ack)
+        }
+        Err(refused) => Ok(ReplyBody::Error(refused)),
+    }
+}
+
+/// The same for who waits for the answer before it says more: where the topic has a log, the message is in it by then, so that
+/// what one client says one after the other stands so.
+pub(crate) async fn in_order(
+    services: &Services,
+    frame: &Frame,
+    recorder: &Recorder,
+    publish: Publish,
+) -> Result<ReplyBody, Error> {
+    let (topic, notification) = match said(services, frame, publish)? {
+        Ok(said) => said,
+        Err(refused) => return Ok(ReplyBody::Error(refused)),
+    };
+    let Some(retention) = services.history.of_topic(&topic) else {
+        queue(services, frame, recorder, &notification).await?;
+        return Ok(ReplyBody::Ack);
+    };
+    let (scope, id) = (frame.caller.scope(), notification.id.clone());
+    let scope = scope.as_str();
+    // API Gateway calls a function once for a frame, so nothing comes again under this name.
+    let said = Said { topic: &topic, notification, scope, is_keyed: false };
+    let queue = services.notifications.scoped(scope);
+    fanout::publish(&services.registry, &queue, &said, retention, services.clock).await.map_err(Error::Log)?;
+    note(frame, recorder, &id);
+    Ok(ReplyBody::Ack)
+}
+
+/// What a client says, as a notification for a topic that it may publish to; else what it is told.
+fn said(
+    services: &Services,
+    frame: &Frame,
+    publish: Publish,
+) -> Result<Result<(Topic, Notification), ClientError>, Error> {
     let caller = &frame.caller;
     let Target::Topic(topic) = &publish.target else {
         let message = "clients may publish to topics only; name a `topic`";
-        return Ok(ReplyBody::Error(ClientError::new(ErrorCode::Forbidden, message)));
+        return Ok(Err(ClientError::new(ErrorCode::Forbidden, message)));
     };
     if let Some(refused) = frame.refused(Action::Publish, std::slice::from_ref(topic)) {
-        return Ok(ReplyBody::Error(refused));
+        return Ok(Err(refused));
     }
     if let Err(error) = services.guard.publish(&caller.connection, frame.at) {
-        return Ok(ReplyBody::Error(error));
+        return Ok(Err(error));
     }
-    // A key is the client's, so it counts only among its own; API Gateway's id of the frame is the same when it retries.
+    let topic = topic.clone();
+    // A key is the client's, so it counts only among its own.
     let name = publish.key.as_ref().map_or_else(|| frame.message.clone(), |key| tidings::hash(&[sender(caller), key]));
     let id = NotificationId::parse(format!("client-{name}")).map_err(Error::Event)?;
     let defaults = Defaults { id, at: frame.at };
-    let notification = match publish.into_notification(&defaults, Origin { user: caller.user.clone() }) {
-        Ok(notification) => notification,
-        Err(error) => return Ok(ReplyBody::Error(ClientError::bad_request(error.to_string()))),
-    };
-    if let Err(error) = check_size(&notification) {
-        return Ok(ReplyBody::Error(ClientError::bad_request(error.to_string())));
-    }
-    queue(services, frame, recorder, &notification).await?;
-    Ok(ReplyBody::Ack)
+    let bad = |error: &dyn std::error::Error| ClientError::bad_request(error.to_string());
+    let notification = publish.into_notification(&defaults, Origin { user: caller.user.clone() });
+    Ok(notification.map_err(|error| bad(&error)).and_then(|notification| {
+        check_size(&notification).map_err(|error| bad(&error))?;
+        Ok((topic, notification))
+    }))
 }
 
 /// Puts a client's notification on the notification queue.
@@ -57,9 +97,13 @@ pub(crate) async fn queue(
     let message = serde_json::to_string(notification).unwrap_or_default();
     let queue = services.notifications.scoped(caller.scope());
     queue.send(vec![message], sender(caller), Duration::ZERO).await.map_err(Error::Queue)?;
-    recorder.add(Metric::PublishedByClients, 1);
-    tracing::info!(connection.id = %caller.connection, notification.id = %notification.id, "published");
+    note(frame, recorder, &notification.id);
     Ok(())
+}
+
+fn note(frame: &Frame, recorder: &Recorder, id: &NotificationId) {
+    recorder.add(Metric::PublishedByClients, 1);
+    tracing::info!(connection.id = %frame.caller.connection, notification.id = %id, "published");
 }
 
 /// Who publishes: a user, or a connection without one.

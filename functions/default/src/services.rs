@@ -4,6 +4,7 @@ use tidings::aws::{Aws, tells_backend};
 use tidings::clock::Clock;
 use tidings::config::{self, required};
 use tidings::delivery::{Management, POST_DEADLINE, SocketError};
+use tidings::fanout::FanOutError;
 use tidings::function::{BoxError, Failure};
 use tidings::history::History;
 use tidings::ids::InvalidId;
@@ -90,6 +91,9 @@ pub enum Error {
     /// What a client published could not be put on the queue.
     #[error("the notification could not be queued")]
     Queue(#[source] QueueError),
+    /// What a client published could not be put into its topic's log.
+    #[error("the notification could not be put into its log")]
+    Log(#[source] FanOutError),
     /// An answer that is too long for a response could not be posted.
     #[error("the answer could not be posted")]
     Reply(#[source] SocketError),
@@ -114,6 +118,7 @@ impl Failure for Error {
         match self {
             Self::Registry(_) => "RegistryError",
             Self::Queue(_) => "QueueError",
+            Self::Log(_) => "LogError",
             Self::Reply(_) => "SocketError",
             Self::Event(_) => "InvalidEvent",
             Self::Action { .. } | Self::Otherwise(_) => "ActionError",

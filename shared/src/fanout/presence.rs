@@ -15,7 +15,7 @@ use crate::events::Event;
 use crate::ids::{NotificationId, Topic, UserId};
 use crate::metrics::Metric;
 use crate::notification::{Notification, Payload, Target};
-use crate::presence::{Check, MOST_TOLD_OF, Moved, State, Subject};
+use crate::presence::{Check, Client, MOST_TOLD_OF, Moved, State, Subject};
 use crate::protocol::centrifuge::{self, ClientInfo};
 use crate::registry::RegistryError;
 
@@ -167,11 +167,11 @@ impl FanOut {
     /// # Errors
     /// When DynamoDB fails.
     pub async fn moved(&self, moved: &Moved, name: &str, invocation: &Invocation) -> Result<Segment, FanOutError> {
-        let Moved { connection, user, topic } = moved;
+        let Moved { connection, user, topic, info } = moved;
         let now = self.delivery.clock().milliseconds();
         let is_here = self.delivery.registry().is_connection_here(moved, now).await?;
-        let user = user.as_ref().map(ToString::to_string).unwrap_or_default();
-        let info = ClientInfo { user, client: connection.to_string() };
+        let client = Client { connection: connection.clone(), user: user.clone(), info: info.clone() };
+        let info = ClientInfo::from(client);
         let told = if is_here { centrifuge::Moved::Joined(info) } else { centrifuge::Moved::Left(info) };
         let id = crate::hash(&[topic.as_str(), connection.as_str(), name]);
         invocation.recorder.add(Metric::PresenceEvents, 1);

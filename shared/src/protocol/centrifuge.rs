@@ -1,7 +1,8 @@
 //! `centrifuge`: the JSON protocol of Centrifugo, which its official libraries for JavaScript, Python and Go speak.
 //!
 //! A frame has one or more JSON objects, one to a line, in both directions
-//! (<https://centrifugal.dev/docs/transports/client_protocol>). Whatever is zero, empty or false is left out. Channels are
+//! (<https://centrifugal.dev/docs/transports/client_protocol>). Whatever is zero, empty or false is left out, but of answers to `history` and
+//! `presence_stats`. Channels are
 //! topics.
 
 mod command;
@@ -66,8 +67,6 @@ pub struct Code {
 impl Code {
     /// Our own failure.
     pub const INTERNAL: Self = Self { code: 100, message: "internal server error", temporary: true };
-    /// It does not say who it is, and has to.
-    pub const UNAUTHORIZED: Self = Self { code: 101, message: "unauthorized", temporary: false };
     /// It may not.
     pub const PERMISSION_DENIED: Self = Self { code: 103, message: "permission denied", temporary: false };
     /// There is no such method.

@@ -81,6 +81,11 @@ pub struct Session {
 }
 
 impl Connection {
+    /// What others are shown of it, as JSON, if its client has said so.
+    pub(crate) fn shown(&self) -> Option<&String> {
+        self.session.as_ref()?.info.as_ref()
+    }
+
     /// An anonymous one of the default protocol, on its first socket, without topics and attributes, made in 1970.
     #[must_use]
     pub fn new(id: ConnectionId) -> Self {

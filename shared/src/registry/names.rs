@@ -97,6 +97,8 @@ pub(super) const CAUSE: &str = "cause";
 pub(super) const WAKES_AT: &str = "wakes_at";
 /// Since when a membership is pending, or a connection is in a topic, in milliseconds since the epoch.
 pub(super) const SINCE: &str = "since";
+/// What others are shown of a connection, as JSON.
+pub(super) const INFO: &str = "info";
 /// Up to which offset its client has everything.
 pub(super) const LIVE_FROM: &str = "live_from";
 /// Up to which offset a lane has passed it while it was pending.

@@ -13,7 +13,7 @@ use super::change::Change;
 use super::items::{self, Connection, Item, Membership, memberships};
 use super::keys::Key;
 use super::memberships::Said;
-use super::names::{ENDS_AT, EXPIRES_AT, SINCE, TOPIC, USER};
+use super::names::{ENDS_AT, EXPIRES_AT, INFO, SINCE, TOPIC, USER};
 use super::{Registry, RegistryError, batch, retry};
 use crate::ids::{Topic, UserId};
 use crate::presence::{Moved, Subject};
@@ -78,6 +78,8 @@ impl Registry {
                 let mut here = Key::here(topic, user, &connection.id).attributes();
                 here.insert(SINCE.to_owned(), number(lookout.now()));
                 here.insert(EXPIRES_AT.to_owned(), number(connection.expires_at()));
+                let info = connection.shown().map(|info| (INFO.to_owned(), AttributeValue::S(info.clone())));
+                here.extend(info);
                 [here].into_iter().chain(user.map(|user| end(connection, Some(topic), user))).collect()
             }
             Membership::User(user) if lookout.keeps_users() => vec![end(connection, None, user)],
@@ -169,6 +171,7 @@ impl Registry {
             connection: connection.id.clone(),
             user: connection.user.clone(),
             topic: topic.clone(),
+            info: connection.shown().cloned(),
         });
         lookout.moved(&moved.collect::<Vec<_>>()).await.map_err(RegistryError::Unlooked)
     }

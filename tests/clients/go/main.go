@@ -193,8 +193,12 @@ func many() {
 }
 
 func main() {
-	if url == "quiet" {
+	switch url {
+	case "quiet":
 		quiet(secret, cutURL)
+	case "many":
+		manyClients(os.Args[2:])
+		return
 	}
 	for _, one := range []struct {
 		name string

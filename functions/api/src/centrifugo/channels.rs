@@ -12,7 +12,7 @@ use tidings::registry::{Audience, Interval};
 use tidings::{Topic, fanout};
 
 use super::Call;
-use super::reply::{Channel, Client, Error, Node, Outcome};
+use super::reply::{Channel, Error, Node, Outcome};
 use super::request::Arguments;
 
 /// Most connections that one answer names.
@@ -60,10 +60,7 @@ impl Call<'_> {
         let topic = self.watched(&arguments.channel)?;
         let here = self.deps.registry.clients_here(&topic, MOST_CLIENTS, now()).await;
         let here = here.map_err(|error| Error::internal(&error))?;
-        let named = here.into_iter().map(|(connection, user)| {
-            let user = user.map(|user| user.to_string()).unwrap_or_default();
-            (connection.to_string(), Client { user, client: connection.to_string() })
-        });
+        let named = here.into_iter().map(|client| (client.connection.to_string(), client.into()));
         Ok(Outcome::Presence { presence: named.collect() })
     }
 
@@ -71,7 +68,7 @@ impl Call<'_> {
         let topic = self.watched(&arguments.channel)?;
         let here = self.deps.registry.clients_here(&topic, usize::MAX, now()).await;
         let here = here.map_err(|error| Error::internal(&error))?;
-        let users: BTreeSet<_> = here.iter().map(|(_, user)| user).collect();
+        let users: BTreeSet<_> = here.iter().map(|client| &client.user).collect();
         Ok(Outcome::PresenceStats { num_clients: here.len() as u64, num_users: users.len() as u64 })
     }
 

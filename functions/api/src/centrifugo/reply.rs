@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tidings::protocol::centrifuge::Publication;
+use tidings::protocol::centrifuge::{ClientInfo, Publication};
 
 use crate::response::Response;
 
@@ -62,7 +62,7 @@ pub(super) enum Outcome {
         responses: Vec<Reply>,
     },
     Presence {
-        presence: BTreeMap<String, Client>,
+        presence: BTreeMap<String, ClientInfo>,
     },
     PresenceStats {
         num_clients: u64,
@@ -90,12 +90,6 @@ pub(super) struct Published {
     pub(super) offset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) epoch: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Client {
-    pub(super) user: String,
-    pub(super) client: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -155,7 +149,8 @@ pub(super) fn response(done: Result<Outcome, Error>, in_statuses: bool) -> Respo
 
 /// The answer to a batch.
 pub(super) fn batch(replies: &[InBatch]) -> Response {
-    Response::json(200, &BTreeMap::from([("replies", replies)]))
+    let said = (!replies.is_empty()).then_some(("replies", replies));
+    Response::json(200, &BTreeMap::from_iter(said))
 }
 
 /// An answer in words, as Go's HTTP server gives it.

@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use tidings::channel::{self, HistoryError};
 use tidings::log::LogName;
 use tidings::permissions::Action;
-use tidings::protocol::centrifuge::{Answer, ClientInfo, Code, ErrorReply, History, Page};
+use tidings::protocol::centrifuge::{Answer, Code, ErrorReply, History, Page};
 use tidings::protocol::{ClientError, ErrorCode, Publish, ReplyBody};
 use tidings::recovery::Reading;
-use tidings::{ConnectionId, Topic, UserId};
+use tidings::Topic;
 
 use super::session::internal;
 use super::{Identified, Step};
@@ -23,14 +23,14 @@ const MOST_CLIENTS: usize = 1_000;
 const APPLICATION: u32 = 400;
 
 impl<'a, S: 'static> Identified<'a, S> {
-    /// Its reply means that the message is on the queue.
+    /// Its reply means that the message is in the channel's log, or where there is none, on the queue.
     pub(super) async fn publish(&self, channel: &str, data: &RawValue, id: u32) -> Step<'a> {
         let Ok(topic) = Topic::parse(channel) else { return Step::Answer(Code::BAD_REQUEST.into()) };
         let mut frame = self.frame.clone();
         // A frame can have several.
         frame.message = format!("{}-{id}", frame.message);
         let publish = Publish::to_topic(topic, data);
-        Step::Answer(match publish::run(self.services(), &frame, self.recorder, publish).await {
+        Step::Answer(match publish::in_order(self.services(), &frame, self.recorder, publish).await {
             Ok(ReplyBody::Error(error)) => refused(&error),
             Ok(_) => Answer::Publish {},
             Err(error) => internal(&error).into(),
@@ -69,7 +69,10 @@ impl<'a, S: 'static> Identified<'a, S> {
         let services = self.services();
         let here = services.registry.clients_here(&topic, MOST_CLIENTS, services.clock.milliseconds()).await;
         Step::Answer(match here {
-            Ok(clients) => Answer::Presence { presence: clients.into_iter().map(client_info).collect() },
+            Ok(clients) => {
+                let named = clients.into_iter().map(|client| (client.connection.to_string(), client.into()));
+                Answer::Presence { presence: named.collect() }
+            }
             Err(error) => internal(&error).into(),
         })
     }
@@ -84,7 +87,7 @@ impl<'a, S: 'static> Identified<'a, S> {
         let here = services.registry.clients_here(&topic, usize::MAX, services.clock.milliseconds()).await;
         Step::Answer(match here {
             Ok(clients) => {
-                let users: BTreeSet<_> = clients.iter().map(|(_, user)| user).collect();
+                let users: BTreeSet<_> = clients.iter().map(|client| &client.user).collect();
                 Answer::PresenceStats { num_clients: clients.len() as u64, num_users: users.len() as u64 }
             }
             Err(error) => internal(&error).into(),
@@ -123,11 +126,6 @@ impl<'a, S: 'static> Identified<'a, S> {
     }
 }
 
-fn client_info((connection, user): (ConnectionId, Option<UserId>)) -> (String, ClientInfo) {
-    let user = user.map(|user| user.to_string()).unwrap_or_default();
-    (connection.to_string(), ClientInfo { user, client: connection.to_string() })
-}
-
 fn json(data: Option<&Value>) -> Box<RawValue> {
     // JSON can be written.
     data.and_then(|data| to_raw_value(data).ok()).unwrap_or_else(|| RawValue::NULL.to_owned())
@@ -142,5 +140,7 @@ fn refused(error: &ClientError) -> Answer {
         ErrorCode::Application(_) => Code { code: APPLICATION, message: "", temporary: false },
         _ => Code::BAD_REQUEST,
     };
-    Answer::Error(ErrorReply { code: code.code, message: error.message.clone(), temporary: code.temporary })
+    let Code { code, message, temporary } = code;
+    let message = if message.is_empty() { error.message.clone() } else { format!("{message}: {}", error.message) };
+    Answer::Error(ErrorReply { code, message, temporary })
 }

@@ -201,10 +201,13 @@ impl<'a, S: 'static> Identified<'a, S> {
 /// What the client missed, if it says where it is.
 async fn found(live: &GoingLive<'_>, asked: &Subscribe) -> Result<Found, RecoveryError> {
     let mut room = MOST_BYTES;
-    let since = Epoch::parse(&asked.epoch)
-        .ok()
-        .filter(|_| asked.recover)
-        .map(|epoch| Since { position: LogPosition { offset: asked.offset, epoch }, connection: None });
+    let epoch = match asked.recover {
+        // Who names no epoch is in the one that there is.
+        true if asked.epoch.is_empty() => Some(live.missed(None, &mut room).await?.position.epoch),
+        true => Epoch::parse(&asked.epoch).ok(),
+        false => None,
+    };
+    let since = epoch.map(|epoch| Since { position: LogPosition { offset: asked.offset, epoch }, connection: None });
     if let Some(since) = &since {
         match live.missed(Some(since), &mut room).await {
             Ok(told) => {

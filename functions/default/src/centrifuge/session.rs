@@ -187,7 +187,7 @@ fn told<T>(problem: TokenProblem) -> Result<Result<T, Code>, Disconnect> {
     tracing::info!(reason = %problem, "a token is not taken");
     match problem {
         TokenProblem::Expired => Ok(Err(Code::TOKEN_EXPIRED)),
-        TokenProblem::Missing => Ok(Err(Code::UNAUTHORIZED)),
+        TokenProblem::Missing => Err(Disconnect::BAD_REQUEST),
         TokenProblem::Failed(error) => Ok(Err(internal(&error))),
         _ => Err(Disconnect::INVALID_TOKEN),
     }
@@ -225,8 +225,13 @@ impl<'a, S: 'static> Identified<'a, S> {
 
     /// Takes a new token of the connection, for the same user.
     pub(super) async fn refresh(&self, token: &str) -> Step<'a> {
+        if token.is_empty() {
+            return Step::End(Disconnect::BAD_REQUEST);
+        }
         let verified = match self.commands.verify(self.frame, token).await {
             Ok(verified) => verified,
+            // The library comes again, with another one.
+            Err(TokenProblem::Expired) => return Step::End(Disconnect::EXPIRED),
             Err(problem) => return step(told::<()>(problem)),
         };
         if verified.user != self.connection.user {
@@ -258,11 +263,16 @@ impl<'a, S: 'static> Identified<'a, S> {
     /// When a subscription ends that a token permits; what the client is told where it does not permit it.
     pub(super) async fn permitted_by(&self, channel: &str, token: &str) -> Result<Option<i64>, Step<'a>> {
         let Some(tokens) = &self.services().tokens else { return Err(Step::Answer(Code::PERMISSION_DENIED.into())) };
-        let verified = tokens.verify(token).await.map_err(|problem| step(told::<()>(problem)))?;
-        let is_meant = verified.claims.get("channel").and_then(Value::as_str) == Some(channel);
-        match is_meant && verified.user == self.connection.user {
-            true => Ok(verified.expires_at),
-            false => Err(Step::Answer(Code::PERMISSION_DENIED.into())),
+        let denied = || Step::Answer(Code::PERMISSION_DENIED.into());
+        let verified = tokens.verify(token).await.map_err(|problem| match problem {
+            TokenProblem::Invalid(_) => denied(),
+            problem => step(told::<()>(problem)),
+        })?;
+        match verified.claims.get("channel").and_then(Value::as_str) {
+            None => Err(denied()),
+            Some(meant) if meant == channel && verified.user == self.connection.user => Ok(verified.expires_at),
+            // A good token in the wrong place: something is wrong with the whole client.
+            Some(_) => Err(Step::End(Disconnect::INVALID_TOKEN)),
         }
     }
 

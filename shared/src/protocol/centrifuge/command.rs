@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// Most commands that one frame may have: as many as a connection may have subscriptions, and some more.
@@ -33,8 +33,8 @@ pub enum Method {
     Publish {
         /// In which.
         channel: String,
-        /// What.
-        data: Box<RawValue>,
+        /// What; `None` where nothing is given, which `null` is not.
+        data: Option<Box<RawValue>>,
     },
     /// Who is in a channel.
     Presence {
@@ -177,10 +177,12 @@ struct Channel {
     channel: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Publish {
     channel: String,
-    data: Box<RawValue>,
+    #[serde(deserialize_with = "given")]
+    data: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -195,6 +197,11 @@ struct Rpc {
 struct Refresh {
     channel: String,
     token: String,
+}
+
+/// JSON that is there, and be it `null`.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// Understands a client's frame. A trailing line break does not matter.
@@ -223,7 +230,28 @@ fn one(line: &str) -> Result<Command, String> {
     let wire: Wire = serde_json::from_str(line).map_err(|error| format!("is no command: {error}"))?;
     let is_empty =
         line.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|rest| rest.trim().is_empty());
-    Ok(Command { id: wire.id, method: if is_empty { Method::Pong } else { method(wire) } })
+    let id = wire.id;
+    let method = if is_empty { Method::Pong } else { method(wire) };
+    match method.channel() {
+        Some("") => Err("names no channel".to_owned()),
+        _ => Ok(Command { id, method }),
+    }
+}
+
+impl Method {
+    /// The channel that it is about, if it has to be about one.
+    fn channel(&self) -> Option<&str> {
+        match self {
+            Self::Subscribe(Subscribe { channel, .. })
+            | Self::Unsubscribe { channel }
+            | Self::Publish { channel, .. }
+            | Self::Presence { channel }
+            | Self::PresenceStats { channel }
+            | Self::History(History { channel, .. })
+            | Self::SubRefresh { channel, .. } => Some(channel),
+            Self::Connect(_) | Self::Rpc { .. } | Self::Refresh { .. } | Self::Send | Self::Pong | Self::Unknown => None,
+        }
+    }
 }
 
 fn method(wire: Wire) -> Method {
@@ -269,7 +297,12 @@ mod tests {
         let commands =
             decode("{\"id\":7,\"publish\":{\"channel\":\"c\",\"data\":{\"b\" : 1.0,\"a\":null}}}\n{}").unwrap();
         let Method::Publish { data, .. } = &commands[0].method else { panic!("{commands:?}") };
-        assert_eq!(data.get(), r#"{"b" : 1.0,"a":null}"#);
+        assert_eq!(data.as_ref().unwrap().get(), r#"{"b" : 1.0,"a":null}"#);
+        for (text, expected) in [(r#","data":null"#, Some("null")), ("", None)] {
+            let commands = decode(&format!("{{\"id\":7,\"publish\":{{\"channel\":\"c\"{text}}}}}")).unwrap();
+            let Method::Publish { data, .. } = &commands[0].method else { panic!("{commands:?}") };
+            assert_eq!(data.as_deref().map(RawValue::get), expected);
+        }
         assert!(matches!(commands[1], Command { id: 0, method: Method::Pong }));
         assert!(matches!(decode(r#"{"id":1,"fly":{}}"#).unwrap()[0].method, Method::Unknown));
     }
@@ -281,7 +314,8 @@ mod tests {
             ("[]", 1, "is no JSON object"),
             ("{}\nx", 2, "is no JSON object"),
             ("{\"id\":\"1\"}", 1, "is no command"),
-            ("{\"id\":1,\"publish\":{\"channel\":\"c\"}}", 1, "is no command: missing field `data`"),
+            ("{\"id\":1,\"publish\":{\"data\":1}}", 1, "names no channel"),
+            ("{\"id\":1,\"history\":{\"channel\":\"\"}}", 1, "names no channel"),
         ] {
             let error = decode(frame).unwrap_err();
             assert!(error.line == line && error.problem.starts_with(start), "{frame}: {error}");

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Code;
 use crate::log::LogPosition;
 use crate::notification::{Notification, Payload};
+use crate::presence::Client;
 
 /// The answer to one command.
 #[derive(Debug, Clone, Serialize)]
@@ -39,10 +41,8 @@ pub enum Answer {
     /// How many are there.
     PresenceStats {
         /// Connections.
-        #[serde(skip_serializing_if = "is_zero")]
         num_clients: u64,
         /// Users.
-        #[serde(skip_serializing_if = "is_zero")]
         num_users: u64,
     },
     /// What was said.
@@ -139,19 +139,31 @@ pub struct ClientInfo {
     /// Its connection; empty where it is not told.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub client: String,
+    /// What its token says of it (`info`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conn_info: Option<Value>,
+}
+
+impl From<Client> for ClientInfo {
+    fn from(Client { connection, user, info }: Client) -> Self {
+        Self {
+            user: user.map(String::from).unwrap_or_default(),
+            client: connection.into(),
+            // It is the JSON of a token.
+            conn_info: info.and_then(|info| serde_json::from_str(&info).ok()),
+        }
+    }
 }
 
 /// One page of a channel.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Page {
     /// Messages.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub publications: Vec<Publication>,
     /// In which life of the log.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub epoch: String,
     /// Where the log ends.
-    #[serde(skip_serializing_if = "is_zero")]
     pub offset: u64,
 }
 
@@ -197,7 +209,7 @@ impl Publication {
         let offset = notification.log.as_ref().filter(|_| is_recoverable).map_or(0, |place| place.position.offset);
         let info = notification.from.as_ref().map(|from| ClientInfo {
             user: from.user.as_ref().map(ToString::to_string).unwrap_or_default(),
-            client: String::new(),
+            ..ClientInfo::default()
         });
         Self { data: data(&notification.payload), info, offset }
     }

@@ -8,10 +8,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use super::super::interval::Interval;
 use super::super::items::{self, Item};
 use super::super::keys::{Key, here_of, here_partition, user_partition};
-use super::super::names::{CHANGE, EXPIRES_AT, SINCE};
+use super::super::names::{CHANGE, EXPIRES_AT, INFO, SINCE};
 use super::super::{Registry, RegistryError};
-use crate::ids::{ConnectionId, Topic, UserId};
-use crate::presence::{Here, Subject};
+use crate::ids::{ConnectionId, Topic};
+use crate::presence::{Client, Here, Subject};
 
 /// Pages of a topic that are read for one answer: beyond some 10,000 connections the rest is not counted.
 const MOST_PAGES: usize = 10;
@@ -44,8 +44,7 @@ impl Registry {
         Ok(here)
     }
 
-    /// The connections that are in a topic at `now` (milliseconds since the epoch), at most `most`, with their users. Read
-    /// consistently.
+    /// The connections that are in a topic at `now` (milliseconds since the epoch), at most `most`. Read consistently.
     ///
     /// # Errors
     /// When DynamoDB fails.
@@ -54,7 +53,7 @@ impl Registry {
         topic: &Topic,
         most: usize,
         now: i64,
-    ) -> Result<Vec<(ConnectionId, Option<UserId>)>, RegistryError> {
+    ) -> Result<Vec<Client>, RegistryError> {
         let (mut clients, mut from) = (Vec::new(), None);
         loop {
             let (rows, rest) = self.here_page(topic, from.take()).await?;
@@ -62,7 +61,7 @@ impl Registry {
                 if let Some((user, connection)) = here_of(&items::sort_key(row))
                     && let Ok(connection) = ConnectionId::parse(connection)
                 {
-                    clients.push((connection, user));
+                    clients.push(Client { connection, user, info: items::text(row, INFO).cloned() });
                 }
             }
             match rest {

@@ -1,0 +1,154 @@
+//! What lies between all clients and their server: it cuts sockets, and counts in which way messages go through them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::wire::Url;
+
+/// How often it happened.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    /// Sockets that were opened.
+    pub(super) sockets: u64,
+    /// Those of them that were cut.
+    pub(super) cuts: u64,
+    /// Publications in pushes.
+    pub(super) pushed: u64,
+    /// Publications in replies to subscribes.
+    pub(super) recovered: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    sockets: AtomicU64,
+    cuts: AtomicU64,
+    pushed: AtomicU64,
+    recovered: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct Wire {
+    address: String,
+    counters: Arc<Counters>,
+}
+
+impl Wire {
+    /// Listens for the server of a URL. Each socket is cut after a time of its own, until all is to be calm.
+    pub(super) async fn start(url: &str, life: Duration, mut chance: Rng, calm: watch::Receiver<bool>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (server, counters) = (Url::parse(url).authority, Arc::new(Counters::default()));
+        let counting = Arc::clone(&counters);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let life = life.mul_f64(-(1.0 - chance.f64()).ln());
+                tokio::spawn(socket(client, server.clone(), life, Arc::clone(&counting), calm.clone()));
+            }
+        });
+        Self { address, counters }
+    }
+
+    /// A URL of the server as one that leads through here.
+    pub(super) fn url(&self, url: &str) -> String {
+        format!("ws://{}{}", self.address, Url::parse(url).target)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let Counters { sockets, cuts, pushed, recovered } = &*self.counters;
+        let [sockets, cuts, pushed, recovered] =
+            [sockets, cuts, pushed, recovered].map(|count| count.load(Ordering::Relaxed));
+        Counts { sockets, cuts, pushed, recovered }
+    }
+}
+
+async fn socket(
+    client: TcpStream,
+    server: String,
+    life: Duration,
+    counters: Arc<Counters>,
+    mut calm: watch::Receiver<bool>,
+) {
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    counters.sockets.fetch_add(1, Ordering::Relaxed);
+    let cut = async {
+        let is_calm = timeout(life, calm.wait_for(|calm| *calm)).await.is_ok();
+        if is_calm {
+            std::future::pending::<()>().await;
+        }
+        counters.cuts.fetch_add(1, Ordering::Relaxed);
+    };
+    tokio::select! {
+        () = up(from_client, to_server) => {}
+        () = down(from_server, to_client, &counters) => {}
+        () = cut => {}
+    }
+}
+
+async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+    let _ = tokio::io::copy(&mut from, &mut to).await;
+}
+
+/// What comes from the server is looked at before it goes on.
+async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, counters: &Counters) {
+    let (mut piece, mut frames) = (vec![0; 16 * 1024], Frames::default());
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
+        frames.add(&piece[..length], |line| counters.count(line));
+        if to.write_all(&piece[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Counters {
+    fn count(&self, line: &Value) {
+        let publications = line["subscribe"]["publications"].as_array().map_or(0, Vec::len);
+        self.recovered.fetch_add(publications as u64, Ordering::Relaxed);
+        let is_pushed = line["push"].get("pub").is_some();
+        self.pushed.fetch_add(u64::from(is_pushed), Ordering::Relaxed);
+    }
+}
+
+/// The frames of a server, whose text is JSON in lines. They are not masked, and a message is one frame.
+#[derive(Debug, Default)]
+struct Frames {
+    rest: Vec<u8>,
+    is_open: bool,
+}
+
+impl Frames {
+    fn add(&mut self, piece: &[u8], mut line: impl FnMut(&Value)) {
+        self.rest.extend_from_slice(piece);
+        if !self.is_open {
+            let Some(end) = self.rest.windows(4).position(|four| four == b"\r\n\r\n") else { return };
+            self.rest.drain(..end + 4);
+            self.is_open = true;
+        }
+        while let Some((head, length)) = self.next() {
+            let text = String::from_utf8_lossy(&self.rest[head..head + length]);
+            text.lines().filter_map(|text| serde_json::from_str(text).ok()).for_each(|value| line(&value));
+            self.rest.drain(..head + length);
+        }
+    }
+
+    /// How long the head and the payload of the next frame are, if all of it is there.
+    fn next(&self) -> Option<(usize, usize)> {
+        let (head, length) = match *self.rest.get(1)? & 0x7f {
+            126 => (4, u64::from(u16::from_be_bytes(self.rest.get(2..4)?.try_into().ok()?))),
+            127 => (10, u64::from_be_bytes(self.rest.get(2..10)?.try_into().ok()?)),
+            short => (2, u64::from(short)),
+        };
+        let length = usize::try_from(length).ok()?;
+        (self.rest.len() >= head + length).then_some((head, length))
+    }
+}
