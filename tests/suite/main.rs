@@ -38,6 +38,7 @@ mod own_protocol;
 mod platforms;
 mod presence;
 mod queues;
+mod quick_start;
 mod recording;
 mod recovery;
 mod redrive;
