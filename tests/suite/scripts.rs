@@ -71,23 +71,53 @@ async fn refusal(folder: &TempDir) -> String {
     tidings::describe(&error)
 }
 
-const CHAT: &str = r#"
+/// A function with the three routes of a chat. With one process at once it may keep in its memory who is there.
+fn chat(runtime: &str) -> String {
+    let routes =
+        [("C", "$connect"), ("D", "$disconnect"), ("M", "$default")].map(|(name, key)| route(name, key, "Chat"));
+    function("Chat", runtime, "app.handler", ", Timeout: 60, ReservedConcurrentExecutions: 1") + &routes.concat()
+}
+
+/// Lets two clients chat, which call the gateway by other names: the function sends what they say in each of the `ways`.
+async fn chats(stack: Stack, ways: &[&str]) {
+    let by_name = stack.url().replace("127.0.0.1", "localhost");
+    let mut one = Client::connect(stack.url()).await;
+    let mut other = Client::connect(&by_name).await;
+    for way in ways {
+        for first_speaks in [true, false] {
+            let speaker = if first_speaks { &mut one } else { &mut other };
+            speaker.send(way).await;
+            assert_eq!((one.text().await, other.text().await), ((*way).to_owned(), (*way).to_owned()));
+        }
+    }
+    one.close().await;
+    other.close().await;
+    stack.settled().await;
+    assert!(stack.log().contains("left: 0"), "{}", stack.log());
+    stack.stop().await;
+}
+
+const CHAT_IN_NODE: &str = r#"
 const https = require('https');
 const people = new Set();
-const post = (event, id, text) => new Promise((resolve, reject) => {
-  const { domainName, stage, apiId } = event.requestContext;
-  const host = text.includes('amazon') ? `${apiId}.execute-api.us-east-1.amazonaws.com` : domainName;
-  const url = `https://${host}/${stage}/@connections/${encodeURIComponent(id)}`;
-  const request = https.request(url, { method: 'POST' }, (response) => { response.resume(); resolve(response.statusCode); });
-  request.on('error', reject);
-  request.end(text);
-});
+const ways = {
+  https: (url, text) => new Promise((resolve, reject) => {
+    const answered = (response) => { response.resume(); resolve(response.statusCode); };
+    const request = https.request(url, { method: 'POST' }, answered);
+    request.on('error', reject);
+    request.end(text);
+  }),
+  fetch: async (url, text) => (await fetch(url, { method: 'POST', body: text })).status,
+};
 exports.handler = async (event) => {
-  const { routeKey, connectionId } = event.requestContext;
+  const { routeKey, connectionId, domainName, stage, apiId } = event.requestContext;
   if (routeKey === '$connect') people.add(connectionId);
   if (routeKey === '$disconnect') { people.delete(connectionId); console.log(`left: ${people.size}`); }
   if (routeKey === '$default') {
-    const sent = await Promise.all([...people].map((id) => post(event, id, event.body)));
+    const [way, name] = event.body.split(' to ');
+    const host = name === 'domainName' ? domainName : `${apiId}.execute-api.${process.env.AWS_REGION}.amazonaws.com`;
+    const url = (id) => `https://${host}/${stage}/@connections/${encodeURIComponent(id)}`;
+    const sent = await Promise.all([...people].map((id) => ways[way](url(id), event.body)));
     if (sent.some((status) => status !== 200)) throw new Error(`sent: ${sent}`);
   }
   return { statusCode: 200 };
@@ -99,23 +129,51 @@ async fn a_chat_in_node_sends_to_the_address_that_it_makes_of_its_event() {
     if !has("node").await {
         return;
     }
-    // With one process at once the function may keep in its memory who is there.
-    let routes =
-        [("C", "$connect"), ("D", "$disconnect"), ("M", "$default")].map(|(name, key)| route(name, key, "Chat"));
-    let chat = function("Chat", "nodejs20.x", "app.handler", ", Timeout: 30, ReservedConcurrentExecutions: 1");
-    let folder = folder(&(chat + &routes.concat()), &[("code/app.js", CHAT)]);
-    let stack = start(&folder).await;
-    let mut one = Client::connect(stack.url()).await;
-    let mut other = Client::connect(stack.url()).await;
-    for text in ["hello", "to amazonaws.com"] {
-        one.send(text).await;
-        assert_eq!((one.text().await, other.text().await), (text.to_owned(), text.to_owned()));
+    let folder = folder(&chat("nodejs20.x"), &[("code/app.js", CHAT_IN_NODE)]);
+    let ways = ["https to domainName", "fetch to domainName", "https to apiId", "fetch to apiId"];
+    chats(start(&folder).await, &ways).await;
+}
+
+const CHAT_IN_PYTHON: &str = r#"
+import importlib.util, os, urllib.parse, urllib.request
+people = set()
+def by_urllib(root, id, text):
+    url = f"{root}/@connections/{urllib.parse.quote(id)}"
+    urllib.request.urlopen(urllib.request.Request(url, text.encode(), method="POST")).close()
+def by_boto3(root, id, text):
+    import boto3
+    boto3.client("apigatewaymanagementapi", endpoint_url=root).post_to_connection(ConnectionId=id, Data=text.encode())
+def handler(event, context):
+    if event.get("ask"):
+        return importlib.util.find_spec("boto3") is not None
+    context = event["requestContext"]
+    if context["routeKey"] == "$connect":
+        people.add(context["connectionId"])
+    if context["routeKey"] == "$disconnect":
+        people.discard(context["connectionId"])
+        print("left:", len(people))
+    if context["routeKey"] == "$default":
+        way, name = event["body"].split(" to ")
+        own = f"{context['apiId']}.execute-api.{os.environ['AWS_REGION']}.amazonaws.com"
+        host = context["domainName"] if name == "domainName" else own
+        for id in people:
+            {"urllib": by_urllib, "boto3": by_boto3}[way](f"https://{host}/{context['stage']}", id, event["body"])
+    return {"statusCode": 200}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_in_python_sends_to_the_address_that_it_makes_of_its_event() {
+    if !has("python3").await {
+        return;
     }
-    one.close().await;
-    other.close().await;
-    stack.settled().await;
-    assert!(stack.log().contains("left: 0"), "{}", stack.log());
-    stack.stop().await;
+    let folder = folder(&chat("python3.11"), &[("code/app.py", CHAT_IN_PYTHON)]);
+    let stack = start(&folder).await;
+    let mut ways = vec!["urllib to domainName", "urllib to apiId"];
+    match answer(stack.running(), "Chat", json!({"ask": true})).await.1 {
+        Value::Bool(true) => ways.extend(["boto3 to domainName", "boto3 to apiId"]),
+        _ => eprintln!("skipped in part: there is no boto3 on this machine"),
+    }
+    chats(stack, &ways).await;
 }
 
 const KINDS: &str = r#"

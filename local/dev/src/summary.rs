@@ -74,7 +74,7 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
 }
 
 /// Where each service is.
-fn services(options: &DevOptions, stack: &Stack, addresses: &Addresses, names: &Names) -> [String; 8] {
+fn services(options: &DevOptions, stack: &Stack, addresses: &Addresses, names: &Names) -> [String; 9] {
     let unsigned = if options.strict { "" } else { "  (@connections; unsigned calls are accepted, see --strict)" };
     let engine = match (&options.dynamodb_endpoint, kept(options)) {
         (Some(_), _) => String::new(),
@@ -94,6 +94,7 @@ fn services(options: &DevOptions, stack: &Stack, addresses: &Addresses, names: &
         format!("  sns         {}{topics}", addresses.sns),
         format!("  eventbridge {}", addresses.eventbridge),
         format!("  console     {}", addresses.console),
+        format!("  tls         wss:// and https:// at the same ports, by {}", addresses.authority),
     ]
 }
 

@@ -47,7 +47,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use http::{StatusCode, header};
 use indexmap::IndexMap;
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
@@ -212,7 +212,8 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request) -> Respon
         return Refusal::uri_too_long().into_response();
     }
     let path = request.uri().path().to_owned();
-    let target = shared.resolve(&path);
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).and_then(named_api);
+    let target = shared.resolve(named, &path);
     if shared.settings.strict && is_management(&path) && !management::is_signed(request.headers()) {
         return Refusal::missing_authentication_token().into_response();
     }
@@ -226,6 +227,12 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request) -> Respon
     }
 }
 
+/// The id in the name that an API has in AWS, `{apiId}.execute-api.{region}.amazonaws.com`.
+fn named_api(host: &str) -> Option<&str> {
+    let (id, rest) = host.split_once('.')?;
+    rest.starts_with("execute-api.").then_some(id)
+}
+
 fn segments(path: &str) -> Vec<String> {
     let path = path.strip_prefix('/').unwrap_or(path);
     path.split('/').map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned()).collect()
@@ -236,8 +243,9 @@ fn is_management(path: &str) -> bool {
 }
 
 impl Shared {
-    /// `/{stage}` and `/{apiId}/{stage}`, each also with `/@connections/{id}`; `@` and `=` may be percent-encoded.
-    fn resolve(&self, path: &str) -> Target<'_> {
+    /// `/{stage}` and `/{apiId}/{stage}`, each also with `/@connections/{id}`; `@` and `=` may be percent-encoded. A client
+    /// that calls an API by its own name has `named` it, and that is the only one there is.
+    fn resolve(&self, named: Option<&str>, path: &str) -> Target<'_> {
         let segments = segments(path);
         let mut segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         // An SDK whose endpoint ends with a slash calls `/{stage}//@connections/{id}`, which AWS takes as well
@@ -245,11 +253,11 @@ impl Shared {
         if let Some(at) = segments.windows(2).position(|pair| pair == ["", "@connections"]) {
             segments.remove(at);
         }
-        match segments.as_slice() {
-            [stage] | [stage, ""] => self.stage(None, stage),
-            [stage, "@connections", id] => self.connection(None, stage, id),
-            [api_id, stage] | [api_id, stage, ""] => self.stage(Some(api_id), stage),
-            [api_id, stage, "@connections", id] => self.connection(Some(api_id), stage, id),
+        match (named, segments.as_slice()) {
+            (_, [stage] | [stage, ""]) => self.stage(named, stage),
+            (_, [stage, "@connections", id]) => self.connection(named, stage, id),
+            (None, [api_id, stage] | [api_id, stage, ""]) => self.stage(Some(api_id), stage),
+            (None, [api_id, stage, "@connections", id]) => self.connection(Some(api_id), stage, id),
             _ => Target::Nothing,
         }
     }
