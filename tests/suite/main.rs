@@ -16,6 +16,7 @@ mod conformance;
 mod console;
 mod cost;
 mod delivery;
+mod domains;
 mod end_to_end;
 mod environment;
 mod events;

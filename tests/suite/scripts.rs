@@ -176,6 +176,50 @@ async fn a_chat_in_python_sends_to_the_address_that_it_makes_of_its_event() {
     chats(stack, &ways).await;
 }
 
+const CALLER_IN_NODE: &str = r#"
+const https = require('https');
+const byHttps = (url) => new Promise((resolve, reject) => {
+  https.get(url, (response) => { response.resume(); resolve(response.statusCode); }).on('error', reject);
+});
+exports.handler = async ({ url }) => [await byHttps(url), (await fetch(url)).status];
+"#;
+
+const CALLER_IN_PYTHON: &str = r#"
+import urllib.error, urllib.request
+def handler(event, context):
+    try:
+        return urllib.request.urlopen(event["url"]).status
+    except urllib.error.HTTPError as error:
+        return error.code
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn custom_domains_lead_functions_to_the_gateway() {
+    if !has("node").await || !has("python3").await {
+        return;
+    }
+    let mapping = |id: &str, name: &str| {
+        format!(
+            "  {id}: {{Type: AWS::ApiGatewayV2::ApiMapping, Properties: {{DomainName: '{name}', ApiId: !Ref Api, Stage: v1, \
+             ApiMappingKey: chat}}}}\n"
+        )
+    };
+    let resources = function("Node", "nodejs20.x", "app.handler", ", Timeout: 60")
+        + &function("Python", "python3.11", "app.handler", ", Timeout: 60")
+        + &mapping("One", "ws.example.com")
+        + &mapping("Many", "*.many.example");
+    let files = [("code/app.js", CALLER_IN_NODE), ("code/app.py", CALLER_IN_PYTHON)];
+    let folder = folder(&resources, &files);
+    let stack = start(&folder).await;
+    for host in ["ws.example.com", "ws.example.com.localhost", "one.many.example"] {
+        // Of a connection that is long gone, as only the gateway says it.
+        let ask = json!({"url": format!("https://{host}/chat/@connections/BFHPhfCWIAMCKlQ=")});
+        assert_eq!(answer(stack.running(), "Node", ask.clone()).await, (false, json!([410, 410])), "{host}");
+        assert_eq!(answer(stack.running(), "Python", ask).await, (false, json!(410)), "{host}");
+    }
+    stack.stop().await;
+}
+
 const KINDS: &str = r#"
 exports.async = async (event, context) => ({ event, id: typeof context.awsRequestId, arn: context.invokedFunctionArn,
   left: context.getRemainingTimeInMillis() > 0, name: process.env.AWS_LAMBDA_FUNCTION_NAME, handler: process.env._HANDLER,

@@ -24,7 +24,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use tidings_local_gateway::{self as gateway, Gateway, HttpGateway};
+use tidings_local_gateway::{self as gateway, Domains, Gateway, HttpGateway};
 use tidings_local_lambda::build::{self, BuildError, Plan};
 use tidings_local_lambda::event_sources::EventSources;
 use tidings_local_lambda::{
@@ -132,7 +132,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let (dynamodb, dynamodb_url) = start_dynamodb(&options, &kept).await?;
     let Secured { tls, trust, certificate } = Secured::new(&options)?;
     let addresses = addresses(&stack, root, dynamodb_url, &http_listeners, &certificate);
-    let services = services(&options, &addresses, &trust).await?;
+    let services = services(&options, &stack, &addresses, &trust).await?;
     logs.say(&summary::tables(&stack, &addresses.dynamodb));
     dynamodb::create_tables(&addresses.dynamodb, &services.region, &services.keys, stack.tables.values()).await?;
     let (functions, rebuild) = start_functions(&options, &stack, &services).await?;
@@ -147,6 +147,10 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
 
     let settings = gateway_settings(&options, &services, &addresses, &observer);
     let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings.clone());
+    let http_apis =
+        stack.http_apis.values().map(|api| HttpGateway::new(api.clone(), invoker.clone(), settings.clone()));
+    let http_apis: Vec<_> = http_apis.collect();
+    let domains = Domains::new(&stack.domains, &gateway, &http_apis);
     let router = gateway
         .router()
         .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&asynchronous)))
@@ -163,13 +167,13 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
             notifier: &options.notifier,
             host: &options.host,
             has_own_dynamodb: dynamodb.is_some(),
-        }))
-        .layer(middleware::from_fn_with_state(Arc::from(options.host.as_str()), guard::programs));
+        }));
+    let router =
+        domains.before(router).layer(middleware::from_fn_with_state(Arc::from(options.host.as_str()), guard::programs));
     let stop = watch::Sender::new(false);
     let mut servers = vec![serve(listener, &tls, router, &stop)];
-    for (api, listener) in stack.http_apis.values().zip(http_listeners) {
-        let router = HttpGateway::new(api.clone(), invoker.clone(), settings.clone()).router();
-        servers.push(serve(listener, &tls, router, &stop));
+    for (api, listener) in http_apis.iter().zip(http_listeners) {
+        servers.push(serve(listener, &tls, domains.before(api.router()), &stop));
     }
     let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs, kept.store()).await;
     let topics = Topics::start(&stack, published, &asynchronous, &sqs, &observer, &logs);
@@ -283,7 +287,12 @@ fn event_buses(options: &DevOptions, stack: &Stack, services: &Services) -> (Eve
     Events::new(&services.region, options.account(), stack.event_buses.values(), stack.rules.values())
 }
 
-async fn services(options: &DevOptions, addresses: &Addresses, trust: &Trust) -> Result<Services, DevError> {
+async fn services(
+    options: &DevOptions,
+    stack: &Stack,
+    addresses: &Addresses,
+    trust: &Trust,
+) -> Result<Services, DevError> {
     let path = |file: &Path| file.to_string_lossy().into_owned();
     Ok(Services {
         region: options.region(),
@@ -293,6 +302,7 @@ async fn services(options: &DevOptions, addresses: &Addresses, trust: &Trust) ->
         sns: Some(addresses.sns.clone()),
         eventbridge: Some(addresses.eventbridge.clone()),
         management: Some(addresses.management.clone()),
+        domains: stack.domains.iter().map(|domain| domain.name.clone()).collect(),
         trusted: Some(Trusted { authority: path(trust.authority()), bundle: path(trust.bundle()) }),
         keys: dynamodb::keys(&addresses.dynamodb).await?,
     })

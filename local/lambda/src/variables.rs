@@ -45,6 +45,8 @@ pub struct Services {
     pub eventbridge: Option<String>,
     /// `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, with the stage.
     pub management: Option<String>,
+    /// Custom domains, which lead to the gateway in functions of Node.js and Python: `TIDINGS_DOMAINS`.
+    pub domains: Vec<String>,
     /// Files of certificates that functions trust.
     pub trusted: Option<Trusted>,
     /// `AWS_REGION`.
@@ -72,6 +74,7 @@ impl Default for Services {
             sns: None,
             eventbridge: None,
             management: None,
+            domains: Vec::new(),
             trusted: None,
             region: REGION.to_owned(),
             keys: Keys::local(),
@@ -103,6 +106,9 @@ pub(super) fn variables(
         if let Some(endpoint) = endpoint {
             set(name, endpoint);
         }
+    }
+    if !services.domains.is_empty() {
+        set("TIDINGS_DOMAINS", &services.domains.join(","));
     }
     if let Some(Trusted { authority, bundle }) = &services.trusted {
         set("NODE_EXTRA_CA_CERTS", authority);

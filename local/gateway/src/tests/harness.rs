@@ -154,6 +154,7 @@ pub(super) fn api(routes: &[(&str, Route)]) -> WebSocketApi {
         route_selection_expression: "$request.body.action".to_owned(),
         stages: vec![Stage { name: "dev".to_owned(), ..Stage::default() }],
         routes: routes.iter().map(|(key, route)| ((*key).to_owned(), route.clone())).collect(),
+        has_only_domains: false,
     }
 }
 

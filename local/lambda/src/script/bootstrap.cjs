@@ -43,13 +43,15 @@ function shape(error) {
   return { errorType: error.name, errorMessage: error.message, trace };
 }
 
-// On AWS each API has a name of its own, which means nothing here: connections to it are made to the gateway that runs here,
-// by whatever they are made. TLS and `Host` keep the name, by which the gateway tells the API.
+// On AWS each API has a name of its own, and may have custom domains. None leads here by itself: connections to them are made
+// to the gateway that runs here, by whatever they are made. TLS and `Host` keep the name, by which the gateway tells the API.
 function leadHome() {
   const endpoint = process.env.AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI;
   if (!endpoint) return;
   const home = new URL(endpoint);
-  const away = /^[a-z0-9]+\.execute-api\.[a-z0-9-]+\.amazonaws\.com$/i;
+  const domains = (process.env.TIDINGS_DOMAINS || '').split(',').filter(Boolean);
+  const own = domains.map((name) => name.replaceAll('.', '\\.').replace('*', '[^.]+') + '(\\.localhost)?');
+  const away = new RegExp(`^(${['[a-z0-9]+\\.execute-api\\.[a-z0-9-]+\\.amazonaws\\.com', ...own].join('|')})$`, 'i');
   const there = { host: home.hostname.replace(/^\[|\]$/g, ''), port: home.port || 80 };
   const original = net.Socket.prototype.connect;
   net.Socket.prototype.connect = function connect(...parts) {

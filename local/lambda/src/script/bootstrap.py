@@ -45,13 +45,15 @@ class Context:
 
 
 def lead_home():
-    """On AWS each API has a name of its own, which means nothing here: it is looked up as the gateway that runs here. TLS and
-    `Host` keep the name, by which the gateway tells the API."""
+    """On AWS each API has a name of its own, and may have custom domains. None leads here by itself: they are looked up as the
+    gateway that runs here. TLS and `Host` keep the name, by which the gateway tells the API."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI")
     if not endpoint:
         return
     home = urllib.parse.urlsplit(endpoint)
-    away = re.compile(r"[a-z0-9]+\.execute-api\.[a-z0-9-]+\.amazonaws\.com", re.IGNORECASE)
+    domains = filter(None, os.environ.get("TIDINGS_DOMAINS", "").split(","))
+    own = [name.replace(".", r"\.").replace("*", "[^.]+") + r"(\.localhost)?" for name in domains]
+    away = re.compile("|".join([r"[a-z0-9]+\.execute-api\.[a-z0-9-]+\.amazonaws\.com", *own]), re.IGNORECASE)
     original = socket.getaddrinfo
 
     def getaddrinfo(host, port, *more, **named):
