@@ -86,7 +86,7 @@ async fn chats(stack: Stack, ways: &[&str]) {
     for way in ways {
         for first_speaks in [true, false] {
             let speaker = if first_speaks { &mut one } else { &mut other };
-            speaker.send(way).await;
+            speaker.send(*way).await;
             assert_eq!((one.text().await, other.text().await), ((*way).to_owned(), (*way).to_owned()));
         }
     }
