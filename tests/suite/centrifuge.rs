@@ -28,7 +28,7 @@ fn sources(language: &str) -> PathBuf {
     root().join("tests/clients").join(language)
 }
 
-async fn do_in(folder: &Path, program: &str, args: &[&str]) {
+pub(crate) async fn do_in(folder: &Path, program: &str, args: &[&str]) {
     let done = Command::new(program).args(args).current_dir(folder).status().await.unwrap();
     assert!(done.success(), "{program} {args:?} in {}", folder.display());
 }
@@ -51,10 +51,16 @@ async fn installed(language: &str, lock: &str, install: impl AsyncFn(&Path)) -> 
 }
 
 pub(crate) async fn for_javascript() -> PathBuf {
-    let install = async |folder: &Path| {
-        do_in(folder, "npm", &["ci", "--no-audit", "--no-fund", "--quiet", "--ignore-scripts"]).await;
-    };
-    installed("js", "package-lock.json", install).await
+    installed("js", "package-lock.json", install_for_javascript).await
+}
+
+/// The CDK and the Serverless Framework.
+pub(crate) async fn for_tools() -> PathBuf {
+    installed("tools", "package-lock.json", install_for_javascript).await
+}
+
+async fn install_for_javascript(folder: &Path) {
+    do_in(folder, "npm", &["ci", "--no-audit", "--no-fund", "--quiet", "--ignore-scripts"]).await;
 }
 
 pub(crate) async fn for_python() -> PathBuf {

@@ -52,6 +52,7 @@ mod simulation;
 mod structure;
 mod template;
 mod test_crate;
+mod tools;
 mod triggers;
 mod undelivered;
 mod web_pubsub;

@@ -8,13 +8,13 @@ use tempfile::TempDir;
 use tidings_local_dev::Running;
 use tidings_test::{Client, Stack};
 
-use crate::centrifuge::has;
+use crate::centrifuge::{for_aws, for_javascript, has};
 
 const HEAD: &str = "Transform: AWS::Serverless-2016-10-31\nResources:\n  Api: {Type: AWS::ApiGatewayV2::Api, Properties: \
                     {Name: a, ProtocolType: WEBSOCKET, RouteSelectionExpression: $request.body.action}}\n  Stage: {Type: \
                     AWS::ApiGatewayV2::Stage, Properties: {ApiId: !Ref Api, StageName: v1}}\n";
 
-fn write(folder: &Path, files: &[(&str, &str)]) {
+pub(crate) fn write(folder: &Path, files: &[(&str, &str)]) {
     for (name, text) in files {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -52,7 +52,7 @@ async fn start(folder: &TempDir) -> Stack {
 }
 
 /// What a function answers, and whether that is an error.
-async fn answer(running: &Running, function: &str, event: Value) -> (bool, Value) {
+pub(crate) async fn answer(running: &Running, function: &str, event: Value) -> (bool, Value) {
     let invocation = running.invoke(function, event.to_string()).await.unwrap();
     (invocation.function_error.is_some(), serde_json::from_slice(&invocation.payload).unwrap())
 }
@@ -64,7 +64,7 @@ async fn error(running: &Running, function: &str, event: Value) -> (String, Stri
 }
 
 /// Why a stack does not start.
-async fn refusal(folder: &TempDir) -> String {
+pub(crate) async fn refusal(folder: &TempDir) -> String {
     let mut options = tidings_local_dev::DevOptions::new(folder.path().join("template.yaml"));
     options.port = 0;
     let error = tidings_local_dev::start(options).await.map(|_| ()).unwrap_err();
@@ -72,10 +72,11 @@ async fn refusal(folder: &TempDir) -> String {
 }
 
 /// A function with the three routes of a chat. With one process at once it may keep in its memory who is there.
-fn chat(runtime: &str) -> String {
+fn chat(runtime: &str, more: &str) -> String {
     let routes =
         [("C", "$connect"), ("D", "$disconnect"), ("M", "$default")].map(|(name, key)| route(name, key, "Chat"));
-    function("Chat", runtime, "app.handler", ", Timeout: 60, ReservedConcurrentExecutions: 1") + &routes.concat()
+    let more = format!(", Timeout: 60, ReservedConcurrentExecutions: 1{more}");
+    function("Chat", runtime, "app.handler", &more) + &routes.concat()
 }
 
 /// Lets two clients chat, which call the gateway by other names: the function sends what they say in each of the `ways`.
@@ -108,6 +109,13 @@ const ways = {
     request.end(text);
   }),
   fetch: async (url, text) => (await fetch(url, { method: 'POST', body: text })).status,
+  sdk: async (url, text) => {
+    const { ApiGatewayManagementApi } = require('@aws-sdk/client-apigatewaymanagementapi');
+    const [endpoint, id] = url.split('/@connections/');
+    const api = new ApiGatewayManagementApi({ endpoint });
+    const sent = await api.postToConnection({ ConnectionId: decodeURIComponent(id), Data: text });
+    return sent.$metadata.httpStatusCode;
+  },
 };
 exports.handler = async (event) => {
   const { routeKey, connectionId, domainName, stage, apiId } = event.requestContext;
@@ -129,13 +137,26 @@ async fn a_chat_in_node_sends_to_the_address_that_it_makes_of_its_event() {
     if !has("node").await {
         return;
     }
-    let folder = folder(&chat("nodejs20.x"), &[("code/app.js", CHAT_IN_NODE)]);
+    let folder = folder(&chat("nodejs20.x", ""), &[("code/app.js", CHAT_IN_NODE)]);
     let ways = ["https to domainName", "fetch to domainName", "https to apiId", "fetch to apiId"];
     chats(start(&folder).await, &ways).await;
 }
 
+/// AWS's SDK, with no setting but the endpoint that samples of AWS make of the event.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_in_node_sends_by_the_sdk_of_aws_that_npm_installs() {
+    if !has("node").await || !has("npm").await {
+        return;
+    }
+    let folder = folder(&chat("nodejs20.x", ""), &[("code/app.js", CHAT_IN_NODE)]);
+    std::os::unix::fs::symlink(for_javascript().await.join("node_modules"), folder.path().join("node_modules"))
+        .unwrap();
+    chats(start(&folder).await, &["sdk to domainName", "sdk to apiId"]).await;
+}
+
 const CHAT_IN_PYTHON: &str = r#"
-import importlib.util, os, urllib.parse, urllib.request
+import os, urllib.parse, urllib.request
 people = set()
 def by_urllib(root, id, text):
     url = f"{root}/@connections/{urllib.parse.quote(id)}"
@@ -144,8 +165,6 @@ def by_boto3(root, id, text):
     import boto3
     boto3.client("apigatewaymanagementapi", endpoint_url=root).post_to_connection(ConnectionId=id, Data=text.encode())
 def handler(event, context):
-    if event.get("ask"):
-        return importlib.util.find_spec("boto3") is not None
     context = event["requestContext"]
     if context["routeKey"] == "$connect":
         people.add(context["connectionId"])
@@ -166,14 +185,11 @@ async fn a_chat_in_python_sends_to_the_address_that_it_makes_of_its_event() {
     if !has("python3").await {
         return;
     }
-    let folder = folder(&chat("python3.11"), &[("code/app.py", CHAT_IN_PYTHON)]);
-    let stack = start(&folder).await;
-    let mut ways = vec!["urllib to domainName", "urllib to apiId"];
-    match answer(stack.running(), "Chat", json!({"ask": true})).await.1 {
-        Value::Bool(true) => ways.extend(["boto3 to domainName", "boto3 to apiId"]),
-        _ => eprintln!("skipped in part: there is no boto3 on this machine"),
-    }
-    chats(stack, &ways).await;
+    let packages = std::fs::read_dir(for_aws().await.join("venv/lib")).unwrap().next().unwrap().unwrap().path();
+    let path = format!(", Environment: {{Variables: {{PYTHONPATH: '{}'}}}}", packages.join("site-packages").display());
+    let folder = folder(&chat("python3.11", &path), &[("code/app.py", CHAT_IN_PYTHON)]);
+    let ways = ["urllib to domainName", "urllib to apiId", "boto3 to domainName", "boto3 to apiId"];
+    chats(start(&folder).await, &ways).await;
 }
 
 const CALLER_IN_NODE: &str = r#"

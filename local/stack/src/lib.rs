@@ -260,7 +260,7 @@ pub struct Code(pub String);
 pub struct Function {
     /// What `!Ref` resolves to: `FunctionName` if given, else what CloudFormation would make, `<stack>-<LogicalId>-<random>`.
     pub name: String,
-    /// The folder of `CodeUri`, made absolute from the template's folder.
+    /// The folder of `CodeUri`, or an archive, made absolute from the template's folder.
     pub code: Option<PathBuf>,
     /// Code that stands in the template (`InlineCode`, `ZipFile`).
     pub inline: Option<Code>,
@@ -286,6 +286,8 @@ pub struct Function {
     pub reserved_concurrency: Option<usize>,
     /// What becomes of `Event` invocations that fail.
     pub asynchronous: Asynchronous,
+    /// CloudFormation calls it while it deploys, for a custom resource. Nobody may ever do so here.
+    pub is_for_deployment: bool,
     /// The template's file, where it came from one.
     pub template: Option<PathBuf>,
     /// Line of the resource in the template.
@@ -311,6 +313,7 @@ impl Function {
             json_logs: false,
             reserved_concurrency: None,
             asynchronous: Asynchronous::default(),
+            is_for_deployment: false,
             template: None,
             line: 1,
         }
