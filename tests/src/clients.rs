@@ -25,7 +25,11 @@ fn sources(language: &str) -> PathBuf {
     root().join("tests/clients").join(language)
 }
 
-async fn do_in(folder: &Path, program: &str, args: &[&str]) {
+/// Runs a program in a folder.
+///
+/// # Panics
+/// When it fails.
+pub async fn do_in(folder: &Path, program: &str, args: &[&str]) {
     let done = Command::new(program).args(args).current_dir(folder).status().await.unwrap();
     assert!(done.success(), "{program} {args:?} in {}", folder.display());
 }
@@ -52,10 +56,19 @@ async fn installed(language: &str, lock: &str, install: impl AsyncFn(&Path)) -> 
 /// # Panics
 /// When they cannot be installed.
 pub async fn for_javascript() -> PathBuf {
-    let install = async |folder: &Path| {
-        do_in(folder, "npm", &["ci", "--no-audit", "--no-fund", "--quiet", "--ignore-scripts"]).await;
-    };
-    installed("js", "package-lock.json", install).await
+    installed("js", "package-lock.json", install_for_javascript).await
+}
+
+/// The folder with the CDK and the Serverless Framework.
+///
+/// # Panics
+/// When they cannot be installed.
+pub async fn for_tools() -> PathBuf {
+    installed("tools", "package-lock.json", install_for_javascript).await
+}
+
+async fn install_for_javascript(folder: &Path) {
+    do_in(folder, "npm", &["ci", "--no-audit", "--no-fund", "--quiet", "--ignore-scripts"]).await;
 }
 
 /// The folder with the programs in Python and their packages.

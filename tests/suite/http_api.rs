@@ -15,7 +15,8 @@ use tidings_local_dev::{self as dev, DevOptions, Running};
 use tidings_local_lambda::Logs;
 use tokio::net::TcpListener;
 
-async fn function() -> String {
+/// A Lambda Invoke API whose functions give their event back.
+pub(crate) async fn function() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().route("/2015-03-31/functions/{name}/invocations", post(invoke));

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tests::clients::{for_aws, for_javascript, has};
 use tidings_local_dev::Running;
 use tidings_test::{Client, Stack};
 
-use tests::clients::has;
 
 const HEAD: &str = "Transform: AWS::Serverless-2016-10-31\nResources:\n  Api: {Type: AWS::ApiGatewayV2::Api, Properties: \
                     {Name: a, ProtocolType: WEBSOCKET, RouteSelectionExpression: $request.body.action}}\n  Stage: {Type: \
                     AWS::ApiGatewayV2::Stage, Properties: {ApiId: !Ref Api, StageName: v1}}\n";
 
-fn write(folder: &Path, files: &[(&str, &str)]) {
+pub(crate) fn write(folder: &Path, files: &[(&str, &str)]) {
     for (name, text) in files {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -52,7 +52,7 @@ async fn start(folder: &TempDir) -> Stack {
 }
 
 /// What a function answers, and whether that is an error.
-async fn answer(running: &Running, function: &str, event: Value) -> (bool, Value) {
+pub(crate) async fn answer(running: &Running, function: &str, event: Value) -> (bool, Value) {
     let invocation = running.invoke(function, event.to_string()).await.unwrap();
     (invocation.function_error.is_some(), serde_json::from_slice(&invocation.payload).unwrap())
 }
@@ -64,30 +64,68 @@ async fn error(running: &Running, function: &str, event: Value) -> (String, Stri
 }
 
 /// Why a stack does not start.
-async fn refusal(folder: &TempDir) -> String {
+pub(crate) async fn refusal(folder: &TempDir) -> String {
     let mut options = tidings_local_dev::DevOptions::new(folder.path().join("template.yaml"));
     options.port = 0;
     let error = tidings_local_dev::start(options).await.map(|_| ()).unwrap_err();
     tidings::describe(&error)
 }
 
-const CHAT: &str = r#"
+/// A function with the three routes of a chat. With one process at once it may keep in its memory who is there.
+fn chat(runtime: &str, more: &str) -> String {
+    let routes =
+        [("C", "$connect"), ("D", "$disconnect"), ("M", "$default")].map(|(name, key)| route(name, key, "Chat"));
+    let more = format!(", Timeout: 60, ReservedConcurrentExecutions: 1{more}");
+    function("Chat", runtime, "app.handler", &more) + &routes.concat()
+}
+
+/// Lets two clients chat, which call the gateway by other names: the function sends what they say in each of the `ways`.
+async fn chats(stack: Stack, ways: &[&str]) {
+    let by_name = stack.url().replace("127.0.0.1", "localhost");
+    let mut one = Client::connect(stack.url()).await;
+    let mut other = Client::connect(&by_name).await;
+    for way in ways {
+        for first_speaks in [true, false] {
+            let speaker = if first_speaks { &mut one } else { &mut other };
+            speaker.send(*way).await;
+            assert_eq!((one.text().await, other.text().await), ((*way).to_owned(), (*way).to_owned()));
+        }
+    }
+    one.close().await;
+    other.close().await;
+    stack.settled().await;
+    assert!(stack.log().contains("left: 0"), "{}", stack.log());
+    stack.stop().await;
+}
+
+const CHAT_IN_NODE: &str = r#"
 const https = require('https');
 const people = new Set();
-const post = (event, id, text) => new Promise((resolve, reject) => {
-  const { domainName, stage, apiId } = event.requestContext;
-  const host = text.includes('amazon') ? `${apiId}.execute-api.us-east-1.amazonaws.com` : domainName;
-  const url = `https://${host}/${stage}/@connections/${encodeURIComponent(id)}`;
-  const request = https.request(url, { method: 'POST' }, (response) => { response.resume(); resolve(response.statusCode); });
-  request.on('error', reject);
-  request.end(text);
-});
+const ways = {
+  https: (url, text) => new Promise((resolve, reject) => {
+    const answered = (response) => { response.resume(); resolve(response.statusCode); };
+    const request = https.request(url, { method: 'POST' }, answered);
+    request.on('error', reject);
+    request.end(text);
+  }),
+  fetch: async (url, text) => (await fetch(url, { method: 'POST', body: text })).status,
+  sdk: async (url, text) => {
+    const { ApiGatewayManagementApi } = require('@aws-sdk/client-apigatewaymanagementapi');
+    const [endpoint, id] = url.split('/@connections/');
+    const api = new ApiGatewayManagementApi({ endpoint });
+    const sent = await api.postToConnection({ ConnectionId: decodeURIComponent(id), Data: text });
+    return sent.$metadata.httpStatusCode;
+  },
+};
 exports.handler = async (event) => {
-  const { routeKey, connectionId } = event.requestContext;
+  const { routeKey, connectionId, domainName, stage, apiId } = event.requestContext;
   if (routeKey === '$connect') people.add(connectionId);
   if (routeKey === '$disconnect') { people.delete(connectionId); console.log(`left: ${people.size}`); }
   if (routeKey === '$default') {
-    const sent = await Promise.all([...people].map((id) => post(event, id, event.body)));
+    const [way, name] = event.body.split(' to ');
+    const host = name === 'domainName' ? domainName : `${apiId}.execute-api.${process.env.AWS_REGION}.amazonaws.com`;
+    const url = (id) => `https://${host}/${stage}/@connections/${encodeURIComponent(id)}`;
+    const sent = await Promise.all([...people].map((id) => ways[way](url(id), event.body)));
     if (sent.some((status) => status !== 200)) throw new Error(`sent: ${sent}`);
   }
   return { statusCode: 200 };
@@ -99,22 +137,102 @@ async fn a_chat_in_node_sends_to_the_address_that_it_makes_of_its_event() {
     if !has("node").await {
         return;
     }
-    // With one process at once the function may keep in its memory who is there.
-    let routes =
-        [("C", "$connect"), ("D", "$disconnect"), ("M", "$default")].map(|(name, key)| route(name, key, "Chat"));
-    let chat = function("Chat", "nodejs20.x", "app.handler", ", Timeout: 30, ReservedConcurrentExecutions: 1");
-    let folder = folder(&(chat + &routes.concat()), &[("code/app.js", CHAT)]);
-    let stack = start(&folder).await;
-    let mut one = Client::connect(stack.url()).await;
-    let mut other = Client::connect(stack.url()).await;
-    for text in ["hello", "to amazonaws.com"] {
-        one.send(text).await;
-        assert_eq!((one.text().await, other.text().await), (text.to_owned(), text.to_owned()));
+    let folder = folder(&chat("nodejs20.x", ""), &[("code/app.js", CHAT_IN_NODE)]);
+    let ways = ["https to domainName", "fetch to domainName", "https to apiId", "fetch to apiId"];
+    chats(start(&folder).await, &ways).await;
+}
+
+/// AWS's SDK, with no setting but the endpoint that samples of AWS make of the event.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_in_node_sends_by_the_sdk_of_aws_that_npm_installs() {
+    if !has("node").await || !has("npm").await {
+        return;
     }
-    one.close().await;
-    other.close().await;
-    stack.settled().await;
-    assert!(stack.log().contains("left: 0"), "{}", stack.log());
+    let folder = folder(&chat("nodejs20.x", ""), &[("code/app.js", CHAT_IN_NODE)]);
+    std::os::unix::fs::symlink(for_javascript().await.join("node_modules"), folder.path().join("node_modules"))
+        .unwrap();
+    chats(start(&folder).await, &["sdk to domainName", "sdk to apiId"]).await;
+}
+
+const CHAT_IN_PYTHON: &str = r#"
+import os, urllib.parse, urllib.request
+people = set()
+def by_urllib(root, id, text):
+    url = f"{root}/@connections/{urllib.parse.quote(id)}"
+    urllib.request.urlopen(urllib.request.Request(url, text.encode(), method="POST")).close()
+def by_boto3(root, id, text):
+    import boto3
+    boto3.client("apigatewaymanagementapi", endpoint_url=root).post_to_connection(ConnectionId=id, Data=text.encode())
+def handler(event, context):
+    context = event["requestContext"]
+    if context["routeKey"] == "$connect":
+        people.add(context["connectionId"])
+    if context["routeKey"] == "$disconnect":
+        people.discard(context["connectionId"])
+        print("left:", len(people))
+    if context["routeKey"] == "$default":
+        way, name = event["body"].split(" to ")
+        own = f"{context['apiId']}.execute-api.{os.environ['AWS_REGION']}.amazonaws.com"
+        host = context["domainName"] if name == "domainName" else own
+        for id in people:
+            {"urllib": by_urllib, "boto3": by_boto3}[way](f"https://{host}/{context['stage']}", id, event["body"])
+    return {"statusCode": 200}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_in_python_sends_to_the_address_that_it_makes_of_its_event() {
+    if !has("python3").await {
+        return;
+    }
+    let packages = std::fs::read_dir(for_aws().await.join("venv/lib")).unwrap().next().unwrap().unwrap().path();
+    let path = format!(", Environment: {{Variables: {{PYTHONPATH: '{}'}}}}", packages.join("site-packages").display());
+    let folder = folder(&chat("python3.11", &path), &[("code/app.py", CHAT_IN_PYTHON)]);
+    let ways = ["urllib to domainName", "urllib to apiId", "boto3 to domainName", "boto3 to apiId"];
+    chats(start(&folder).await, &ways).await;
+}
+
+const CALLER_IN_NODE: &str = r#"
+const https = require('https');
+const byHttps = (url) => new Promise((resolve, reject) => {
+  https.get(url, (response) => { response.resume(); resolve(response.statusCode); }).on('error', reject);
+});
+exports.handler = async ({ url }) => [await byHttps(url), (await fetch(url)).status];
+"#;
+
+const CALLER_IN_PYTHON: &str = r#"
+import urllib.error, urllib.request
+def handler(event, context):
+    try:
+        return urllib.request.urlopen(event["url"]).status
+    except urllib.error.HTTPError as error:
+        return error.code
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn custom_domains_lead_functions_to_the_gateway() {
+    if !has("node").await || !has("python3").await {
+        return;
+    }
+    let mapping = |id: &str, name: &str| {
+        format!(
+            "  {id}: {{Type: AWS::ApiGatewayV2::ApiMapping, Properties: {{DomainName: '{name}', ApiId: !Ref Api, Stage: v1, \
+             ApiMappingKey: chat}}}}\n"
+        )
+    };
+    let resources = function("Node", "nodejs20.x", "app.handler", ", Timeout: 60")
+        + &function("Python", "python3.11", "app.handler", ", Timeout: 60")
+        + &mapping("One", "ws.example.com")
+        + &mapping("Many", "*.many.example");
+    let files = [("code/app.js", CALLER_IN_NODE), ("code/app.py", CALLER_IN_PYTHON)];
+    let folder = folder(&resources, &files);
+    let stack = start(&folder).await;
+    for host in ["ws.example.com", "ws.example.com.localhost", "one.many.example"] {
+        // Of a connection that is long gone, as only the gateway says it.
+        let ask = json!({"url": format!("https://{host}/chat/@connections/BFHPhfCWIAMCKlQ=")});
+        assert_eq!(answer(stack.running(), "Node", ask.clone()).await, (false, json!([410, 410])), "{host}");
+        assert_eq!(answer(stack.running(), "Python", ask).await, (false, json!(410)), "{host}");
+    }
     stack.stop().await;
 }
 

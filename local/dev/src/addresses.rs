@@ -1,6 +1,7 @@
 //! Where everything is.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -43,6 +44,8 @@ pub struct Addresses {
     pub apis: IndexMap<String, String>,
     /// The page for people.
     pub console: String,
+    /// The file of the certificate that clients trust to use `wss` and `https` at these addresses.
+    pub authority: String,
 }
 
 /// What the addresses of everything on the main port begin with.
@@ -52,7 +55,13 @@ pub(crate) fn root(listener: &TcpListener) -> String {
     format!("http://{address}")
 }
 
-pub(crate) fn addresses(stack: &Stack, root: String, dynamodb: String, http_listeners: &[TcpListener]) -> Addresses {
+pub(crate) fn addresses(
+    stack: &Stack,
+    root: String,
+    dynamodb: String,
+    http_listeners: &[TcpListener],
+    authority: &Path,
+) -> Addresses {
     let apis = stack.http_apis.iter().zip(http_listeners).flat_map(|((id, api), listener)| {
         let first = api.stages.iter().find(|stage| stage.name == "$default").or(api.stages.first());
         let first = first.map_or("$default", |stage| stage.name.as_str());
@@ -74,6 +83,7 @@ pub(crate) fn addresses(stack: &Stack, root: String, dynamodb: String, http_list
         console: format!("{root}/"),
         sns: root.clone(),
         eventbridge: root.clone(),
+        authority: authority.to_string_lossy().into_owned(),
         sqs: root,
         api: apis.values().next().cloned(),
         apis: if apis.len() > 1 { apis } else { IndexMap::new() },

@@ -239,6 +239,7 @@ mod tests {
             sns: "http://127.0.0.1:1".into(),
             eventbridge: "http://127.0.0.1:1".into(),
             console: "http://127.0.0.1:1/".into(),
+            authority: "/home/me/certificate.pem".into(),
             api: None,
             apis: IndexMap::new(),
             websockets: IndexMap::new(),

@@ -10,10 +10,12 @@ mod kept;
 mod options;
 mod rebuild;
 mod running;
+mod secured;
 mod summary;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::{Router, middleware};
@@ -22,12 +24,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use tidings_local_gateway::{self as gateway, Gateway, HttpGateway};
+use tidings_local_gateway::{self as gateway, Domains, Gateway, HttpGateway};
 use tidings_local_lambda::build::{self, BuildError, Plan};
 use tidings_local_lambda::event_sources::EventSources;
 use tidings_local_lambda::{
     Asynchronous, Destinations, Endpoint, EventRules, Host, Invoker, Names, RecordError, Recording, Services,
-    StartError, Topics, api,
+    StartError, Topics, Trusted, api,
 };
 use tidings_local_observe::Observer;
 use tidings_local_services::data::{DataError, StoreError};
@@ -39,9 +41,11 @@ use tidings_local_services::sns::Sns;
 use tidings_local_services::sqs::Place;
 use tidings_local_stack::Stack;
 use tidings_local_template::{self as template, TemplateError};
+use tidings_local_tls::{AuthorityError, Tls, Trust};
 
 use addresses::{addresses, root};
 use kept::Kept;
+use secured::Secured;
 
 pub use addresses::{Addresses, LISTEN_URL, NOTIFY_ENDPOINT};
 pub use options::DevOptions;
@@ -104,6 +108,12 @@ pub enum DevError {
     /// Events cannot be recorded where they should be.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// There is no authority for TLS, not even one for this run.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// What functions trust cannot be written.
+    #[error("the certificates that functions trust cannot be written to the temporary folder")]
+    Trust(#[source] io::Error),
 }
 
 /// Starts everything and returns once it is up.
@@ -120,8 +130,9 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     summary::announce(&options, &stack);
     let http_listeners = listen_for_apis(&options, &stack).await?;
     let (dynamodb, dynamodb_url) = start_dynamodb(&options, &kept).await?;
-    let addresses = addresses(&stack, root, dynamodb_url, &http_listeners);
-    let services = services(&options, &addresses).await?;
+    let Secured { tls, trust, certificate } = Secured::new(&options)?;
+    let addresses = addresses(&stack, root, dynamodb_url, &http_listeners, &certificate);
+    let services = services(&options, &stack, &addresses, &trust).await?;
     logs.say(&summary::tables(&stack, &addresses.dynamodb));
     dynamodb::create_tables(&addresses.dynamodb, &services.region, &services.keys, stack.tables.values()).await?;
     let (functions, rebuild) = start_functions(&options, &stack, &services).await?;
@@ -136,6 +147,10 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
 
     let settings = gateway_settings(&options, &services, &addresses, &observer);
     let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings.clone());
+    let http_apis =
+        stack.http_apis.values().map(|api| HttpGateway::new(api.clone(), invoker.clone(), settings.clone()));
+    let http_apis: Vec<_> = http_apis.collect();
+    let domains = Domains::new(&stack.domains, &gateway, &http_apis);
     let router = gateway
         .router()
         .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&asynchronous)))
@@ -152,13 +167,13 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
             notifier: &options.notifier,
             host: &options.host,
             has_own_dynamodb: dynamodb.is_some(),
-        }))
-        .layer(middleware::from_fn_with_state(Arc::from(options.host.as_str()), guard::programs));
+        }));
+    let router =
+        domains.before(router).layer(middleware::from_fn_with_state(Arc::from(options.host.as_str()), guard::programs));
     let stop = watch::Sender::new(false);
-    let mut servers = vec![serve(listener, router, &stop)];
-    for (api, listener) in stack.http_apis.values().zip(http_listeners) {
-        let router = HttpGateway::new(api.clone(), invoker.clone(), settings.clone()).router();
-        servers.push(serve(listener, router, &stop));
+    let mut servers = vec![serve(listener, &tls, router, &stop)];
+    for (api, listener) in http_apis.iter().zip(http_listeners) {
+        servers.push(serve(listener, &tls, domains.before(api.router()), &stop));
     }
     let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs, kept.store()).await;
     let topics = Topics::start(&stack, published, &asynchronous, &sqs, &observer, &logs);
@@ -182,14 +197,15 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         topics,
         asynchronous,
         servers,
+        trust,
         stop,
         kept,
     })
 }
 
-fn serve(listener: TcpListener, router: Router, stop: &watch::Sender<bool>) -> JoinHandle<()> {
+fn serve(listener: TcpListener, tls: &Tls, router: Router, stop: &watch::Sender<bool>) -> JoinHandle<()> {
     let mut stopped = stop.subscribe();
-    tokio::spawn(gateway::serve(listener, router, async move {
+    tokio::spawn(gateway::serve(listener, Some(tls.clone()), router, async move {
         // A dropped sender stops the server as well.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }))
@@ -271,7 +287,13 @@ fn event_buses(options: &DevOptions, stack: &Stack, services: &Services) -> (Eve
     Events::new(&services.region, options.account(), stack.event_buses.values(), stack.rules.values())
 }
 
-async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Services, DevError> {
+async fn services(
+    options: &DevOptions,
+    stack: &Stack,
+    addresses: &Addresses,
+    trust: &Trust,
+) -> Result<Services, DevError> {
+    let path = |file: &Path| file.to_string_lossy().into_owned();
     Ok(Services {
         region: options.region(),
         dynamodb: Some(addresses.dynamodb.clone()),
@@ -280,6 +302,8 @@ async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Service
         sns: Some(addresses.sns.clone()),
         eventbridge: Some(addresses.eventbridge.clone()),
         management: Some(addresses.management.clone()),
+        domains: stack.domains.iter().map(|domain| domain.name.clone()).collect(),
+        trusted: Some(Trusted { authority: path(trust.authority()), bundle: path(trust.bundle()) }),
         keys: dynamodb::keys(&addresses.dynamodb).await?,
     })
 }

@@ -50,6 +50,8 @@ pub struct DevOptions {
     pub inspect: BTreeMap<String, u16>,
     /// Write every event of a function to a file in this folder; see `docs/local.md`.
     pub record: Option<PathBuf>,
+    /// The folder that keeps the authority which signs the certificates for TLS; without one it ends with the run.
+    pub authority: Option<PathBuf>,
     /// The function that the console sends notifications to, by any of its names.
     pub notifier: String,
     /// Where log lines and remarks go.
@@ -80,6 +82,7 @@ impl DevOptions {
             no_build: false,
             inspect: BTreeMap::new(),
             record: None,
+            authority: None,
             notifier: "notifier".to_owned(),
             logs: Arc::new(Logs::stderr(false)),
         }

@@ -16,6 +16,7 @@ use tidings_local_services::secrets::Secrets;
 use tidings_local_services::sns::Sns;
 use tidings_local_services::sqs::Sqs;
 use tidings_local_stack::Stack;
+use tidings_local_tls::Trust;
 
 use crate::addresses::Addresses;
 use crate::kept::Kept;
@@ -40,6 +41,8 @@ pub struct Running {
     pub(crate) topics: Topics,
     pub(crate) asynchronous: Arc<Asynchronous>,
     pub(crate) servers: Vec<JoinHandle<()>>,
+    /// What functions trust; the files are there as long as this is.
+    pub(crate) trust: Trust,
     pub(crate) stop: watch::Sender<bool>,
     /// Held until all else has ended: then the next start may have the folder.
     pub(crate) kept: Kept,
@@ -128,6 +131,7 @@ impl Running {
         if let Some(dynamodb) = self.dynamodb {
             dynamodb.shutdown().await;
         }
+        drop(self.trust);
         drop(self.kept);
     }
 }

@@ -3,7 +3,8 @@
 use tidings_local_lambda::Names;
 use tidings_local_lambda::build::Plan;
 use tidings_local_stack::{
-    ConnectAuthorization, Destination, Rule, RuleTarget, Source, Stack, Subscriber, Subscription, WebSocketApi,
+    ApiMapping, ConnectAuthorization, Destination, Domain, Rule, RuleTarget, Source, Stack, Subscriber, Subscription,
+    WebSocketApi,
 };
 
 use super::{Addresses, DevOptions};
@@ -54,6 +55,7 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
         .chain(clients(options, stack, addresses))
         .chain(secrets(options, stack, addresses))
         .chain(http_apis(options, stack, addresses))
+        .chain(domains(stack, addresses))
         .chain(deliveries(stack, &names));
     for line in lines {
         options.logs.say(&line);
@@ -74,7 +76,7 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
 }
 
 /// Where each service is.
-fn services(options: &DevOptions, stack: &Stack, addresses: &Addresses, names: &Names) -> [String; 8] {
+fn services(options: &DevOptions, stack: &Stack, addresses: &Addresses, names: &Names) -> [String; 9] {
     let unsigned = if options.strict { "" } else { "  (@connections; unsigned calls are accepted, see --strict)" };
     let engine = match (&options.dynamodb_endpoint, kept(options)) {
         (Some(_), _) => String::new(),
@@ -94,6 +96,7 @@ fn services(options: &DevOptions, stack: &Stack, addresses: &Addresses, names: &
         format!("  sns         {}{topics}", addresses.sns),
         format!("  eventbridge {}", addresses.eventbridge),
         format!("  console     {}", addresses.console),
+        format!("  tls         wss:// and https:// at the same ports, by {}", addresses.authority),
     ]
 }
 
@@ -147,6 +150,20 @@ fn deliveries(stack: &Stack, names: &Names) -> Vec<String> {
     let subscriptions = stack.subscriptions.values().map(|subscription| subscription_line(subscription, names));
     let rules = stack.rules.values().flat_map(|rule| rule_lines(rule, names));
     sources.chain(subscriptions).chain(rules).collect()
+}
+
+/// Where each mapping of a custom domain is, once its name leads to this machine.
+fn domains(stack: &Stack, addresses: &Addresses) -> Vec<String> {
+    let port = addresses.lambda.rsplit(':').next().unwrap_or_default();
+    let mappings = stack.domains.iter().flat_map(|domain| domain.mappings.iter().map(move |mapping| (domain, mapping)));
+    let line = |(domain, mapping): (&Domain, &ApiMapping)| {
+        let websocket = stack.apis.iter().find(|(_, api)| api.api_id == mapping.api_id).map(|(id, _)| (id, "ws"));
+        let http = || stack.http_apis.iter().find(|(_, api)| api.api_id == mapping.api_id).map(|(id, _)| (id, "http"));
+        let (id, scheme) = websocket.or_else(http)?;
+        let (name, path, stage) = (&domain.name, &mapping.path, &mapping.stage);
+        Some(format!("  domain      {scheme}://{name}:{port}/{path}  ({id}/{stage}; also as {name}.localhost)"))
+    };
+    mappings.filter_map(line).collect()
 }
 
 /// Whether the functions of a stack take clients of this protocol.

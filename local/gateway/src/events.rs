@@ -50,6 +50,7 @@ pub(super) struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Caller {
+    pub(super) principal_org_id: &'static str,
     pub(super) account_id: String,
     pub(super) caller: String,
     pub(super) user: String,

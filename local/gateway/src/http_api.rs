@@ -1,8 +1,8 @@
 //! A local API Gateway for HTTP APIs, each on a port of its own, as each has a host of its own in AWS.
 //!
-//! What is *not* here: OpenAPI documents as a source of routes, authorizer functions, CORS settings, custom domains,
-//! payload format 1.0, integrations other than Lambda, the account's quota. Signatures of tokens and of IAM callers are not
-//! verified. `docs/gateway.md` has the whole list.
+//! What is *not* here: OpenAPI documents as a source of routes, authorizer functions, CORS settings, payload format 1.0,
+//! integrations other than Lambda, the account's quota. Signatures of tokens and of IAM callers are not verified.
+//! `docs/gateway.md` has the whole list.
 
 mod access;
 mod event;
@@ -21,6 +21,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, Method, StatusCode};
 use tracing::warn;
 
+use super::by_domain::ByDomain;
 use super::integration::{self, Failure};
 use super::settings::Settings;
 use super::throttle::Throttle;
@@ -47,6 +48,8 @@ struct Shared {
     throttles: HashMap<(String, String), Throttle>,
     invoker: Invoker,
     settings: Settings,
+    /// Clients come by custom domains only.
+    has_only_domains: bool,
 }
 
 impl HttpGateway {
@@ -62,8 +65,15 @@ impl HttpGateway {
                 }
             }
         }
+        let has_only_domains = api.has_only_domains;
         let routes = api.routes.into_iter().map(|route| (Pattern::new(&route.key), route)).collect();
-        Self(Arc::new(Shared { id: api.api_id, stages: api.stages, routes, throttles, invoker, settings }))
+        let (id, stages) = (api.api_id, api.stages);
+        Self(Arc::new(Shared { id, stages, routes, throttles, invoker, settings, has_only_domains }))
+    }
+
+    /// The API's id.
+    pub(super) fn id(&self) -> &str {
+        &self.0.id
     }
 
     /// Everything that the API answers. Serve it with [`serve()`](super::serve()).
@@ -89,8 +99,8 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request) -> Respon
 }
 
 async fn answer(shared: &Shared, request: Request, request_id: &str) -> Result<Response, Refusal> {
-    let path = routes::decoded(request.uri().path());
-    let Target { stage, rest } = routes::stage(&shared.stages, &path).ok_or(Refusal::NotFound)?;
+    let path = shared.path(&request).ok_or(Refusal::NotFound)?;
+    let Target { stage, rest } = shared.target(request.extensions().get(), &path).ok_or(Refusal::NotFound)?;
     let found = routes::find(&shared.routes, request.method(), rest).ok_or(Refusal::NotFound)?;
     let route = found.route;
     if let Some(throttle) = shared.throttles.get(&(stage.name.clone(), route.key.clone()))
@@ -122,6 +132,27 @@ async fn answer(shared: &Shared, request: Request, request_id: &str) -> Result<R
     let event = call.event(&Request::from_parts(head, axum::body::Body::empty()), &body);
     let answer = integration::call(&shared.invoker, function, Duration::from_millis(timeout_ms), event).await;
     answer.and_then(|payload| response::of(&payload)).map_err(|failure| refuse(&failure, route, function))
+}
+
+impl Shared {
+    /// The path with the stage, as functions get to see it: also behind a custom domain, whose own path nobody sees (the
+    /// Developer Guide on payload formats, and a report of what AWS sends: CodeGenieApp/serverless-express#465).
+    fn path(&self, request: &Request) -> Option<String> {
+        match request.extensions().get::<ByDomain>() {
+            Some(ByDomain::To { stage, rest, .. }) if stage == "$default" => Some(routes::decoded(rest)),
+            Some(ByDomain::To { stage, rest, .. }) => Some(format!("/{stage}{}", routes::decoded(rest))),
+            Some(ByDomain::Nowhere) => None,
+            None => (!self.has_only_domains).then(|| routes::decoded(request.uri().path())),
+        }
+    }
+
+    /// The stage of such a path, and what is behind it.
+    fn target<'a>(&'a self, mapped: Option<&ByDomain>, path: &'a str) -> Option<Target<'a>> {
+        let Some(ByDomain::To { stage: name, .. }) = mapped else { return routes::stage(&self.stages, path) };
+        let stage = self.stages.iter().find(|stage| stage.name == *name)?;
+        let rest = if name == "$default" { path } else { path.get(1 + name.len()..)? };
+        Some(Target { stage, rest })
+    }
 }
 
 fn refuse(failure: &Failure, route: &HttpRoute, function: &str) -> Refusal {

@@ -3,12 +3,14 @@
 //! Each stage of each API is at `/{stage}`; where two APIs have a stage of the same name, that is the first one's, and
 //! every API also answers at `/{apiId}/{stage}`. The `@connections` API is below the same paths.
 //!
-//! What is *not* here: API keys and usage plans, permissions of IAM (signatures are looked at, see `signature`), custom domains, HTTP
+//! What is *not* here: API keys and usage plans, permissions of IAM (signatures are looked at, see `signature`), HTTP
 //! integrations, the account's quota of requests, logs in AWS's format. `docs/gateway.md` has the whole list.
 
 mod authorizer;
+mod by_domain;
 mod clock;
 mod connections;
+mod domains;
 mod ending;
 mod events;
 mod frames;
@@ -53,8 +55,10 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use tracing::warn;
 
+use by_domain::ByDomain;
 use clock::Clock;
 use connections::Connections;
+use domains::{api_in, host};
 use management::Scope;
 use mapped::Mapped;
 use responses::Refusal;
@@ -65,6 +69,7 @@ use tidings_local_lambda::Invoker;
 use tidings_local_stack::{Route, Stage, WebSocketApi};
 use validation::Validator;
 
+pub use domains::Domains;
 pub use http_api::HttpGateway;
 pub use serve::serve;
 pub use settings::{ServiceEndpoints, Settings, SigningKeys};
@@ -109,6 +114,8 @@ struct Api {
     validators: HashMap<String, Validator>,
     /// By route key, where templates take the place of a function.
     mapped: HashMap<String, Mapped>,
+    /// Clients come by custom domains only.
+    has_only_domains: bool,
 }
 
 /// Counts a handshake or connection for as long as it lives.
@@ -153,6 +160,7 @@ impl Api {
             throttles,
             validators: validators.collect(),
             routes: api.routes,
+            has_only_domains: api.has_only_domains,
         }
     }
 
@@ -212,7 +220,10 @@ async fn dispatch(State(shared): State<Arc<Shared>>, request: Request) -> Respon
         return Refusal::uri_too_long().into_response();
     }
     let path = request.uri().path().to_owned();
-    let target = shared.resolve(&path);
+    let target = match request.extensions().get() {
+        Some(led) => shared.behind(led),
+        None => shared.at_own_address(host(request.headers()).as_deref(), &path),
+    };
     if shared.settings.strict && is_management(&path) && !management::is_signed(request.headers()) {
         return Refusal::missing_authentication_token().into_response();
     }
@@ -231,25 +242,55 @@ fn segments(path: &str) -> Vec<String> {
     path.split('/').map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned()).collect()
 }
 
+/// An SDK whose endpoint ends with a slash calls `/{stage}//@connections/{id}`, which AWS takes as well
+/// (aws-samples/serverless-patterns, `apigw-websocket-mapping-template-authorizer`).
+fn undoubled(segments: &[String]) -> Vec<&str> {
+    let mut segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    if let Some(at) = segments.windows(2).position(|pair| pair == ["", "@connections"]) {
+        segments.remove(at);
+    }
+    segments
+}
+
 fn is_management(path: &str) -> bool {
     segments(path).iter().any(|segment| segment == "@connections")
 }
 
 impl Shared {
-    /// `/{stage}` and `/{apiId}/{stage}`, each also with `/@connections/{id}`; `@` and `=` may be percent-encoded.
-    fn resolve(&self, path: &str) -> Target<'_> {
-        let segments = segments(path);
-        let mut segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        // An SDK whose endpoint ends with a slash calls `/{stage}//@connections/{id}`, which AWS takes as well
-        // (aws-samples/serverless-patterns, `apigw-websocket-mapping-template-authorizer`).
-        if let Some(at) = segments.windows(2).position(|pair| pair == ["", "@connections"]) {
-            segments.remove(at);
+    /// What a custom domain leads to: a stage, or a connection below it.
+    fn behind(&self, led: &ByDomain) -> Target<'_> {
+        let ByDomain::To { api_id, stage, rest } = led else { return Target::Nothing };
+        let segments = segments(rest);
+        match undoubled(&segments).as_slice() {
+            [""] => self.stage(Some(api_id), stage),
+            ["@connections", id] => self.connection(Some(api_id), stage, id),
+            _ => Target::Nothing,
         }
-        match segments.as_slice() {
-            [stage] | [stage, ""] => self.stage(None, stage),
-            [stage, "@connections", id] => self.connection(None, stage, id),
-            [api_id, stage] | [api_id, stage, ""] => self.stage(Some(api_id), stage),
-            [api_id, stage, "@connections", id] => self.connection(Some(api_id), stage, id),
+    }
+
+    /// What the gateway's own address leads to, or the name that an API has in AWS; not to APIs that have given it up.
+    fn at_own_address(&self, host: Option<&str>, path: &str) -> Target<'_> {
+        let named = host.and_then(api_in);
+        match self.resolve(named, path) {
+            Target::Stage(api, _) if api.has_only_domains => Target::Nothing,
+            Target::Connection(..) if named.is_some_and(|id| self.has_only_domains(id)) => Target::Nothing,
+            target => target,
+        }
+    }
+
+    fn has_only_domains(&self, api_id: &str) -> bool {
+        self.apis.iter().any(|api| api.id == api_id && api.has_only_domains)
+    }
+
+    /// `/{stage}` and `/{apiId}/{stage}`, each also with `/@connections/{id}`; `@` and `=` may be percent-encoded. A client
+    /// that calls an API by its own name has `named` it, and that is the only one there is.
+    fn resolve(&self, named: Option<&str>, path: &str) -> Target<'_> {
+        let segments = segments(path);
+        match (named, undoubled(&segments).as_slice()) {
+            (_, [stage] | [stage, ""]) => self.stage(named, stage),
+            (_, [stage, "@connections", id]) => self.connection(named, stage, id),
+            (None, [api_id, stage] | [api_id, stage, ""]) => self.stage(Some(api_id), stage),
+            (None, [api_id, stage, "@connections", id]) => self.connection(Some(api_id), stage, id),
             _ => Target::Nothing,
         }
     }

@@ -99,7 +99,8 @@ async fn answer(
 fn describe(connection: &Connection) -> Response {
     let described = Described {
         connected_at: iso(connection.origin.connected_at),
-        identity: &connection.origin.identity,
+        // Only events tell who signed; the API's model has nothing for it.
+        identity: &Identity { caller: None, ..connection.origin.identity.clone() },
         last_active_at: iso(connection.last_active_at()),
     };
     Json(described).into_response()

@@ -30,6 +30,7 @@ pub(super) struct Handshake {
     target: String,
     source: IpAddr,
     port: u16,
+    is_encrypted: bool,
     trace_id: String,
 }
 
@@ -42,14 +43,16 @@ impl Handshake {
             _ => lower_case(request.headers()),
         };
         let unknown = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
-        let Addresses { client, server } =
-            request.extensions().get::<Addresses>().copied().unwrap_or(Addresses { client: unknown, server: unknown });
+        let unknown = Addresses { client: unknown, server: unknown, is_encrypted: false };
+        let Addresses { client, server, is_encrypted } =
+            request.extensions().get::<Addresses>().copied().unwrap_or(unknown);
         Self {
             headers,
             query: parse_query(request.uri().query().unwrap_or_default()),
             target: target.to_owned(),
             source: client.ip().to_canonical(),
             port: server.port(),
+            is_encrypted,
             trace_id: trace_id(),
         }
     }
@@ -107,7 +110,7 @@ impl Handshake {
             (TRACE_ID.to_owned(), self.header(TRACE_ID).unwrap_or(&self.trace_id).to_owned()),
             (FORWARDED_FOR.to_owned(), format!("{}{}", forwarded.unwrap_or_default(), self.source)),
             (FORWARDED_PORT.to_owned(), self.port.to_string()),
-            (FORWARDED_PROTO.to_owned(), "http".to_owned()),
+            (FORWARDED_PROTO.to_owned(), if self.is_encrypted { "https" } else { "http" }.to_owned()),
         ]);
         sort(&mut headers);
         headers
@@ -163,6 +166,7 @@ mod tests {
         request.extensions_mut().insert(Addresses {
             client: "[::ffff:192.0.2.7]:5000".parse().unwrap(),
             server: "127.0.0.1:3030".parse().unwrap(),
+            is_encrypted: false,
         });
         Handshake::new(&request)
     }

@@ -16,6 +16,8 @@ use super::request::Handshake;
 use super::settings::SigningKeys;
 
 const SERVICE: &str = "execute-api";
+/// The organization that the local account is in: AWS tells functions that of the caller's account.
+const ORGANIZATION: &str = "o-tidingslocal";
 /// How far a signer's clock may be off (General Reference, "Troubleshooting AWS SigV4 errors").
 const SKEW: Duration = Duration::from_secs(5 * 60);
 const DATE: &[FormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
@@ -91,6 +93,7 @@ impl Signature {
     /// Whose it says that it is.
     pub(super) fn caller(&self, account: &str) -> Caller {
         Caller {
+            principal_org_id: ORGANIZATION,
             account_id: account.to_owned(),
             caller: self.access_key.clone(),
             user: self.access_key.clone(),

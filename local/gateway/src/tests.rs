@@ -2,6 +2,7 @@
 
 mod authorizing;
 mod closing;
+mod encrypted;
 mod fuzzing;
 mod harness;
 mod managing;

@@ -188,7 +188,8 @@ impl InitFailure {
     fn reported(payload: Bytes) -> Self {
         let said: serde_json::Value = serde_json::from_slice(&payload).unwrap_or_default();
         let message = said["errorMessage"].as_str().and_then(|text| text.lines().next()).unwrap_or("without a message");
-        Self { reason: format!("reported an error at start: {message}"), payload, lines: Vec::new() }
+        let fix = missing_sdk(message).unwrap_or_default();
+        Self { reason: format!("reported an error at start: {message}{fix}"), payload, lines: Vec::new() }
     }
 
     /// The account of a failed start: one sentence, then the process's last lines.
@@ -213,6 +214,23 @@ impl InitFailure {
         let reason = format!("ended before it asked for an event ({status})");
         Self { reason, payload: payload.to_string().into(), lines: Vec::new() }
     }
+}
+
+/// What to do where code lacks the AWS SDK, which Lambda brings.
+fn missing_sdk(message: &str) -> Option<String> {
+    let quoted = message.rsplit('\'').nth(1)?;
+    let install = match quoted {
+        "aws-sdk" => "npm install aws-sdk".to_owned(),
+        "boto3" | "botocore" => "pip install boto3".to_owned(),
+        package if package.starts_with("@aws-sdk/") => format!("npm install {package}"),
+        _ => return None,
+    };
+    let place = if install.starts_with("npm") {
+        "in the function's folder, or beside the template"
+    } else {
+        "where the gateway runs"
+    };
+    Some(format!("; Lambda brings the AWS SDK, this machine does not: run `{install}` {place}"))
 }
 
 fn last_lines(text: &str) -> Vec<String> {

@@ -49,7 +49,7 @@ pub(crate) use names::arn;
 pub use program::Program;
 pub use record::{RecordError, Recording};
 pub use topics::Topics;
-pub use variables::Services;
+pub use variables::{Services, Trusted};
 
 /// Where functions run.
 #[derive(Debug, Clone)]

@@ -68,9 +68,10 @@ pub(crate) fn arn(name: &str) -> String {
     format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
 }
 
-/// The last part of the path of a function's code.
+/// The last part of the path of a function's code; not what only a tool calls it, as an asset of the CDK and an archive.
 pub(super) fn folder(function: &Function) -> Option<&str> {
-    function.code.as_deref()?.file_name()?.to_str()
+    let name = function.code.as_deref()?.file_name()?.to_str()?;
+    (!name.starts_with("asset.") && !name.ends_with(".zip")).then_some(name)
 }
 
 fn is_only(functions: &IndexMap<String, Function>, name: &str, name_of: fn(&Function) -> Option<&str>) -> bool {
@@ -112,6 +113,15 @@ mod tests {
         stack.functions.insert("B".into(), function("B", Some("/app/src")));
         let names = Names::new(&stack);
         assert_eq!((names.label("A"), names.label("B")), ("A", "B"));
+    }
+
+    #[test]
+    fn what_only_a_tool_calls_it_is_no_label() {
+        let mut stack = Stack::default();
+        stack.functions.insert("Cdk".into(), function("A", Some("/app/cdk.out/asset.67906be9435d2bcb")));
+        stack.functions.insert("Osls".into(), function("B", Some("/app/.serverless/chat.zip")));
+        let names = Names::new(&stack);
+        assert_eq!((names.label("Cdk"), names.label("Osls")), ("Cdk", "Osls"));
     }
 
     #[test]

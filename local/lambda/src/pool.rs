@@ -122,7 +122,7 @@ impl Pool {
 
     /// Starts a first process, unless there is one or the function has no program to run. The caller tells of a failure.
     pub(super) async fn warm(&self) -> Result<(), InitFailure> {
-        if self.limit == 0 {
+        if self.limit == 0 || self.launch.function.is_for_deployment {
             return Ok(());
         }
         let Ok(_place) = self.places.acquire().await else { return Ok(()) };

@@ -17,7 +17,7 @@ pub struct Program {
     /// The folders whose files it is made of; none if it is the file at `path` alone.
     pub(super) sources: Vec<PathBuf>,
     /// Files that live as long as the program.
-    pub(super) _kept: Option<Arc<TempDir>>,
+    pub(super) _kept: Vec<Arc<TempDir>>,
 }
 
 impl From<PathBuf> for Program {

@@ -1,17 +1,17 @@
 //! Functions in Node.js and Python: run by the machine's own interpreter, as they lie in their folder.
 
+mod code;
 mod interpreter;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use tempfile::TempDir;
-
-use tidings_local_stack::{Code, Function};
+use tidings_local_stack::Function;
 
 use super::program::Program;
+use code::{Archives, Root, existing};
 use interpreter::{Interpreter, Language};
 
 /// The programs that ask for events and call the handlers.
@@ -23,6 +23,7 @@ const PYTHON: (&str, &str) = ("bootstrap.py", include_str!("script/bootstrap.py"
 pub(super) struct Scripts {
     programs: BTreeMap<String, Program>,
     interpreters: BTreeMap<String, Interpreter>,
+    archives: Archives,
     /// What a developer should know of the interpreters: one sentence each.
     pub(super) warnings: Vec<String>,
 }
@@ -57,7 +58,8 @@ impl Scripts {
                 found
             }
         };
-        let program = program(language, &interpreter, function, inspect)?;
+        let root = self.archives.root(function, language)?;
+        let program = program(language, &interpreter, function, root, inspect)?;
         self.programs.insert(id.to_owned(), program);
         Ok(())
     }
@@ -82,43 +84,24 @@ fn program(
     language: Language,
     interpreter: &Interpreter,
     function: &Function,
+    root: Root,
     inspect: Option<u16>,
 ) -> Result<Program, String> {
     let (bootstrap, text) = if language == Language::Node { NODE } else { PYTHON };
     let cannot_write = |error: io::Error| format!("its files cannot be written to the temporary folder: {error}");
-    let kept = tempfile::Builder::new().prefix("tidings-").tempdir().map_err(cannot_write)?;
-    let bootstrap = kept.path().join(bootstrap);
+    let own = tempfile::Builder::new().prefix("tidings-").tempdir().map_err(cannot_write)?;
+    let bootstrap = own.path().join(bootstrap);
     std::fs::write(&bootstrap, text).map_err(cannot_write)?;
-    let (root, mut sources) = match (&function.inline, &function.code) {
-        (Some(Code(code)), _) => (inline(&kept, language, code).map_err(cannot_write)?, Vec::new()),
-        (None, Some(folder)) => {
-            let root = existing(folder, "the folder of its code")?;
-            (root.clone(), vec![root])
-        }
-        (None, None) => return Err("it has no code".to_owned()),
-    };
     let mut layers = Vec::new();
     for layer in &function.layers {
         layers.push(existing(layer, "the folder of its layer")?);
     }
     let mut variables = language.variables(&layers);
-    variables.push(("LAMBDA_TASK_ROOT".to_owned(), root.to_string_lossy().into_owned()));
+    variables.push(("LAMBDA_TASK_ROOT".to_owned(), root.folder.to_string_lossy().into_owned()));
     let mut arguments = Vec::new();
     arguments.extend(inspect.map(|port| format!("--inspect=127.0.0.1:{port}").into()));
     arguments.push(bootstrap.into());
-    sources.extend(layers);
-    Ok(Program { path: interpreter.path.clone(), arguments, variables, sources, _kept: Some(Arc::new(kept)) })
-}
-
-/// Writes code that stands in the template to where CloudFormation has it: a file named `index`.
-fn inline(kept: &TempDir, language: Language, code: &str) -> io::Result<PathBuf> {
-    let root = kept.path().join("task");
-    std::fs::create_dir(&root)?;
-    std::fs::write(root.join(if language == Language::Node { "index.js" } else { "index.py" }), code)?;
-    Ok(root)
-}
-
-fn existing(folder: &Path, what: &str) -> Result<PathBuf, String> {
-    let real = folder.canonicalize().ok().filter(|folder| folder.is_dir());
-    real.ok_or_else(|| format!("{what} does not exist: {}", folder.display()))
+    let sources = root.sources.into_iter().chain(layers).collect();
+    let kept = root.kept.into_iter().chain([Arc::new(own)]).collect();
+    Ok(Program { path: interpreter.path.clone(), arguments, variables, sources, _kept: kept })
 }

@@ -45,10 +45,24 @@ pub struct Services {
     pub eventbridge: Option<String>,
     /// `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, with the stage.
     pub management: Option<String>,
+    /// Custom domains, which lead to the gateway in functions of Node.js and Python: `TIDINGS_DOMAINS`.
+    pub domains: Vec<String>,
+    /// Files of certificates that functions trust.
+    pub trusted: Option<Trusted>,
     /// `AWS_REGION`.
     pub region: String,
     /// The credentials of the functions' role.
     pub keys: Keys,
+}
+
+/// Files of certificates that functions trust, so that they can call the gateway by `https`.
+#[derive(Debug, Clone)]
+pub struct Trusted {
+    /// The certificate of the gateway's authority alone: `NODE_EXTRA_CA_CERTS`, to which Node.js adds its own.
+    pub authority: String,
+    /// All that the machine trusts, and the authority: `SSL_CERT_FILE` (OpenSSL, Python, rustls), `AWS_CA_BUNDLE` (the
+    /// SDK for Python and the AWS command line) and `REQUESTS_CA_BUNDLE` (the package `requests`).
+    pub bundle: String,
 }
 
 impl Default for Services {
@@ -60,6 +74,8 @@ impl Default for Services {
             sns: None,
             eventbridge: None,
             management: None,
+            domains: Vec::new(),
+            trusted: None,
             region: REGION.to_owned(),
             keys: Keys::local(),
         }
@@ -89,6 +105,15 @@ pub(super) fn variables(
     ] {
         if let Some(endpoint) = endpoint {
             set(name, endpoint);
+        }
+    }
+    if !services.domains.is_empty() {
+        set("TIDINGS_DOMAINS", &services.domains.join(","));
+    }
+    if let Some(Trusted { authority, bundle }) = &services.trusted {
+        set("NODE_EXTRA_CA_CERTS", authority);
+        for name in ["SSL_CERT_FILE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"] {
+            set(name, bundle);
         }
     }
     for (name, value) in &function.environment {
@@ -146,6 +171,21 @@ mod tests {
         let variables = of(&function);
         assert_eq!(variables["AWS_ENDPOINT_URL_DYNAMODB"], "http://elsewhere");
         assert_eq!(variables["AWS_LAMBDA_FUNCTION_NAME"], "f");
+    }
+
+    #[test]
+    fn functions_trust_the_gateway_beside_what_the_machine_trusts_unless_the_template_says_otherwise() {
+        let trusted = Trusted { authority: "/t/authority.pem".into(), bundle: "/t/bundle.pem".into() };
+        let services = Services { trusted: Some(trusted), ..Services::default() };
+        let mut function = function("f", None);
+        function.environment.insert("AWS_CA_BUNDLE".into(), "/own.pem".into());
+        let shell = |name: &str| (name == "SSL_CERT_FILE").then(|| "/etc/mine.pem".to_owned());
+        let variables: HashMap<_, _> =
+            variables(&function, &services, "127.0.0.1:9".parse().unwrap(), shell).into_iter().collect();
+        assert_eq!(variables["NODE_EXTRA_CA_CERTS"], "/t/authority.pem");
+        assert_eq!(variables["SSL_CERT_FILE"], "/t/bundle.pem", "what the shell has is in the bundle");
+        assert_eq!(variables["REQUESTS_CA_BUNDLE"], "/t/bundle.pem");
+        assert_eq!(variables["AWS_CA_BUNDLE"], "/own.pem");
     }
 
     #[test]

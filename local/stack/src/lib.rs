@@ -3,6 +3,7 @@
 //! The template reader (`template`) makes a [`Stack`]; the gateway, the Lambda host and DynamoDB are set up from it.
 //! Nothing here knows YAML, and nothing here does I/O.
 
+mod domain;
 pub mod filter;
 mod mapping;
 pub mod queue_attributes;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+pub use domain::{ApiMapping, Domain};
 pub use mapping::{IntegrationResponse, MappingTemplate, Mock, Templates};
 pub use rule::{DEFAULT_BUS, Destination, EventBus, Input, Rule, RuleTarget};
 pub use schedule::{Cron, Schedule};
@@ -36,6 +38,8 @@ pub struct Stack {
     pub apis: IndexMap<String, WebSocketApi>,
     /// HTTP APIs. REST APIs are not emulated.
     pub http_apis: IndexMap<String, HttpApi>,
+    /// Custom domains of both kinds of APIs; none has both.
+    pub domains: Vec<Domain>,
     /// Lambda functions.
     pub functions: IndexMap<String, Function>,
     /// DynamoDB tables.
@@ -92,6 +96,8 @@ pub struct WebSocketApi {
     pub stages: Vec<Stage>,
     /// Routes by route key (`$connect`, `$disconnect`, `$default` or a custom key).
     pub routes: IndexMap<String, Route>,
+    /// `DisableExecuteApiEndpoint`: only custom domains lead to it.
+    pub has_only_domains: bool,
 }
 
 /// A stage of an API.
@@ -168,6 +174,8 @@ pub struct HttpApi {
     pub stages: Vec<Stage>,
     /// Its routes.
     pub routes: Vec<HttpRoute>,
+    /// `DisableExecuteApiEndpoint`: only custom domains lead to it.
+    pub has_only_domains: bool,
 }
 
 /// A route of an HTTP API and what runs behind it.
@@ -252,7 +260,7 @@ pub struct Code(pub String);
 pub struct Function {
     /// What `!Ref` resolves to: `FunctionName` if given, else what CloudFormation would make, `<stack>-<LogicalId>-<random>`.
     pub name: String,
-    /// The folder of `CodeUri`, made absolute from the template's folder.
+    /// The folder of `CodeUri`, or an archive, made absolute from the template's folder.
     pub code: Option<PathBuf>,
     /// Code that stands in the template (`InlineCode`, `ZipFile`).
     pub inline: Option<Code>,
@@ -278,6 +286,8 @@ pub struct Function {
     pub reserved_concurrency: Option<usize>,
     /// What becomes of `Event` invocations that fail.
     pub asynchronous: Asynchronous,
+    /// CloudFormation calls it while it deploys, for a custom resource. Nobody may ever do so here.
+    pub is_for_deployment: bool,
     /// The template's file, where it came from one.
     pub template: Option<PathBuf>,
     /// Line of the resource in the template.
@@ -303,6 +313,7 @@ impl Function {
             json_logs: false,
             reserved_concurrency: None,
             asynchronous: Asynchronous::default(),
+            is_for_deployment: false,
             template: None,
             line: 1,
         }

@@ -4,6 +4,7 @@
 //! a function is found by the name in its ARN.
 
 mod authorizers;
+pub(super) mod domains;
 pub(super) mod http;
 mod integrations;
 mod limits;
@@ -41,7 +42,13 @@ pub(super) fn read(
             continue;
         }
         let routes = parts.routes(&api, &answering, notes)?;
-        let api = WebSocketApi { api_id, route_selection_expression: expression, stages, routes };
+        let api = WebSocketApi {
+            api_id,
+            route_selection_expression: expression,
+            stages,
+            routes,
+            has_only_domains: api.flag("DisableExecuteApiEndpoint")?,
+        };
         apis.insert(scope.place.path_of(logical_id), api);
     }
     if apis.is_empty() && !has_http_api {

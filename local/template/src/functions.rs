@@ -1,10 +1,11 @@
 //! Lambda functions, SAM's and CloudFormation's own.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
-use super::{Fault, evaluate::Scope, layers, properties::Properties, resource::Resource};
+use super::{Fault, evaluate::Scope, layers, node::Node, properties::Properties, resource::Resource};
 use tidings_local_stack::{self as stack, Asynchronous, Function, Note};
 
 /// Lambda's own limits and defaults.
@@ -14,13 +15,28 @@ const MEMORY_MB: (std::ops::RangeInclusive<u64>, u64) = (128..=10_240, 128);
 /// Reads all functions of a template, by path.
 pub(super) fn read(scope: &Scope, notes: &mut Vec<Note>) -> Result<IndexMap<String, Function>, Fault> {
     let kinds = &["AWS::Serverless::Function", "AWS::Lambda::Function"];
+    let providers = providers(scope);
     scope
         .resources_of(kinds)
         .map(|found| {
             let (logical_id, resource) = found?;
-            Ok((scope.place.path_of(logical_id), function(scope, logical_id, resource, notes)?))
+            let mut function = function(scope, logical_id, resource, notes)?;
+            function.is_for_deployment = providers.contains(&function.name);
+            Ok((scope.place.path_of(logical_id), function))
         })
         .collect()
+}
+
+/// The names of the functions behind custom resources. The CDK adds some to a template by itself.
+fn providers(scope: &Scope) -> HashSet<String> {
+    let is_custom = |kind: &str| kind.starts_with("Custom::") || kind == "AWS::CloudFormation::CustomResource";
+    let resources = scope.resources.iter().filter(|(_, resource)| is_custom(&resource.kind));
+    let tokens = resources.filter_map(|(_, resource)| {
+        // What cannot be evaluated is no function of this template.
+        let token = scope.evaluate(resource.properties.get("ServiceToken")?).ok()??;
+        Some(token.as_text()?.rsplit_once(":function:")?.1.to_owned())
+    });
+    tokens.collect()
 }
 
 fn function(scope: &Scope, logical_id: &str, resource: &Resource, notes: &mut Vec<Note>) -> Result<Function, Fault> {
@@ -58,6 +74,7 @@ fn function(scope: &Scope, logical_id: &str, resource: &Resource, notes: &mut Ve
             Some(config) => asynchronous(&config, notes)?,
             None => Asynchronous::default(),
         },
+        is_for_deployment: false,
         template: scope.place.file.clone(),
         line: resource.line,
     })
@@ -80,7 +97,7 @@ impl Known {
 }
 
 enum Code {
-    /// Relative to the template's folder.
+    /// Relative to the template's folder; or an archive there.
     Folder(PathBuf),
     /// It stands in the template, and an interpreter can run it.
     Inline(String),
@@ -119,8 +136,18 @@ fn code(properties: &Properties<'_>, metadata: &Properties<'_>) -> Result<Code, 
         }
         None if value.get("ZipFile").is_some() => Ok(Code::Elsewhere("its code stands in the template")),
         None if value.get("ImageUri").is_some() => Ok(Code::Elsewhere("its code is a container image")),
-        None => Ok(Code::Elsewhere("its code is in S3")),
+        None => Ok(packaged(properties, &value).map_or(Code::Elsewhere("its code is in S3"), Code::Folder)),
     }
+}
+
+/// What tools leave beside the template of that which will be in S3: `serverless package` an archive of the same name, the CDK
+/// an asset, as a folder or an archive.
+fn packaged(properties: &Properties<'_>, code: &Node) -> Option<PathBuf> {
+    let archive = code.get("S3Key")?.as_text()?.rsplit('/').next()?;
+    let stem = archive.strip_suffix(".zip")?;
+    let names = [archive.to_owned(), format!("asset.{stem}"), format!("asset.{archive}")];
+    let folder = &properties.scope().place.folder;
+    names.into_iter().find(|name| folder.join(name).exists()).map(PathBuf::from)
 }
 
 /// Whether its runtime runs sources as they are.
@@ -226,9 +253,12 @@ fn note_events(logical_id: &str, resource: &Resource, notes: &mut Vec<Note>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
-    use super::super::testing::{named, stack_fault_of, stack_of};
+    use super::super::testing::{API, named, stack_fault_of, stack_of};
+    use super::super::{Context, load};
     use super::*;
 
     /// The function that has these properties, and what is noted.
@@ -267,6 +297,41 @@ mod tests {
         check_code(PLAIN, "{Code: {ZipFile: x}}", Err("its code stands in the template"));
         check_code(PLAIN, "{Code: {ImageUri: x}}", Err("its code is a container image"));
         check_code(PLAIN, "{Code: {S3Bucket: a, S3Key: b}}", Err("its code is in S3"));
+    }
+
+    #[test]
+    fn what_lies_beside_the_template_is_the_code_that_will_be_in_s3() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("template.yaml");
+        let code = |name: &str| {
+            let code = format!("{{S3Bucket: !Ref Bucket, S3Key: serverless/chat/dev/1-2/{name}}}");
+            let function = format!("  Function: {{Type: {PLAIN}, Properties: {{Code: {code}}}}}\n");
+            let head = "Transform: AWS::Serverless-2016-10-31\nResources:\n  Bucket: {Type: AWS::S3::Bucket}\n";
+            std::fs::write(&path, format!("{head}{API}{function}")).unwrap();
+            let context = Context { parameters: &BTreeMap::new(), sqs: "", functions_elsewhere: false };
+            load(&path, context).unwrap().functions["Function"].code.clone()
+        };
+        for there in ["chat.zip", "asset.0a1b", "asset.2c3d.zip"] {
+            std::fs::write(folder.path().join(there), "").unwrap();
+        }
+        let found = [code("chat.zip"), code("0a1b.zip"), code("2c3d.zip"), code("other.zip"), code("chat")];
+        let found = found.map(|path| path.map(|path| path.file_name().unwrap().to_owned()));
+        assert_eq!(
+            found,
+            [Some("chat.zip"), Some("asset.0a1b"), Some("asset.2c3d.zip"), None, None].map(|name| name.map(Into::into))
+        );
+    }
+
+    #[test]
+    fn a_function_behind_a_custom_resource_is_for_deployment() {
+        let functions = format!("  Own: {{Type: {SAM}}}\n  Provider: {{Type: {SAM}}}\n");
+        for kind in ["Custom::Thing", "AWS::CloudFormation::CustomResource"] {
+            let token = "!GetAtt Provider.Arn";
+            let resource = format!("  Thing: {{Type: '{kind}', Properties: {{ServiceToken: {token}}}}}\n");
+            let stack = stack_of(&format!("{functions}{resource}"));
+            let is_provider = |id: &str| stack.functions[id].is_for_deployment;
+            assert!(is_provider("Provider") && !is_provider("Own"), "{kind}");
+        }
     }
 
     #[test]

@@ -217,6 +217,8 @@ impl Reading {
         let parts = apis::Parts { scopes: &self.scopes, functions: &functions, queues: &queues };
         let http_apis = apis::http::read(&parts, &mut self.notes)?;
         let apis = apis::read(&parts, !http_apis.is_empty(), &mut self.notes)?;
+        let served = apis::domains::Served { apis: &apis, http_apis: &http_apis };
+        let domains = apis::domains::read(&parts, &served, &mut self.notes)?;
         self.check_names(functions.iter().map(|(path, function)| (path, &function.name)))?;
         self.check_names(tables.iter().map(|(path, table)| (path, &table.name)))?;
         self.check_names(queues.iter().map(|(path, queue)| (path, &queue.name)))?;
@@ -229,6 +231,7 @@ impl Reading {
         Ok(Stack {
             apis,
             http_apis,
+            domains,
             functions,
             tables,
             queues,

@@ -39,6 +39,8 @@ const fn kind(resource: &'static str, name: &'static str, arn: &'static str, ref
 const KINDS: &[Kind] = &[
     kind("AWS::ApiGateway::RestApi", "", "apigateway:{region}::/restapis/{name}", Reference::ApiId),
     kind("AWS::ApiGatewayV2::Api", "", "apigateway:{region}::/apis/{name}", Reference::ApiId),
+    kind("AWS::ApiGateway::DomainName", "DomainName", "apigateway:{region}::/domainnames/{name}", Reference::Name),
+    kind("AWS::ApiGatewayV2::DomainName", "DomainName", "apigateway:{region}::/domainnames/{name}", Reference::Name),
     kind("AWS::ApiGatewayV2::Stage", "StageName", "apigateway:{region}::/stages/{name}", Reference::Name),
     kind("AWS::Cognito::UserPool", "", "cognito-idp:{region}:{account}:userpool/{name}", Reference::Name),
     kind("AWS::DynamoDB::GlobalTable", "TableName", "dynamodb:{region}:{account}:table/{name}", Reference::Name),

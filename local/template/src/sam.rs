@@ -204,19 +204,27 @@ fn expand_api(id: &str, resource: &Resource, scope: &Scope, resources: &mut Reso
     let (logical_id, properties) = stage(id, resource, scope)?;
     let stage = reference(resource.line, &logical_id);
     add(logical_id, "Stage", properties);
-    if let Some(mapping) = mapping_of_domain(id, resource, stage) {
-        resources.insert(format!("{id}ApiMapping"), mapping);
-    }
+    resources.extend(mappings_of_domain(id, resource, scope, &stage));
     Ok(())
 }
 
-/// A custom domain's mapping to the API, where the API has a domain.
-fn mapping_of_domain(id: &str, resource: &Resource, stage: Rc<Node>) -> Option<Resource> {
-    let domain = resource.properties.get("Domain")?;
-    let mut properties = copied(domain, &[("DomainName", "DomainName"), ("ApiMappingKey", "BasePath")]);
-    properties.extend([("ApiId", reference(domain.line, id)), ("Stage", stage)]);
-    let mapping = make(id, resource, "AWS::ApiGatewayV2::ApiMapping", properties);
-    Some(Resource { line: domain.line, ..mapping })
+/// A custom domain's mappings to the API, where the API has a domain: one for each path, or for all of it.
+fn mappings_of_domain(id: &str, resource: &Resource, scope: &Scope, stage: &Rc<Node>) -> Vec<(String, Resource)> {
+    let Some(domain) = resource.properties.get("Domain") else { return Vec::new() };
+    let paths = match domain.get("BasePath") {
+        None => vec![Node::text(domain.line, "/")],
+        Some(paths) => paths.as_list().map_or_else(|| vec![Rc::clone(paths)], <[_]>::to_vec),
+    };
+    let mapping = |path: &Rc<Node>| {
+        let mut properties = copied(domain, &[("DomainName", "DomainName")]);
+        properties.extend([("ApiId", reference(domain.line, id)), ("Stage", Rc::clone(stage))]);
+        let known = scope.known_text(Some(path)).map(|path| path.trim_matches('/').to_owned());
+        let part = known.as_ref().map(|path| path.replace(['/', '-', '_'], "")).unwrap_or_default();
+        properties.push(("ApiMappingKey", known.map_or_else(|| Rc::clone(path), |key| Node::text(path.line, key))));
+        let mapping = make(id, resource, "AWS::ApiGatewayV2::ApiMapping", properties);
+        (format!("{id}{part}ApiMapping"), Resource { line: domain.line, ..mapping })
+    };
+    paths.iter().map(mapping).collect()
 }
 
 fn check_domain(id: &str, resource: &Resource) -> Result<(), Fault> {

@@ -8,9 +8,8 @@ use tidings_local_stack::Note;
 
 /// Kinds of resources that do nothing here.
 const KINDS: &[(&str, &str)] = &[
-    ("AWS::ApiGateway::BasePathMapping", MAPPING),
+    ("AWS::ApiGateway::BasePathMapping", "REST APIs are not emulated"),
     ("AWS::ApiGateway::RestApi", "REST APIs are not emulated"),
-    ("AWS::ApiGatewayV2::ApiMapping", MAPPING),
     ("AWS::CloudFormation::CustomResource", CUSTOM),
     ("AWS::IoT::TopicRule", "rules of IoT are not emulated"),
     ("AWS::Lambda::Url", "function URLs are not emulated"),
@@ -18,6 +17,7 @@ const KINDS: &[(&str, &str)] = &[
     ("AWS::Pipes::Pipe", "pipes of EventBridge are not emulated"),
     ("AWS::SES::ReceiptRule", "rules of SES are not emulated"),
     ("AWS::Scheduler::Schedule", "schedules of EventBridge Scheduler do not fire locally"),
+    ("AWS::SSM::Parameter", "parameters of Systems Manager are not served locally; code that reads it fails here"),
     ("AWS::Serverless::Api", "REST APIs are not emulated"),
     ("AWS::Serverless::GraphQLApi", "GraphQL APIs are not emulated"),
     ("AWS::Serverless::StateMachine", "state machines are not emulated"),
@@ -27,7 +27,6 @@ const KINDS: &[(&str, &str)] = &[
 
 /// Properties that do nothing here, by the kind of their resource.
 const PROPERTIES: &[(&str, &str, &str)] = &[
-    ("AWS::ApiGatewayV2::Api", "DisableExecuteApiEndpoint", "clients may connect here all the same"),
     (
         "AWS::ApiGatewayV2::IntegrationResponse",
         "ResponseParameters",
@@ -38,6 +37,7 @@ const PROPERTIES: &[(&str, &str, &str)] = &[
         "RequestParameters",
         "they are not checked locally, so nobody is refused for want of them",
     ),
+    ("AWS::ApiGatewayV2::DomainName", "MutualTlsAuthentication", "certificates of clients are not asked for"),
     ("AWS::ApiGatewayV2::Stage", "AccessLogSettings", "access logs are not written locally"),
     ("AWS::ApiGatewayV2::Stage", "ClientCertificateId", "certificates of clients are not emulated"),
     ("AWS::Cognito::UserPool", "LambdaConfig", "triggers of user pools are not emulated"),
@@ -50,7 +50,6 @@ const PROPERTIES: &[(&str, &str, &str)] = &[
 
 const CUSTOM: &str = "custom resources do not run locally";
 const FAILURES: &str = "it is not emulated; use `EventInvokeConfig` with an `OnFailure` queue";
-const MAPPING: &str = "custom domains are not emulated; the API answers at its own address";
 const NOTIFICATIONS: &str =
     "notifications of buckets are not emulated; send such an event with `aws lambda invoke`, as docs/local.md shows";
 
@@ -125,8 +124,9 @@ mod tests {
             ),
             ("Cdk: {Type: Custom::S3BucketNotifications}", "notifications of buckets"),
             ("Own: {Type: Custom::Thing}", "custom resources"),
+            ("Parameter: {Type: AWS::SSM::Parameter}", "`Parameter`: parameters of Systems Manager are not served"),
             ("Bucket: {Type: AWS::S3::Bucket}", ""),
-            ("Map: {Type: AWS::ApiGatewayV2::ApiMapping, Properties: {ApiId: !Ref Api}}", "`Map`: custom domains"),
+            ("Base: {Type: AWS::ApiGateway::BasePathMapping}", "`Base`: REST APIs"),
             ("Steps: {Type: AWS::StepFunctions::StateMachine}", "state machines"),
             ("Role: {Type: AWS::IAM::Role}", ""),
             ("Rule: {Type: AWS::Events::Rule, Properties: {ScheduleExpression: cron(0 1 * * ? *)}}", ""),
@@ -174,22 +174,13 @@ mod tests {
         assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [4, 6, 8], "{found:?}");
         assert_eq!(
             words(&found),
-            [
-                "`DisableExecuteApiEndpoint` of `Api`",
-                "`AccessLogSettings` of `Stage`",
-                "`RequestParameters` of `Route`"
-            ]
+            ["nothing can connect to `Api`", "`AccessLogSettings` of `Stage`", "`RequestParameters` of `Route`"]
         );
         let found = lines(&sam);
-        assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [4, 5, 6, 8], "{found:?}");
+        assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [6, 8], "{found:?}");
         assert_eq!(
             words(&found),
-            [
-                "`DisableExecuteApiEndpoint` of `Api`",
-                "`ApiApiMapping`",
-                "`AccessLogSettings` of `ApiDefaultStage`",
-                "`RequestParameters` of `ApiConnectRoute`"
-            ]
+            ["`AccessLogSettings` of `ApiDefaultStage`", "`RequestParameters` of `ApiConnectRoute`"]
         );
     }
 

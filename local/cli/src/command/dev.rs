@@ -142,6 +142,7 @@ impl Arguments {
             no_build: self.no_build,
             inspect: self.inspect.into_iter().collect(),
             record: self.record,
+            authority: tidings_local_tls::folder_of_user(),
             notifier: self.notifier,
             logs: Arc::new(Logs::stderr(self.json)),
         }

@@ -73,6 +73,7 @@ pub(crate) fn tidings(arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("RUST_LOG")
+        .env("XDG_DATA_HOME", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

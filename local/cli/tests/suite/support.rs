@@ -62,6 +62,7 @@ pub(crate) fn function() -> Function {
         json_logs: true,
         reserved_concurrency: None,
         asynchronous: stack::Asynchronous::default(),
+        is_for_deployment: false,
         template: None,
         line: 1,
     }

@@ -199,9 +199,11 @@ async fn a_signature_in_headers_or_query_is_verified_and_told_to_functions() {
     for event in app.functions.invoked("connect", 2).await {
         let mut identity = event["requestContext"]["identity"].clone();
         identity.as_object_mut().unwrap().remove("sourceIp");
-        let arn = "arn:aws:iam::123456789012:user/AKID";
-        let expected =
-            json!({"accountId": "123456789012", "caller": "AKID", "user": "AKID", "userArn": arn, "accessKey": "AKID"});
+        // The keys of an event that AWS sent: loginov-rocks/WebSocket-API-Gateway-IAM-Signer, `authorizedEvent.json`.
+        let expected = json!({
+            "principalOrgId": "o-tidingslocal", "userArn": "arn:aws:iam::123456789012:user/AKID",
+            "accountId": "123456789012", "caller": "AKID", "accessKey": "AKID", "user": "AKID",
+        });
         assert_eq!(identity, expected);
         let headers = event["headers"].as_object().unwrap();
         assert!(!headers.keys().any(|name| name.eq_ignore_ascii_case("authorization")), "{headers:?}");

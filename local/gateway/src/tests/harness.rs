@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -91,7 +91,7 @@ impl Functions {
         .await
     }
 
-    async fn start(&self) -> Invoker {
+    pub(super) async fn start(&self) -> Invoker {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let path = "/2015-03-31/functions/{name}/invocations";
@@ -154,6 +154,7 @@ pub(super) fn api(routes: &[(&str, Route)]) -> WebSocketApi {
         route_selection_expression: "$request.body.action".to_owned(),
         stages: vec![Stage { name: "dev".to_owned(), ..Stage::default() }],
         routes: routes.iter().map(|(key, route)| ((*key).to_owned(), route.clone())).collect(),
+        has_only_domains: false,
     }
 }
 
@@ -190,7 +191,7 @@ impl App {
         let gateway = Gateway::new(apis, functions.start().await, settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, gateway.router(), std::future::pending()));
+        tokio::spawn(serve(listener, None, gateway.router(), std::future::pending()));
         Self { gateway, address, functions }
     }
 
@@ -261,7 +262,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads until the server closes, or until the head of an upgrade is complete.
-    pub(super) async fn read(stream: &mut TcpStream) -> Self {
+    pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut bytes = Vec::new();
         loop {
             let read = tokio::time::timeout(DEADLINE, stream.read_buf(&mut bytes)).await.unwrap().unwrap();

@@ -52,7 +52,7 @@ async fn other_routes_stand_beside_the_gateways_and_stopping_is_prompt() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(serve(listener, router, async move {
+    let server = tokio::spawn(serve(listener, None, router, async move {
         let _ = stopped.await;
     }));
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -2,10 +2,10 @@
 'use strict';
 
 const http = require('node:http');
-const https = require('node:https');
 const fs = require('node:fs');
+const net = require('node:net');
 const path = require('node:path');
-const { createRequire, syncBuiltinESMExports } = require('node:module');
+const { createRequire } = require('node:module');
 const { pathToFileURL } = require('node:url');
 
 const [HOST, PORT] = process.env.AWS_LAMBDA_RUNTIME_API.split(':');
@@ -43,31 +43,28 @@ function shape(error) {
   return { errorType: error.name, errorMessage: error.message, trace };
 }
 
-// What leads to API Gateway on AWS leads to the gateway that runs here, for functions that make the address of
-// `@connections` from their event.
+// On AWS each API has a name of its own, and may have custom domains. None leads here by itself: connections to them are made
+// to the gateway that runs here, by whatever they are made. TLS and `Host` keep the name, by which the gateway tells the API.
 function leadHome() {
   const endpoint = process.env.AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI;
   if (!endpoint) return;
   const home = new URL(endpoint);
-  const away = /^[a-z0-9]+\.execute-api\.[a-z0-9-]+\.amazonaws\.com$/i;
-  const original = https.request;
-  https.request = function request(first, ...rest) {
-    const given = typeof first === 'string' ? new URL(first) : first;
-    const name = (given.hostname || given.host || '').replace(/:\d+$/, '');
-    const isHome = name === home.hostname && String(given.port) === home.port;
-    if (!isHome && !away.test(name)) return original.call(https, first, ...rest);
-    const isUrl = given instanceof URL;
-    const extra = rest.length > 0 && rest[0] !== null && typeof rest[0] === 'object' ? rest.shift() : {};
-    const base = isUrl ? { path: given.pathname + given.search, headers: { host: given.host } } : given;
-    const target = { protocol: 'http:', host: home.hostname, hostname: home.hostname, port: home.port, agent: undefined };
-    return send.call(http, { ...base, ...extra, ...target }, ...rest);
+  const domains = (process.env.TIDINGS_DOMAINS || '').split(',').filter(Boolean);
+  const own = domains.map((name) => name.replaceAll('.', '\\.').replace('*', '[^.]+') + '(\\.localhost)?');
+  const away = new RegExp(`^(${['[a-z0-9]+\\.execute-api\\.[a-z0-9-]+\\.amazonaws\\.com', ...own].join('|')})$`, 'i');
+  const there = { host: home.hostname.replace(/^\[|\]$/g, ''), port: home.port || 80 };
+  const original = net.Socket.prototype.connect;
+  net.Socket.prototype.connect = function connect(...parts) {
+    // Node.js itself passes a list that has been put in order, with a mark on it.
+    const holder = Array.isArray(parts[0]) ? parts[0] : parts;
+    const given = holder[0];
+    if (given !== null && typeof given === 'object') {
+      if (away.test(given.host)) holder[0] = { ...given, ...there };
+    } else if (away.test(holder[1])) {
+      holder.splice(0, 2, there);
+    }
+    return original.apply(this, parts);
   };
-  https.get = function get(...parts) {
-    const request = https.request(...parts);
-    request.end();
-    return request;
-  };
-  syncBuiltinESMExports();
 }
 
 function locate(handler) {

@@ -5,9 +5,12 @@ import importlib
 import json
 import logging
 import os
+import re
+import socket
 import sys
 import time
 import traceback
+import urllib.parse
 
 PREFIX = "/2018-06-01/runtime"
 
@@ -39,6 +42,26 @@ class Context:
 
     def get_remaining_time_in_millis(self):
         return max(0, self._deadline - int(time.time() * 1000))
+
+
+def lead_home():
+    """On AWS each API has a name of its own, and may have custom domains. None leads here by itself: they are looked up as the
+    gateway that runs here. TLS and `Host` keep the name, by which the gateway tells the API."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI")
+    if not endpoint:
+        return
+    home = urllib.parse.urlsplit(endpoint)
+    domains = filter(None, os.environ.get("TIDINGS_DOMAINS", "").split(","))
+    own = [name.replace(".", r"\.").replace("*", "[^.]+") + r"(\.localhost)?" for name in domains]
+    away = re.compile("|".join([r"[a-z0-9]+\.execute-api\.[a-z0-9-]+\.amazonaws\.com", *own]), re.IGNORECASE)
+    original = socket.getaddrinfo
+
+    def getaddrinfo(host, port, *more, **named):
+        if isinstance(host, str) and away.fullmatch(host):
+            host, port = home.hostname, home.port or 80
+        return original(host, port, *more, **named)
+
+    socket.getaddrinfo = getaddrinfo
 
 
 def call(connection, method, route, body=None):
@@ -100,6 +123,7 @@ def main():
     root = os.environ["LAMBDA_TASK_ROOT"]
     # In the place of this file's own folder, which is first.
     sys.path[0] = root
+    lead_home()
     log = logging.StreamHandler(sys.stdout)
     log.setFormatter(logging.Formatter("[%(levelname)s]\t%(message)s"))
     logging.getLogger().addHandler(log)

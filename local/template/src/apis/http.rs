@@ -32,7 +32,8 @@ pub(in super::super) fn read(parts: &Parts<'_>, notes: &mut Vec<Note>) -> Result
             notes.push(api.note(api.line, text));
         }
         let routes = parts.http_routes(&api, notes)?;
-        apis.insert(scope.place.path_of(logical_id), HttpApi { api_id, stages, routes });
+        let has_only_domains = api.flag("DisableExecuteApiEndpoint")?;
+        apis.insert(scope.place.path_of(logical_id), HttpApi { api_id, stages, routes, has_only_domains });
     }
     Ok(apis)
 }

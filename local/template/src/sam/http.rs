@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::super::evaluate::Scope;
 use super::super::node::{Map, Node};
 use super::super::resource::{Resource, Resources};
-use super::{Properties, STAGE_PROPERTIES, copied, invocation_uri, make, mapping_of_domain, reference};
+use super::{Properties, STAGE_PROPERTIES, copied, invocation_uri, make, mappings_of_domain, reference};
 
 /// The API of events that name none.
 const IMPLICIT: &str = "ServerlessHttpApi";
@@ -63,9 +63,7 @@ fn expand_api(id: &str, resource: &Resource, scope: &Scope, resources: &mut Reso
     };
     let mut stage = copied(&resource.properties, &STAGE_PROPERTIES.map(|key| (key, key)));
     stage.extend([("ApiId", reference(line, id)), ("StageName", name)]);
-    if let Some(mapping) = mapping_of_domain(id, resource, reference(line, &stage_id)) {
-        resources.insert(format!("{id}ApiMapping"), mapping);
-    }
+    resources.extend(mappings_of_domain(id, resource, scope, &reference(line, &stage_id)));
     resources.insert(stage_id, make(id, resource, "AWS::ApiGatewayV2::Stage", stage));
     for (name, authorizer) in authorizers(resource) {
         let made = make(id, resource, "AWS::ApiGatewayV2::Authorizer", authorizer);
