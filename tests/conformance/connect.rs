@@ -6,7 +6,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tests::wire::{self, ACCEPT, Url};
 use tidings_test::Client;
 
-use super::bench::{Bench, assert_quiet};
+use super::bench::{Bench, assert_quiet, with_stage};
 use super::facts::Grade::{Cap, Code, Doc, Infer, Unsure, User};
 use super::facts::{Check, Fact, anywhere, fact, here};
 
@@ -199,8 +199,7 @@ async fn too_many_are_429(bench: Arc<Bench>) {
 }
 
 async fn unknown_stages_are_403(bench: Arc<Bench>) {
-    let base = bench.main.rsplit_once('/').unwrap().0;
-    for url in [format!("{base}/nowhere"), format!("{}/more", bench.main)] {
+    for url in [with_stage(&bench.main, "nowhere"), format!("{}/more", bench.main)] {
         let (answer, _) = wire::handshake(&url, &[]).await;
         assert_eq!((answer.status, answer.body.as_str()), (403, r#"{"message":"Forbidden"}"#), "{url}");
     }
