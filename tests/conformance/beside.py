@@ -12,7 +12,6 @@ just what is expected fails; 1: not so; 2: bad arguments.
 import argparse
 import datetime
 import json
-import os
 import sys
 import threading
 from pathlib import Path
@@ -40,13 +39,15 @@ def arguments():
     return given
 
 
-def found(programs, names, only):
+def found(programs, names, only, expected):
     """What became of each fact, by gateway. Ours is asked first, as its cases do not wait for each other; the others side by side."""
     results = {}
 
     def run(name):
         try:
             results[name] = ask(name, programs, only)
+            if name in PEERS:
+                results[name] = asked_again(name, programs, results[name], expected["peers"][name])
         except Exception as error:  # noqa: BLE001: it is told below, in the order of the gateways
             results[name] = error
 
@@ -64,6 +65,21 @@ def found(programs, names, only):
     return {name: results[name] for name in names}
 
 
+def asked_again(name, programs, facts, listed):
+    """The facts, with what was not expected asked once more: a machine that others use may have been too slow."""
+    odd = [fact["id"] for fact in facts if is_odd(fact, listed)]
+    if not odd:
+        return facts
+    say(f"{name}: asking again: {', '.join(odd)}")
+    # What begins alike is asked with them, and does not count.
+    anew = {fact["id"]: fact for fact in ask(name, programs, ",".join(odd))}
+    return [anew[fact["id"]] if fact["id"] in odd else fact for fact in facts]
+
+
+def is_odd(fact, listed):
+    return (fact["outcome"] == "fails") != (fact["id"] in listed["fails"])
+
+
 def ids(results, outcome):
     return [fact["id"] for fact in results if fact["outcome"] == outcome]
 
@@ -79,14 +95,13 @@ def judge(results, expected):
         if name == "Tidings":
             continue
         listed = expected["peers"][name]
-        for fact in facts:
-            is_listed = fact["id"] in listed["fails"]
-            if fact["outcome"] == "fails" and not is_listed:
-                yield f"{name} {listed['version']}: {fact['id']} is not expected to fail: {short(fact)}"
-            if fact["outcome"] == "holds" and is_listed:
-                yield f"{name} {listed['version']}: {fact['id']} holds, and is listed as failing"
-            if fact["outcome"] == "unchecked" and is_listed:
-                yield f"{name} {listed['version']}: {fact['id']} is listed as failing, and is not checked"
+        for fact in filter(lambda fact: is_odd(fact, listed), facts):
+            what = {
+                "fails": f"is not expected to fail: {short(fact)}",
+                "holds": "holds, and is listed as failing",
+                "unchecked": "is listed as failing, and is not checked",
+            }
+            yield f"{name} {listed['version']}: {fact['id']} {what[fact['outcome']]}"
 
 
 def write(results, expected, programs):
@@ -101,7 +116,7 @@ def write(results, expected, programs):
         }
     EXPECTED.write_text(json.dumps(expected, indent=2) + "\n", encoding="utf-8")
     programs.suite("conformance::beside", {"TIDINGS_REWRITE": "1"})
-    say(f"written: {EXPECTED.relative_to(Path.cwd()) if EXPECTED.is_relative_to(Path.cwd()) else EXPECTED}, docs/gateway.md")
+    say("written: tests/conformance/peers/expected.json and docs/gateway.md")
 
 
 def main():
@@ -110,16 +125,14 @@ def main():
     programs = Programs()
     names = [name for name in NAMES if name == "Tidings" or name in (given.peer or PEERS)]
     programs.prepare([name for name in names if name != "Tidings"])
-    results = found(programs, names, given.only)
+    results = found(programs, names, given.only, expected)
     Table(results, programs.versions, sys.stdout).print(why=given.why)
     if given.write:
         write(results, expected, programs)
     wrong = list(judge(results, expected))
     for sentence in wrong:
         print(sentence)
-    # Threads of a peer that hangs would keep it from ending.
-    sys.stdout.flush()
-    os._exit(1 if wrong else 0)
+    sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":

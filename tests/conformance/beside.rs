@@ -151,13 +151,18 @@ fn the_list_of_what_fails_elsewhere_names_facts_that_have_a_case() {
 #[test]
 fn what_is_expected_of_others_is_of_the_versions_that_are_installed() {
     let expected = expected();
-    let requirements = std::fs::read_to_string(peers("requirements.txt")).unwrap();
-    let ministack = requirements.lines().find_map(|line| line.strip_prefix("ministack=="));
-    assert_eq!(ministack, Some(expected.peers["ministack"].version.as_str()));
-    let package: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(peers("package.json")).unwrap()).unwrap();
-    assert_eq!(package["dependencies"]["serverless-offline"], expected.peers["serverless-offline"].version.as_str());
-    // CI deploys to the same one.
-    let ci = std::fs::read_to_string(root().join(".ci/ministack.txt")).unwrap();
-    assert_eq!(ci.lines().find_map(|line| line.strip_prefix("ministack==")), ministack);
+    let version = |name: &str| Some(expected.peers[name].version.clone());
+    // Here, where CI deploys to it, and in the bench.
+    for file in ["tests/conformance/peers/requirements.txt", ".ci/ministack.txt", "tests/bench/peers/requirements.txt"]
+    {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        let found = text.lines().find_map(|line| line.strip_prefix("ministack==")).map(str::to_owned);
+        assert_eq!(found, version("ministack"), "{file}");
+    }
+    for file in ["tests/conformance/peers/package.json", "tests/bench/peers/package.json"] {
+        let package: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(root().join(file)).unwrap()).unwrap();
+        let found = package["dependencies"]["serverless-offline"].as_str().map(str::to_owned);
+        assert_eq!(found, version("serverless-offline"), "{file}");
+    }
 }

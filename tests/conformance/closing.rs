@@ -392,8 +392,10 @@ async fn the_reason_of_1006(bench: Arc<Bench>) {
 }
 
 async fn deleting_is_reported_as_1000(bench: Arc<Bench>) {
-    let (_client, id) = bench.connect_with_id().await;
+    let (mut client, id) = bench.connect_with_id().await;
     assert_eq!(bench.manage("DELETE", &id, b"").await.status, 204);
+    client.closed().await;
+    drop(client);
     assert_eq!(bench.reported(&id).await, (1000, "Connection Closed Normally".to_owned()));
 }
 

@@ -198,10 +198,13 @@ async fn lists_become_text(bench: Arc<Bench>) {
 
 async fn exact_matches_win(bench: Arc<Bench>) {
     let mut client = bench.connect().await;
-    for (action, key) in [("twoway", "twoway"), ("Twoway", "$default"), ("twoway ", "$default"), ("", "$default")] {
+    // `oneway` sends nothing back, `$default` does. What the event calls its route is another fact.
+    for action in ["Oneway", "oneway ", ""] {
         let event = client.ask(json!({"action": action, "do": "event"})).await;
-        assert_eq!(event["requestContext"]["routeKey"], key, "{action:?}");
+        assert_ne!(event["requestContext"]["routeKey"], "oneway", "{action:?}");
     }
+    let event = client.ask(json!({"action": "twoway", "do": "event"})).await;
+    assert_eq!(event["requestContext"]["routeKey"], "twoway");
 }
 
 async fn other_text_goes_to_the_default(bench: Arc<Bench>) {

@@ -22,7 +22,7 @@ use super::facts::{Fact, Grade, all};
 const SIDE_BY_SIDE: usize = 8;
 
 /// How long a case may take on an emulator: what it does not do usually does not come at all.
-const PATIENCE_WITH_PEERS: Duration = Duration::from_secs(8);
+const PATIENCE_WITH_PEERS: Duration = Duration::from_secs(6);
 
 /// Runs only the facts whose ids begin with one of these, separated by commas, for example `4.,5.3`.
 const ONLY: &str = "TIDINGS_CONFORMANCE_ONLY";
