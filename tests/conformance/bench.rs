@@ -1,4 +1,4 @@
-//! What the cases are run against: the conformance stack on this machine, or deployed.
+//! What the cases are run against: the conformance stack on our gateway, on somebody else's, or deployed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -20,6 +20,12 @@ use tokio::sync::Mutex;
 /// Names the deployed stack's main API; with it the suite runs against AWS.
 pub(crate) const URL: &str = "TIDINGS_CONFORMANCE_URL";
 
+/// Says that the stack runs on an emulator of this name, which `beside.py` has started.
+pub(crate) const PEER: &str = "TIDINGS_CONFORMANCE_PEER";
+
+/// Names a stage of the main API, on an emulator, whose connections end as soon as those of [`Hasty`].
+const HASTY: &str = "TIDINGS_CONFORMANCE_HASTY_URL";
+
 /// How long anything may take, a cold start in AWS included.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -38,22 +44,26 @@ pub(crate) struct Bench {
     credentials: Credentials,
     /// Asks the function what it remembers.
     asking: Mutex<Option<Client>>,
-    /// Where it runs, if that is here.
-    pub(crate) local: Option<Local>,
+    pub(crate) place: Place,
+    /// The same with short limits, where they can be had.
+    pub(crate) hasty: Option<Hasty>,
+    /// What runs here, and is ended with the bench.
+    running: Vec<Running>,
 }
 
-/// The stack on this machine.
-pub(crate) struct Local {
-    running: Running,
-    /// The same with short limits, which refuses unsigned calls.
-    pub(crate) hasty: Hasty,
+/// Whose API Gateway it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Ours,
+    /// An emulator that others wrote.
+    Peer(String),
+    Aws,
 }
 
-/// A gateway whose connections end soon.
+/// A gateway whose connections end soon. Ours refuses unsigned calls, too.
 pub(crate) struct Hasty {
-    running: Running,
     /// Where clients connect.
-    pub(crate) bare: String,
+    pub(crate) url: String,
     /// The `@connections` API.
     pub(crate) management: String,
 }
@@ -68,9 +78,10 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The last segment of a URL's path replaced.
-fn with_stage(url: &str, stage: &str) -> String {
-    format!("{}/{stage}", url.rsplit_once('/').unwrap().0)
+/// The last segment of a URL's path replaced. A URL without a path gets one.
+pub(crate) fn with_stage(url: &str, stage: &str) -> String {
+    let (base, _) = url.rsplit_once('/').filter(|(base, _)| !base.ends_with('/')).unwrap_or((url, ""));
+    format!("{base}/{stage}")
 }
 
 impl Bench {
@@ -84,15 +95,16 @@ impl Bench {
 
     fn deployed(main: &str) -> Self {
         let needed = |name: &str| variable(name).unwrap_or_else(|| panic!("{URL} is set, so {name} must be too"));
-        let management = main.replacen("ws", "http", 1);
+        let management = |url: &str| url.replacen("ws", "http", 1);
+        let hasty = variable(HASTY).map(|url| Hasty { management: management(&url), url });
         Self {
             main: main.to_owned(),
-            limited: with_stage(main, "limited"),
+            limited: variable("TIDINGS_CONFORMANCE_LIMITED_URL").unwrap_or_else(|| with_stage(main, "limited")),
             guarded: needed("TIDINGS_CONFORMANCE_GUARDED_URL"),
             bare: needed("TIDINGS_CONFORMANCE_BARE_URL"),
             closed: needed("TIDINGS_CONFORMANCE_CLOSED_URL"),
             hurried: needed("TIDINGS_CONFORMANCE_HURRIED_URL"),
-            management: variable("TIDINGS_CONFORMANCE_MANAGEMENT_URL").unwrap_or(management),
+            management: variable("TIDINGS_CONFORMANCE_MANAGEMENT_URL").unwrap_or_else(|| management(main)),
             region: needed("AWS_REGION"),
             credentials: Credentials::new(
                 needed("AWS_ACCESS_KEY_ID"),
@@ -102,7 +114,9 @@ impl Bench {
                 "environment",
             ),
             asking: Mutex::default(),
-            local: None,
+            place: variable(PEER).map_or(Place::Aws, Place::Peer),
+            hasty,
+            running: Vec::new(),
         }
     }
 
@@ -115,9 +129,9 @@ impl Bench {
         })
         .await;
         let main = running.addresses.websocket.clone();
-        let hasty_main = &hasty.addresses.websocket;
         let stage = |name| with_stage(&main, name);
-        let bare = with_stage(hasty_main, "bare");
+        // No function runs there, which may take its time to start.
+        let quick = with_stage(&hasty.addresses.websocket, "bare");
         Self {
             limited: stage("limited"),
             guarded: stage("guarded"),
@@ -128,24 +142,21 @@ impl Bench {
             region: "us-east-1".to_owned(),
             credentials: Credentials::new("local", "local", None, None, "tests"),
             asking: Mutex::default(),
-            local: Some(Local {
-                hasty: Hasty { management: bare.replacen("ws", "http", 1), bare, running: hasty },
-                running,
-            }),
+            place: Place::Ours,
+            hasty: Some(Hasty { management: quick.replacen("ws", "http", 1), url: quick }),
+            running: vec![running, hasty],
             main,
         }
     }
 
     /// Ends what runs here.
     pub(crate) async fn stop(self) {
-        if let Some(local) = self.local {
-            tokio::join!(local.running.shutdown(), local.hasty.running.shutdown());
-        }
+        futures_util::future::join_all(self.running.into_iter().map(Running::shutdown)).await;
     }
 
-    /// The gateway with short limits; only cases that run here ask for it.
+    /// The gateway with short limits; only cases that need them ask for it.
     pub(crate) fn hasty(&self) -> &Hasty {
-        &self.local.as_ref().expect("the case runs here").hasty
+        self.hasty.as_ref().expect("the case runs where limits are short")
     }
 
     /// A key under which nothing has been remembered yet.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::bench::Bench;
+use super::bench::{Bench, Place};
 use super::{authorizer, closing, connect, disconnect, events, management, messages};
 
 /// How good the evidence for a fact is.
@@ -47,10 +47,12 @@ pub(crate) type Case = fn(Arc<Bench>) -> Pin<Box<dyn Future<Output = ()>>>;
 /// How a fact is checked.
 #[derive(Clone, Copy)]
 pub(crate) enum Check {
-    /// Here and on AWS.
+    /// Here, beside here and on AWS.
     Anywhere(Case),
-    /// Only here; why not on AWS.
+    /// Not on AWS; why.
     Here(Case, &'static str),
+    /// Only where connections end within seconds.
+    Hasty(Case),
     /// By no case; why not.
     None(&'static str),
 }
@@ -86,14 +88,24 @@ macro_rules! anywhere {
     };
 }
 
-/// A case that runs only here, and why.
+/// A case that does not run on AWS, and why.
 macro_rules! here {
     ($case:path, $reason:expr) => {
         crate::conformance::facts::Check::Here(|bench| Box::pin($case(bench)), $reason)
     };
 }
 
-pub(crate) use {anywhere, here};
+/// A case that needs short limits.
+macro_rules! hasty {
+    ($case:path) => {
+        crate::conformance::facts::Check::Hasty(|bench| Box::pin($case(bench)))
+    };
+}
+
+pub(crate) use {anywhere, hasty, here};
+
+/// Why a case that needs short limits does not run where they are AWS's.
+const LONG: &str = "it takes ten minutes or two hours";
 
 /// All facts, in their order.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fact> {
@@ -107,6 +119,19 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Fact> {
         disconnect::FACTS,
     ];
     sections.into_iter().flatten()
+}
+
+impl Check {
+    /// The case for this bench, or why there is none.
+    pub(crate) fn case(self, bench: &Bench) -> Result<Case, &'static str> {
+        match self {
+            Self::Anywhere(case) => Ok(case),
+            Self::Here(_, reason) if bench.place == Place::Aws => Err(reason),
+            Self::Here(case, _) => Ok(case),
+            Self::Hasty(case) => bench.hasty.as_ref().map(|_| case).ok_or(LONG),
+            Self::None(reason) => Err(reason),
+        }
+    }
 }
 
 impl Fact {
@@ -138,6 +163,7 @@ fn the_list_of_facts_is_complete() {
 #[test]
 fn every_unsure_fact_is_explained_in_the_guide() {
     let guide = std::fs::read_to_string(tests::stack::root().join("docs/gateway.md")).unwrap();
+    let guide = guide.split("\n## ").find(|part| part.starts_with("What is not known about AWS\n")).unwrap();
     for fact in all().filter(|fact| fact.grade == Grade::Unsure) {
         assert!(guide.contains(&format!("| {} |", fact.id)), "docs/gateway.md has no row for {}", fact.id);
     }

@@ -1,8 +1,9 @@
-//! What API Gateway does, fact by fact, asked of our gateway and, where environment variables name one, of a deployed
-//! API. `docs/gateway.md` says how.
+//! What API Gateway does, fact by fact, asked of our gateway and, where environment variables name one, of somebody
+//! else's or of a deployed API. `docs/gateway.md` says how.
 
 mod authorizer;
 mod bench;
+mod beside;
 mod closing;
 mod connect;
 mod disconnect;
