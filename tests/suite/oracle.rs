@@ -53,7 +53,6 @@ async fn centrifugo(program: &Path, secret: &str) -> (Child, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "what was compared, or why nothing was")]
 async fn a_stack_answers_as_a_real_centrifugo_but_where_the_differences_say_why_not() {
     let Some(program) = std::env::var_os("TIDINGS_CENTRIFUGO") else {
         eprintln!("skipped: TIDINGS_CENTRIFUGO names no Centrifugo; tests/centrifugo/fetch builds one");

@@ -9,7 +9,6 @@ use tests::clients::{for_aws, for_javascript, has};
 use tidings_local_dev::Running;
 use tidings_test::{Client, Stack};
 
-
 const HEAD: &str = "Transform: AWS::Serverless-2016-10-31\nResources:\n  Api: {Type: AWS::ApiGatewayV2::Api, Properties: \
                     {Name: a, ProtocolType: WEBSOCKET, RouteSelectionExpression: $request.body.action}}\n  Stage: {Type: \
                     AWS::ApiGatewayV2::Stage, Properties: {ApiId: !Ref Api, StageName: v1}}\n";

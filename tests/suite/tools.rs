@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use tidings_test::{Client, Stack};
 use zip::write::{SimpleFileOptions, ZipWriter};
 
-use tests::clients::{do_in, for_tools, has};
 use crate::scripts::{answer, refusal, write};
+use tests::clients::{do_in, for_tools, has};
 
 /// Sends back what the packages say that it finds in its archive and beside the template.
 const ECHO: &str = "

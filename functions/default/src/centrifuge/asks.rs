@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
+use tidings::Topic;
 use tidings::channel::{self, HistoryError};
 use tidings::log::LogName;
 use tidings::permissions::Action;
 use tidings::protocol::centrifuge::{Answer, Code, ErrorReply, History, Page};
 use tidings::protocol::{ClientError, ErrorCode, Publish, ReplyBody};
 use tidings::recovery::Reading;
-use tidings::Topic;
 
 use super::session::internal;
 use super::{Identified, Step};

@@ -249,7 +249,9 @@ impl Method {
             | Self::PresenceStats { channel }
             | Self::History(History { channel, .. })
             | Self::SubRefresh { channel, .. } => Some(channel),
-            Self::Connect(_) | Self::Rpc { .. } | Self::Refresh { .. } | Self::Send | Self::Pong | Self::Unknown => None,
+            Self::Connect(_) | Self::Rpc { .. } | Self::Refresh { .. } | Self::Send | Self::Pong | Self::Unknown => {
+                None
+            }
         }
     }
 }

@@ -48,12 +48,7 @@ impl Registry {
     ///
     /// # Errors
     /// When DynamoDB fails.
-    pub async fn clients_here(
-        &self,
-        topic: &Topic,
-        most: usize,
-        now: i64,
-    ) -> Result<Vec<Client>, RegistryError> {
+    pub async fn clients_here(&self, topic: &Topic, most: usize, now: i64) -> Result<Vec<Client>, RegistryError> {
         let (mut clients, mut from) = (Vec::new(), None);
         loop {
             let (rows, rest) = self.here_page(topic, from.take()).await?;
