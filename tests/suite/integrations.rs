@@ -289,6 +289,49 @@ async fn an_event_that_a_route_puts_on_a_bus_reaches_the_function_of_its_rule() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_route_publishes_to_a_topic_reaches_its_subscriber_and_a_topic_that_is_not_there_is_an_answer() {
+    if !has("node").await {
+        return;
+    }
+    let form = |topic: &str| {
+        format!(
+            "Action=Publish&Version=2010-03-31&TopicArn=$util.urlEncode('{topic}')\
+             &Subject=$util.urlEncode($input.path('$.text'))&Message=$util.urlEncode($context.connectionId)"
+        )
+    };
+    // As a body, and by mapped parameters without one.
+    let mapped = "      IntegrationType: AWS\n      IntegrationMethod: POST\n      CredentialsArn: !GetAtt Role.Arn\n      \
+                  IntegrationUri: !Sub 'arn:aws:apigateway:${AWS::Region}:sns:action/Publish'\n      RequestParameters:\n        \
+                  integration.request.querystring.TopicArn: !Sub \"'${Talk}'\"\n        \
+                  integration.request.querystring.Subject: route.request.body.text\n        \
+                  integration.request.querystring.Message: context.connectionId";
+    let subscribed = ", Events: {Said: {Type: SNS, Properties: {Topic: !Ref Talk}}}";
+    let refused = r#"{"error": "$input.path('$.Error.Code')"}"#;
+    let resources = "  Talk: {Type: AWS::SNS::Topic}\n".to_owned()
+        + &function("echo", subscribed)
+        + &route("Say", "say", &service("sns:path//", &form("${Talk}"), FORM))
+        + &route("Map", "map", mapped)
+        + &route("Lost", "lost", &service("sns:path//", &form("${Talk}x"), FORM))
+        + &answers("Lost", &[("$default", None), ("/4\\d\\d/", Some(refused))]);
+    let code = r#"
+const { push } = require('./tools');
+exports.echo = async ({ Records: [{ Sns }] }) => push(Sns.Message, { said: Sns.Subject });
+"#;
+    let folder = folder(&resources, code);
+    let stack = start(&folder).await;
+    let mut client = Client::connect(stack.url()).await;
+    for (action, expected) in [
+        ("say", json!({"said": "good & new"})),
+        ("map", json!({"said": "good & new"})),
+        ("lost", json!({"error": "NotFound"})),
+    ] {
+        client.send(&json!({"action": action, "text": "good & new"}).to_string()).await;
+        assert_eq!(client.json().await, expected, "{action}");
+    }
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_function_that_is_no_proxy_gets_what_a_template_makes_and_its_errors_are_patterns() {
     if !has("node").await {
         return;

@@ -42,7 +42,10 @@ async fn call(State(services): State<Services>, headers: HeaderMap, body: Bytes)
             let answer = events::call(&services.events, action, &input());
             respond(answer.map_err(|refusal| (refusal.code, refusal.message)))
         }
-        None if target.is_none() && sns::is_meant(&body) => sns::answer(&services.sns, &body),
+        None if target.is_none() && sns::is_meant(&body) => {
+            let wants_json = headers.get(header::ACCEPT).is_some_and(|kinds| kinds.as_bytes() == b"application/json");
+            sns::answer(&services.sns, &body, wants_json)
+        }
         _ => sqs::answer(&services.sqs, &headers, &body).await,
     }
 }

@@ -41,8 +41,18 @@ pub enum Service {
     Lambda,
     /// Secrets Manager.
     SecretsManager,
+    /// SNS.
+    Sns,
     /// SQS.
     Sqs,
+}
+
+impl Service {
+    /// Whether it takes forms, unless a call says otherwise; SNS takes nothing else.
+    #[must_use]
+    pub fn takes_forms(self) -> bool {
+        matches!(self, Self::Sns | Self::Sqs)
+    }
 }
 
 /// What is called of a service.

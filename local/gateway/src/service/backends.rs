@@ -82,6 +82,7 @@ impl Backends {
             Service::EventBridge => (&endpoints.others, "events"),
             Service::Lambda => (&endpoints.others, "lambda"),
             Service::SecretsManager => (&endpoints.others, "secretsmanager"),
+            Service::Sns => (&endpoints.others, "sns"),
             Service::Sqs => (&endpoints.others, "sqs"),
         };
         if endpoint.is_empty() {

@@ -1,6 +1,6 @@
 //! What a service gets: the method's translation into the service's own protocol, as API Gateway does it.
 //!
-//! SQS is called by the query protocol, whose parameters may stand in the address, in mapped parameters and in a body that says
+//! SQS and SNS are called by the query protocol, whose parameters may stand in the address, in mapped parameters and in a body that says
 //! that it is a form; the others by JSON, with the operation in `X-Amz-Target`. A mapped header counts for more than our own.
 
 use form_urlencoded::Serializer;
@@ -66,7 +66,7 @@ pub(super) fn outgoing(call: &ServiceCall, parameters: &[Parameter], body: Strin
     let mut query: Vec<_> = call.query.clone();
     query.extend(of(parameters, ParameterPlace::Query));
     let path = path(call, parameters);
-    let is_query_protocol = call.service == Service::Sqs && header(&headers, TARGET).is_none();
+    let is_query_protocol = call.service.takes_forms() && header(&headers, TARGET).is_none();
     if is_query_protocol {
         let body = form(call, query, header(&headers, "content-type"), &body);
         headers.retain(|(name, _)| name != "content-type" && name != "accept");
@@ -136,7 +136,7 @@ fn target(call: &ServiceCall) -> Option<String> {
         Service::EventBridge => "AWSEvents",
         Service::SecretsManager => "secretsmanager",
         Service::Sqs => "AmazonSQS",
-        Service::Lambda => return None,
+        Service::Lambda | Service::Sns => return None,
     };
     Some(format!("{prefix}.{action}"))
 }
@@ -145,6 +145,7 @@ fn content_type(service: Service) -> String {
     let kind = match service {
         Service::Lambda => "application/json",
         Service::DynamoDb | Service::Sqs => "application/x-amz-json-1.0",
+        Service::Sns => FORM,
         Service::EventBridge | Service::SecretsManager => "application/x-amz-json-1.1",
     };
     kind.to_owned()
@@ -236,6 +237,18 @@ mod tests {
         check(outgoing(&send, &mapped, "MessageBody=a b".to_owned()), "/", &IS_FORM, expected);
         let expected = "DelaySeconds=5&QueueUrl=http%3A%2F%2Fh%2F1%2Fq&Action=PurgeQueue";
         check(outgoing(&send, &mapped, "Action=PurgeQueue".to_owned()), "/", &IS_FORM, expected);
+    }
+
+    #[test]
+    fn a_topic_is_called_by_forms_alone() {
+        let mut publish = action(Service::Sns, "Publish");
+        publish.query = vec![owned(("Version", "2010-03-31"))];
+        let mapped = [
+            parameter(ParameterPlace::Query, "Message", "a b"),
+            parameter(ParameterPlace::Query, "TopicArn", "arn:aws:sns:us-east-1:1:news"),
+        ];
+        let expected = "Action=Publish&Version=2010-03-31&Message=a+b&TopicArn=arn%3Aaws%3Asns%3Aus-east-1%3A1%3Anews";
+        check(outgoing(&publish, &mapped, String::new()), "/", &IS_FORM, expected);
     }
 
     #[test]

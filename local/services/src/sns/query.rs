@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Sns;
@@ -36,19 +36,35 @@ pub(crate) fn is_meant(form: &[u8]) -> bool {
     tells.any(|is_ours| is_ours)
 }
 
-/// Answers a call.
-pub(crate) fn answer(sns: &Sns, form: &[u8]) -> Response {
+/// Answers a call: in XML, or in JSON to who asks for it, as API Gateway does.
+pub(crate) fn answer(sns: &Sns, form: &[u8], wants_json: bool) -> Response {
     let mut tree = Tree::of(form);
     let action = tree.action();
     let id = Uuid::new_v4().to_string();
-    let (status, xml) = match operations::call(sns, &action, &value(tree)) {
-        Ok(output) => (StatusCode::OK, success(&action, &output, &id)),
-        Err(refusal) if refusal.code == "NotFound" => (StatusCode::NOT_FOUND, failure(&refusal, &id)),
-        Err(refusal) => (StatusCode::BAD_REQUEST, failure(&refusal, &id)),
+    let called = operations::call(sns, &action, &value(tree));
+    let status = match &called {
+        Ok(_) => StatusCode::OK,
+        Err(refusal) if refusal.code == "NotFound" => StatusCode::NOT_FOUND,
+        Err(_) => StatusCode::BAD_REQUEST,
     };
-    let headers =
-        [(header::CONTENT_TYPE, "text/xml".to_owned()), (header::HeaderName::from_static("x-amzn-requestid"), id)];
-    (status, headers, xml).into_response()
+    let (kind, body) = match (called, wants_json) {
+        (Ok(output), true) => ("application/json", success_in_json(&action, &output, &id).to_string()),
+        (Err(refusal), true) => ("application/json", failure_in_json(&refusal, &id).to_string()),
+        (Ok(output), false) => ("text/xml", success(&action, &output, &id)),
+        (Err(refusal), false) => ("text/xml", failure(&refusal, &id)),
+    };
+    let headers = [(header::CONTENT_TYPE, kind), (header::HeaderName::from_static("x-amzn-requestid"), &id)];
+    (status, headers, body).into_response()
+}
+
+fn success_in_json(action: &str, output: &Value, request_id: &str) -> Value {
+    let metadata = json!({"RequestId": request_id});
+    json!({format!("{action}Response"): {format!("{action}Result"): output, "ResponseMetadata": metadata}})
+}
+
+fn failure_in_json(refusal: &Refusal, request_id: &str) -> Value {
+    let error = json!({"Code": refusal.code, "Message": refusal.message, "Type": "Sender"});
+    json!({"Error": error, "RequestId": request_id})
 }
 
 /// Parameters as JSON: lists are written with `member`, and maps with `entry`.

@@ -32,6 +32,18 @@ const OPERATIONS: &[(Service, &[&str])] = &[
     (Service::EventBridge, &["PutEvents", "TestEventPattern"]),
     (Service::SecretsManager, &["DescribeSecret", "GetSecretValue", "ListSecrets", "PutSecretValue"]),
     (
+        Service::Sns,
+        &[
+            "CreateTopic",
+            "GetTopicAttributes",
+            "ListSubscriptions",
+            "ListSubscriptionsByTopic",
+            "ListTopics",
+            "Publish",
+            "PublishBatch",
+        ],
+    ),
+    (
         Service::Sqs,
         &[
             "ChangeMessageVisibility",
@@ -146,6 +158,7 @@ fn service_called(name: &str) -> Option<Service> {
         "dynamodb" => Some(Service::DynamoDb),
         "events" => Some(Service::EventBridge),
         "secretsmanager" => Some(Service::SecretsManager),
+        "sns" => Some(Service::Sns),
         "sqs" => Some(Service::Sqs),
         _ => None,
     }

@@ -227,7 +227,7 @@ fn a_service_that_does_not_run_here_is_named_however_it_is_written() {
         "it calls `StartSyncExecution` of Step Functions, which does not run locally",
     );
     check("kinesis:action/PutRecord", "it calls `PutRecord` of Kinesis, which does not run locally");
-    check("sns:action/Publish", "it calls `Publish` of SNS, which does not run locally");
+    check("sns:action/Subscribe", "it calls `Subscribe` of SNS, which does not run locally");
     check("s3:path/bucket/key", "it calls S3, which does not run locally");
     check("bedrock:action/Converse", "it calls `Converse` of `bedrock`, which does not run locally");
     check("dynamodb:action/CreateBackup", "it calls `CreateBackup` of DynamoDB, which does not run locally");
