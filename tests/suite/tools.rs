@@ -159,7 +159,9 @@ async fn functions_of_custom_resources_keep_no_gateway_from_starting() {
     if !has("node").await {
         return;
     }
-    let retention = "  Retention: {Type: Custom::LogRetention, Properties: {ServiceToken: !GetAtt Provider.Arn}}\n";
+    let retention = "  Retention: {Type: Custom::LogRetention, Properties: {ServiceToken: !GetAtt Provider.Arn}}\n  \
+                     Buckets: {Type: Custom::Buckets, Properties: {ServiceToken: !GetAtt Gone.Arn}}\n  Gone: {Type: \
+                     AWS::Lambda::Function, Properties: {Runtime: nodejs20.x, Handler: index.handler, Code: gone}}\n";
     let needy = "require('aws-sdk'); exports.handler = async () => 1";
     let own = of_zip_file("Own", "exports.handler = async () => 'own'");
     let provided = folder(&(of_zip_file("Provider", needy) + retention + &own), &[]);

@@ -108,10 +108,12 @@ impl Plan {
         for (id, function) in &stack.functions {
             match cargo_package(function) {
                 Some(code) => plan.add(id, function, code).await?,
-                None if is_script(function) => {
-                    let added = plan.scripts.add(id, function, ports.get(id).copied()).await;
-                    added.map_err(|reason| fault(id, function, reason))?;
-                }
+                None if is_script(function) => match plan.scripts.add(id, function, ports.get(id).copied()).await {
+                    Ok(()) => {}
+                    // Nobody may ever call it, so the others start without it.
+                    Err(reason) if function.is_for_deployment => drop(plan.missing.insert(id.clone(), reason)),
+                    Err(reason) => return Err(fault(id, function, reason)),
+                },
                 None => drop(plan.missing.insert(id.clone(), not_here(function))),
             }
         }
