@@ -4,6 +4,7 @@ use tidings_local_lambda::Names;
 use tidings_local_lambda::build::Plan;
 use tidings_local_stack::{ConnectAuthorization, Destination, Rule, RuleTarget, Source, Stack, WebSocketApi};
 
+use super::web_pubsub::{self, speaks};
 use super::{Addresses, DevOptions};
 
 /// Before anything slow happens: what is being run, and what the template says about it.
@@ -68,6 +69,9 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     if speaks(stack, "webpubsub") {
         options.logs.say(&format!("  webpubsub   {}?hub=chat", addresses.websocket));
     }
+    if let Some(connection_string) = web_pubsub::connection_string(stack, &addresses.lambda) {
+        options.logs.say(&format!("              {connection_string}  (the secret has the key)"));
+    }
     for (stage, address) in addresses.websockets.iter().skip(1) {
         options.logs.say(&format!("  websocket   {address}  ({stage})"));
     }
@@ -109,12 +113,6 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
         }
     }
     options.logs.say("Ctrl-C ends it");
-}
-
-/// Whether the functions of a stack take clients of this protocol.
-fn speaks(stack: &Stack, protocol: &str) -> bool {
-    let spoken = stack.functions.values().filter_map(|function| function.environment.get("PROTOCOLS"));
-    spoken.flat_map(|spoken| spoken.split(',')).any(|spoken| spoken.trim() == protocol)
 }
 
 /// Whether clients of an API have to sign in AWS.
