@@ -51,3 +51,4 @@ mod test_crate;
 mod triggers;
 mod undelivered;
 mod web_pubsub;
+mod web_pubsub_api;

@@ -42,6 +42,7 @@ async fn deps(notifications: Queue) -> Deps {
     let nowhere = "http://127.0.0.1:1";
     let clients = tidings_authorizer::Deps {
         spoken: tidings::protocol::Spoken::default(),
+        web_pubsub: None,
         authentication: Authentication::Anonymous,
         default_permissions: PermissionTemplates::default(),
         anonymous_permissions: PermissionTemplates::parse("subscribe:**").unwrap(),
@@ -57,6 +58,7 @@ async fn deps(notifications: Queue) -> Deps {
         clients: tidings_authorizer::Function::new().core(clients).await.unwrap(),
         long_polls: 20,
         server_key: None,
+        web_pubsub_key: None,
     }
 }
 
