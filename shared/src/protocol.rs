@@ -4,6 +4,7 @@
 //! command does is the default route's business, so another protocol is another pair of functions, nothing else.
 
 pub mod centrifuge;
+mod own;
 mod raw;
 mod tidings_v1;
 pub mod web_pubsub;
@@ -20,6 +21,8 @@ use crate::log::{Epoch, LogPosition, Place, Since};
 use crate::notification::{Defaults, Fields, InvalidNotification, Notification, Origin, Target};
 use crate::presence::Here;
 use crate::unread::Unread;
+
+pub use own::{Own, bring};
 
 /// Most topics that one `subscribe` or `unsubscribe` may name: with the connection itself they are one transaction.
 pub const MAX_TOPICS_PER_COMMAND: usize = 50;
@@ -41,6 +44,8 @@ pub enum Protocol {
     WebPubSub,
     /// `webpubsub.reliable`: the same, of clients that would recover.
     WebPubSubReliable,
+    /// What the application [brings](bring).
+    Own,
 }
 
 /// A client's frame, understood.
@@ -133,6 +138,54 @@ pub struct Publish {
     /// The client's idempotency key, at most 64 bytes.
     pub key: Option<String>,
     fields: Fields,
+}
+
+impl Request {
+    /// One that has no id.
+    #[must_use]
+    pub fn new(command: Command) -> Self {
+        Self { id: None, command }
+    }
+}
+
+impl Command {
+    /// To be told of a topic from now on.
+    ///
+    /// # Errors
+    /// When that is no topic; the error is for the client.
+    pub fn subscribe(topic: &str) -> Result<Self, BadFrame> {
+        Ok(Self::Subscribe(Subscribe::Topics(vec![(topic_of(topic)?, None)])))
+    }
+
+    /// Not to be told of a topic any more.
+    ///
+    /// # Errors
+    /// When that is no topic; the error is for the client.
+    pub fn unsubscribe(topic: &str) -> Result<Self, BadFrame> {
+        Ok(Self::Unsubscribe(vec![topic_of(topic)?]))
+    }
+
+    /// To tell the subscribers of a topic something.
+    ///
+    /// # Errors
+    /// When that is no topic; the error is for the client.
+    pub fn publish(topic: &str, data: &Value) -> Result<Self, BadFrame> {
+        // JSON can be written.
+        let data = to_raw_value(data).unwrap_or_default();
+        Ok(Self::Publish(Publish::to_topic(topic_of(topic)?, &data)))
+    }
+}
+
+fn topic_of(text: &str) -> Result<Topic, BadFrame> {
+    Topic::parse(text)
+        .map_err(|error| BadFrame::from(ClientError::bad_request(format!("the topic is not valid: {error}"))))
+}
+
+impl From<ClientError> for BadFrame {
+    /// A command with a mistake in it, without an id.
+    fn from(error: ClientError) -> Self {
+        Self { id: None, error, is_command: true }
+    }
 }
 
 impl Publish {
@@ -377,20 +430,6 @@ impl ClientError {
     }
 }
 
-/// Understands a text frame of a client of `tidings.v1.json` or `raw`, which have the same commands.
-///
-/// # Errors
-/// When it cannot be understood; the error is what the client is to be told.
-pub fn decode(frame: &str) -> Result<Request, BadFrame> {
-    tidings_v1::decode(frame)
-}
-
-/// The text frame of a reply to such a client.
-#[must_use]
-pub fn encode_reply(reply: &Reply) -> String {
-    tidings_v1::encode_reply(reply)
-}
-
 /// What a log has, as a JSON object: the fields of a `history` reply of `tidings.v1.json`, in which messages are as they are
 /// pushed.
 #[must_use]
@@ -400,8 +439,8 @@ pub fn encode_told(told: &Told) -> String {
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 5] =
-        [Self::TidingsV1Json, Self::Raw, Self::Centrifuge, Self::WebPubSub, Self::WebPubSubReliable];
+    pub const ALL: [Self; 6] =
+        [Self::TidingsV1Json, Self::Raw, Self::Centrifuge, Self::WebPubSub, Self::WebPubSubReliable, Self::Own];
 
     /// The name a client chooses it by in `?protocol=`, and that rows carry.
     #[must_use]
@@ -412,6 +451,7 @@ impl Protocol {
             Self::Centrifuge => centrifuge::NAME,
             Self::WebPubSub => "webpubsub",
             Self::WebPubSubReliable => "webpubsub.reliable",
+            Self::Own => own::brought().map_or("", own::Own::name),
         }
     }
 
@@ -420,6 +460,7 @@ impl Protocol {
     pub fn subprotocol(self) -> Option<&'static str> {
         match self {
             Self::TidingsV1Json | Self::Raw => Some(self.name()),
+            Self::Own => own::brought().map(own::Own::name),
             Self::Centrifuge => None,
             Self::WebPubSub => Some(web_pubsub::SUBPROTOCOL),
             Self::WebPubSubReliable => Some(web_pubsub::RELIABLE_SUBPROTOCOL),
@@ -429,13 +470,19 @@ impl Protocol {
     /// The protocol of this name, if there is one. Names are case-sensitive, as subprotocols are.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|protocol| protocol.name() == name)
+        Self::ALL.into_iter().find(|protocol| !name.is_empty() && protocol.name() == name)
     }
 
     /// Whether clients of another product speak it, so that a stack has to say that it does too.
     #[must_use]
     pub fn is_foreign(self) -> bool {
         self == Self::Centrifuge || self.is_web_pubsub()
+    }
+
+    /// Whether its clients send other frames than ours do, so that whoever reads one has to know.
+    #[must_use]
+    pub fn has_other_frames(self) -> bool {
+        !matches!(self, Self::TidingsV1Json | Self::Raw)
     }
 
     /// Whether it is one of Azure Web PubSub.
@@ -466,11 +513,31 @@ impl Protocol {
         self == Self::Centrifuge
     }
 
+    /// Understands a text frame of a client of ours, or of a protocol of the application's own.
+    ///
+    /// # Errors
+    /// When it cannot be understood; the error is what the client is to be told.
+    pub fn decode(self, frame: &str) -> Result<Request, BadFrame> {
+        match own::brought().filter(|_| self == Self::Own) {
+            Some(own) => own.decode(frame),
+            None => tidings_v1::decode(frame),
+        }
+    }
+
+    /// The text frame of a reply to such a client; `None` where it waits for none.
+    #[must_use]
+    pub fn encode_reply(self, reply: &Reply) -> Option<String> {
+        match own::brought().filter(|_| self == Self::Own) {
+            Some(own) => own.encode_reply(reply),
+            None => Some(tidings_v1::encode_reply(reply)),
+        }
+    }
+
     /// The text frame that tells a client that its connection lives; `None` where clients see to that themselves.
     #[must_use]
     pub fn keep_alive(self) -> Option<Bytes> {
         match self {
-            Self::TidingsV1Json | Self::Raw => None,
+            Self::TidingsV1Json | Self::Raw | Self::Own => None,
             Self::Centrifuge => Some(centrifuge::keep_alive().into()),
             Self::WebPubSub | Self::WebPubSubReliable => Some(web_pubsub::keep_alive().into()),
         }
@@ -508,12 +575,16 @@ impl Protocol {
         let said_in = notification.topic.clone().map(Target::Topic);
         let target = said_in.as_ref().unwrap_or(target);
         match self {
+            Self::Own => match own::brought() {
+                Some(own) => own.encode_message(notification, target).into(),
+                None => raw::encode_message(notification),
+            },
             // Only clients of Centrifugo's follow single connections.
             Self::Centrifuge if matches!(target, Target::Watchers(topic) if topic.is_watching()) => {
                 centrifuge::encode_moved(notification, target)
             }
             Self::WebPubSub | Self::WebPubSubReliable => self.encode_for_web_pubsub(notification, target),
-            // As replies, they are the same for all.
+            // As replies, they are the same for all of ours.
             _ if matches!(target, Target::Watchers(_)) => tidings_v1::encode_message(notification, target),
             _ if matches!(target, Target::Quiet | Target::Newcomer(_)) => self.keep_alive().unwrap_or_default(),
             Self::Centrifuge => centrifuge::encode_message(notification, target, is_ordered),

@@ -7,6 +7,7 @@ use tidings::queue::Queue;
 use tidings_local_services::events::Events;
 use tidings_local_services::json_api;
 use tidings_local_services::secrets::Secrets;
+use tidings_local_services::sns::Sns;
 use tidings_local_services::sqs::{Place, Sqs};
 use tidings_local_stack as stack;
 use tokio::net::TcpListener;
@@ -44,7 +45,7 @@ impl Served {
         let (name, arn) = ("served".to_owned(), format!("arn:aws:sqs:{region}:{account}:served"));
         let queue = stack::Queue { name, arn, settings: stack::QueueSettings::default() };
         let sqs = Sqs::new(Place { endpoint: endpoint.clone(), region, account }, [&queue]);
-        let router = json_api::router(&sqs, &Secrets::default(), &Events::default());
+        let router = json_api::router(&sqs, &Secrets::default(), &Events::default(), &Sns::default());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { client: client(&endpoint), url: format!("{endpoint}/123456789012/served"), endpoint }
     }

@@ -72,13 +72,48 @@ async fn two_people_talk_on_the_page_of_the_chat() {
     page.fill("#text", "hello Bob").await;
     page.press("Enter", 0).await;
     let heard = until(&mut bob, "chat.message").await;
-    assert_eq!(heard["data"], json!({"name": "Ada", "text": "hello Bob"}));
+    assert_eq!(heard["data"], json!({"kind": "chat.message", "name": "Ada", "text": "hello Bob"}));
     bob.send(json!({"action": "chat.typing", "room": "lobby"}).to_string()).await;
     page.until("document.getElementById('typing').textContent === 'Bob is typing …'").await;
     bob.send(json!({"action": "chat.send", "room": "lobby", "text": "hello <b>Ada</b>"}).to_string()).await;
     page.until("document.getElementById('messages').textContent.includes('hello <b>Ada</b>')").await;
     picture(&mut page, "chat.png").await;
     assert_eq!(page.complaints().await, [] as [String; 0]);
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_while_the_network_was_cut_comes_on_the_chats_page_by_centrifuges_own_library() {
+    let Some((stack, folder)) = application("chat").await else { return };
+    let Some(mut page) = Page::new().await else { return };
+    // The page with what `npm install` puts beside it.
+    let web = tempfile::tempdir().unwrap();
+    std::fs::copy(folder.join("web/centrifuge.html"), web.path().join("centrifuge.html")).unwrap();
+    let packages = crate::centrifuge::for_javascript().await.join("node_modules");
+    std::os::unix::fs::symlink(packages, web.path().join("node_modules")).unwrap();
+    let file = web.path().join("centrifuge.html");
+    page.open(&format!("file://{}?name=Ada&room=lobby&url={}", file.display(), stack.url())).await;
+    page.until("document.getElementById('state').textContent === 'in lobby as Ada'").await;
+    let mut bob = Client::connect(&format!("{}?user=Bob", stack.url())).await;
+    bob.ask(json!({"action": "chat.join", "room": "lobby", "id": 1})).await;
+    page.until("document.getElementById('messages').textContent.includes('Bob came in')").await;
+
+    page.click("#cut").await;
+    page.until("document.getElementById('state').textContent === 'the network is cut'").await;
+    for (id, text) in [(2, "are you there?"), (3, "it must be the tunnel")] {
+        bob.ask(json!({"action": "chat.send", "room": "lobby", "text": text, "id": id})).await;
+        // An action's messages go through the queue, where the next one could overtake this.
+        while until(&mut bob, "chat.message").await["data"]["text"] != text {}
+    }
+    page.click("#cut").await;
+    page.until("document.querySelectorAll('#messages .missed').length === 2").await;
+    page.fill("#text", "back again").await;
+    page.press("Enter", 0).await;
+    while until(&mut bob, "chat.message").await["data"]["text"] != "back again" {}
+    page.until("document.getElementById('messages').textContent.includes('back again')").await;
+    picture(&mut page, "recovered.png").await;
+    let texts = page.eval("[...document.querySelectorAll('#messages li')].map((item) => item.textContent)").await;
+    assert_eq!(texts, json!(["Bob came in", "Bobare you there?", "Bobit must be the tunnel", "Adaback again"]));
     stack.stop().await;
 }
 

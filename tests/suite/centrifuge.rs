@@ -58,11 +58,17 @@ pub(crate) async fn for_javascript() -> PathBuf {
 }
 
 pub(crate) async fn for_python() -> PathBuf {
-    let install = async |folder: &Path| {
-        do_in(folder, "python3", &["-m", "venv", "venv"]).await;
-        do_in(folder, "venv/bin/pip", &["install", "--quiet", "--requirement", "requirements.txt"]).await;
-    };
-    installed("python", "requirements.txt", install).await
+    installed("python", "requirements.txt", install_for_python).await
+}
+
+/// AWS's own SDK, in Python too.
+pub(crate) async fn for_aws() -> PathBuf {
+    installed("aws", "requirements.txt", install_for_python).await
+}
+
+async fn install_for_python(folder: &Path) {
+    do_in(folder, "python3", &["-m", "venv", "venv"]).await;
+    do_in(folder, "venv/bin/pip", &["install", "--quiet", "--requirement", "requirements.txt"]).await;
 }
 
 pub(crate) async fn for_go() -> PathBuf {

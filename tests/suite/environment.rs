@@ -11,7 +11,7 @@ use tidings_local_template::to_json;
 /// What Lambda takes for all variables of a function (Lambda Developer Guide, quotas).
 const LIMIT: usize = 4_096;
 /// What stays free in every function for variables to come.
-const RESERVE: usize = 76;
+const RESERVE: usize = 64;
 
 /// The longest of each that AWS has: `aws-us-gov`, `us-isof-south-1`, `amazonaws.com.cn`.
 const PARTITION: usize = 10;

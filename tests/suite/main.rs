@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
 
+mod any_service;
 mod anybody;
 mod appending;
 mod application;
@@ -24,12 +25,14 @@ mod garbage;
 mod going_live;
 mod http_api;
 mod inbox;
+mod integrations;
 mod keep_alive;
 mod long_poll;
 mod metrics;
 mod nobodies;
 mod operations;
 mod order;
+mod own_protocol;
 mod platforms;
 mod presence;
 mod queues;

@@ -83,7 +83,7 @@ async fn a_key_that_is_replaced_counts_as_long_as_its_successor_is_new() {
     let is_let_in = async |key: &str| send(&stack, "/api/info", &[("X-API-Key", key)], b"{}").await.status == 200;
     assert!(is_let_in(&old).await);
     let new = "n".repeat(64);
-    assert!(stack.running().secrets().put_text(KEY, new.as_str()));
+    assert!(stack.running().secrets().put_text(KEY, new.as_str()).unwrap());
     assert!(is_let_in(&new).await && is_let_in(&old).await);
     stack.stop().await;
 }

@@ -17,6 +17,8 @@ pub struct Room {
 pub struct Message {
     pub room: String,
     pub text: String,
+    /// How somebody without a token who speaks another protocol wants to be called.
+    pub name: Option<String>,
 }
 
 /// `{"action":"chat.join","room":"lobby","id":1}`: from now on the client gets what is said there.
@@ -47,13 +49,12 @@ pub async fn send(cx: Context, body: Message) -> Result<(), Error> {
         }
         _ => {}
     }
-    tell(
-        &cx,
-        &topic(&body.room)?,
-        "chat.message",
-        json!({"name": name(&cx), "text": text}),
-    )
-    .await
+    let name = match cx.user() {
+        Some(user) => user.as_str(),
+        None => body.name.as_deref().unwrap_or("somebody"),
+    };
+    let data = json!({"name": name, "text": text});
+    tell(&cx, &topic(&body.room)?, "chat.message", data).await
 }
 
 /// `{"action":"chat.typing","room":"lobby"}`: the others see it for a moment.
@@ -64,7 +65,9 @@ pub async fn typing(cx: Context, body: Room) -> Result<(), Error> {
     cx.notify(others).await
 }
 
-async fn tell(cx: &Context, topic: &str, kind: &str, data: Value) -> Result<(), Error> {
+/// Clients of Centrifugo get the data alone, so that it says what it is.
+async fn tell(cx: &Context, topic: &str, kind: &str, mut data: Value) -> Result<(), Error> {
+    data["kind"] = kind.into();
     cx.notify(json!({"to": {"topic": topic}, "type": kind, "data": data}))
         .await
 }

@@ -15,6 +15,7 @@ async fn who_says_nothing_or_too_much_is_told() {
             Message {
                 room: "lobby".to_owned(),
                 text,
+                name: None,
             },
         )
         .await

@@ -48,7 +48,7 @@ impl Answer {
         let permissions = client.permissions.as_ref().map(ToString::to_string).unwrap_or_default();
         let mut context = BTreeMap::from([(PERMISSIONS, permissions)]);
         context.extend(user.clone().map(|user| (USER, user)));
-        if protocol.is_foreign() {
+        if protocol.has_other_frames() {
             context.insert(PROTOCOL, protocol.name().to_owned());
         }
         if let Some(client) = &client.web_pubsub {

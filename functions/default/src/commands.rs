@@ -8,9 +8,7 @@ use tidings::Context;
 use tidings::context::Call;
 use tidings::function::BoxError;
 use tidings::metrics::{Metric, Recorder};
-use tidings::protocol::{
-    BadFrame, ClientError, Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami, decode, encode_reply,
-};
+use tidings::protocol::{BadFrame, ClientError, Command, ErrorCode, Protocol, Reply, ReplyBody, Whoami};
 use tidings::registry::RegistryError;
 
 use crate::actions::Actions;
@@ -50,7 +48,7 @@ impl<S: 'static> Commands<S> {
         if frame.caller.protocol.is_web_pubsub() {
             return Ok(self.web_pubsub(frame, &recorder, &verdict).await);
         }
-        let (id_of_frame, asked) = match decode(&frame.text) {
+        let (id_of_frame, asked) = match frame.caller.protocol.decode(&frame.text) {
             Ok(request) => (request.id, Ok(request.command)),
             Err(bad) => (bad.id.clone(), Err(bad)),
         };
@@ -60,7 +58,7 @@ impl<S: 'static> Commands<S> {
             (None, Err(bad)) => self.not_understood(&frame, bad).await?,
         };
         let reply = Reply { id: id_of_frame, body };
-        let text = encode_reply(&reply);
+        let text = frame.caller.protocol.encode_reply(&reply).unwrap_or_default();
         if text.len() > LONGEST_RESPONSE {
             services.sockets.send(&id.first_socket(), text).await.map_err(Error::Reply)?;
             return Ok(None);
@@ -73,7 +71,7 @@ impl<S: 'static> Commands<S> {
                 return Ok(None);
             }
         }
-        Ok(Some(text))
+        Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
     /// Carries out a command. What the client did wrong is an answer; what we did wrong is an error.

@@ -23,6 +23,7 @@ mod rest;
 mod token;
 #[cfg(feature = "account")]
 mod topics;
+mod trigger;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -44,6 +45,7 @@ Examples:
   tidings listen --topic orders/42                             print what is sent to a topic
   tidings notify --topic orders/42 '{\"status\":\"shipped\"}'      send something to it
   tidings new shop --path ../tidings                           write an application of your own
+  tidings trigger s3 photos beach.jpg                          send an event of S3 to the notifier
   tidings doctor                                               say what this machine lacks
   tidings connections list                                     see who is connected
   tidings topics add alice news                                subscribe a user for good
@@ -57,6 +59,7 @@ enum Command {
     Listen(listen::Arguments),
     Upgrade(new::UpgradeArguments),
     Template(new::TemplateArguments),
+    Trigger(trigger::Arguments),
     #[cfg(feature = "account")]
     Notify(notify::Arguments),
     #[cfg(feature = "account")]
@@ -113,6 +116,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Template(arguments) => new::template(&arguments),
             Command::Dev(arguments) => dev::run(arguments).await,
             Command::Listen(arguments) => listen::run(arguments).await,
+            Command::Trigger(arguments) => trigger::run(arguments).await,
             #[cfg(feature = "account")]
             Command::Notify(arguments) => notify::run(arguments).await,
             #[cfg(feature = "account")]

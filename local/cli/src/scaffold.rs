@@ -92,7 +92,10 @@ impl Kind {
     pub(crate) fn pictures(self) -> &'static [(&'static str, &'static [u8])] {
         match self {
             Self::Minimal => &[],
-            Self::Chat => &[("web/screenshot.png", include_bytes!("../scaffold/chat/web/screenshot.png"))],
+            Self::Chat => &[
+                ("web/screenshot.png", include_bytes!("../scaffold/chat/web/screenshot.png")),
+                ("web/recovered.png", include_bytes!("../scaffold/chat/web/recovered.png")),
+            ],
             Self::Orders => &[("web/screenshot.png", include_bytes!("../scaffold/orders/web/screenshot.png"))],
         }
     }
@@ -207,6 +210,8 @@ const CHAT: Texts = &[
     ("src/bin/default.rs", include_str!("../scaffold/chat/src/bin/default.rs.in")),
     ("tests/actions.rs", include_str!("../scaffold/chat/tests/actions.rs.in")),
     ("web/index.html", include_str!("../scaffold/chat/web/index.html.in")),
+    ("web/centrifuge.html", include_str!("../scaffold/chat/web/centrifuge.html.in")),
+    ("web/package.json", include_str!("../scaffold/chat/web/package.json.in")),
 ];
 
 const ORDERS: Texts = &[

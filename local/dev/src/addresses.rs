@@ -31,6 +31,10 @@ pub struct Addresses {
     pub dynamodb: String,
     /// SQS.
     pub sqs: String,
+    /// SNS.
+    pub sns: String,
+    /// EventBridge.
+    pub eventbridge: String,
     /// The first HTTP API, where the template has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<String>,
@@ -68,6 +72,8 @@ pub(crate) fn addresses(stack: &Stack, root: String, dynamodb: String, http_list
         lambda: root.clone(),
         dynamodb,
         console: format!("{root}/"),
+        sns: root.clone(),
+        eventbridge: root.clone(),
         sqs: root,
         api: apis.values().next().cloned(),
         apis: if apis.len() > 1 { apis } else { IndexMap::new() },

@@ -7,6 +7,7 @@ mod connections;
 mod events;
 mod logs;
 mod notify;
+mod trigger;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Router, middleware};
+use indexmap::IndexMap;
 use serde_json::{Value, json};
 use tidings::registry::Registry;
 use tower_service::Service as _;
@@ -26,7 +28,9 @@ use logs::Logs;
 use tidings_local_gateway::Gateway;
 use tidings_local_lambda::{Invoker, Names, Services};
 use tidings_local_observe::{KEPT, Observer};
-use tidings_local_stack::Stack;
+use tidings_local_services::events::Events;
+use tidings_local_services::sns::Sns;
+use tidings_local_stack::{Destination, Rule, Stack, Subscriber};
 
 /// The page, with one mark where the state goes.
 const PAGE: &str = include_str!("console/console.html");
@@ -53,6 +57,8 @@ pub(super) struct Parts<'a> {
     pub(super) gateway: &'a Gateway,
     pub(super) invoker: &'a Invoker,
     pub(super) observer: &'a Observer,
+    pub(super) events: &'a Events,
+    pub(super) sns: &'a Sns,
     /// The function that notifications are sent to, by any of its names.
     pub(super) notifier: &'a str,
     /// The name or address in `--host`.
@@ -70,17 +76,36 @@ struct Console {
     registry: Option<Registry>,
     /// Where logs can be shown.
     logs: Option<Logs>,
+    events: Events,
+    sns: Sns,
+    /// The ARNs of the template's topics, by logical id.
+    topics: IndexMap<String, String>,
+    names: Names,
+    /// What all functions are called.
+    functions: Vec<String>,
+    /// The function that gets events by hand.
+    default_function: String,
+    region: String,
 }
 
 pub(super) fn router(parts: &Parts<'_>) -> Router {
     let logs = logs(parts);
     let page: Arc<str> = page(parts.stack, parts.addresses, parts.notifier, logs.is_some()).into();
+    let names = Names::new(parts.stack);
+    let topics = parts.stack.topics.iter().map(|(id, topic)| (id.clone(), topic.arn.clone()));
     let console = Arc::new(Console {
         gateway: parts.gateway.clone(),
         invoker: parts.invoker.clone(),
-        notifier: Names::new(parts.stack).resolve(parts.notifier).map(str::to_owned),
+        notifier: names.resolve(parts.notifier).map(str::to_owned),
         registry: registry(parts),
         logs,
+        events: parts.events.clone(),
+        sns: parts.sns.clone(),
+        topics: topics.collect(),
+        functions: parts.stack.functions.keys().map(|id| names.label(id).to_owned()).collect(),
+        names,
+        default_function: parts.notifier.to_owned(),
+        region: parts.services.region.clone(),
     });
     let api = Router::new()
         .route("/_tidings/connections", get(connections::list))
@@ -88,6 +113,7 @@ pub(super) fn router(parts: &Parts<'_>) -> Router {
         .route("/_tidings/logs", get(logs::list))
         .route("/_tidings/logs/{kind}/{name}", get(logs::messages))
         .route("/_tidings/notify", post(notify::notify))
+        .route("/_tidings/trigger", post(trigger::trigger))
         .with_state(console);
     let events = Router::new().route("/_tidings/events", get(events::stream)).with_state(parts.observer.clone());
     let mut router = Router::new().route("/", get(move |headers| show(page, headers))).merge(api).merge(events);
@@ -152,12 +178,15 @@ fn page(stack: &Stack, addresses: &Addresses, notifier: &str, has_logs: bool) ->
         json!({"id": id, "apiId": api.api_id, "stages": stages, "routes": routes})
     });
     let tables: Vec<_> = stack.tables.values().map(|table| &table.name).collect();
+    let schedules = stack.rules.values().filter_map(|rule| schedule(rule, &names));
     let state = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "addresses": addresses,
         "functions": functions.collect::<Vec<Value>>(),
         "apis": apis.collect::<Vec<Value>>(),
         "tables": tables,
+        "schedules": schedules.collect::<Vec<Value>>(),
+        "topics": topics(stack, &names),
         "notifier": names.resolve(notifier),
         "registry": connections::registry_table(stack).is_some(),
         "logs": has_logs,
@@ -165,6 +194,29 @@ fn page(stack: &Stack, addresses: &Addresses, notifier: &str, has_logs: bool) ->
     });
     // Inside a script element only `<` could end what the text is.
     PAGE.replace(MARK, &state.to_string().replace('<', "\\u003c"))
+}
+
+/// A rule that fires by itself, and where it goes.
+fn schedule(rule: &Rule, names: &Names) -> Option<Value> {
+    let targets = rule.targets.iter().map(|target| match &target.destination {
+        Destination::Function { id } => names.label(id),
+        Destination::Queue { name, .. } | Destination::Topic { name, .. } => name,
+    });
+    let targets: Vec<_> = targets.collect();
+    Some(json!({"id": rule.id, "when": rule.schedule.as_ref()?.to_string(), "targets": targets}))
+}
+
+/// The topics with their subscribers.
+fn topics(stack: &Stack, names: &Names) -> Vec<Value> {
+    let row = |(id, topic): (&String, &tidings_local_stack::Topic)| {
+        let own = stack.subscriptions.values().filter(|subscription| subscription.topic == topic.arn);
+        let subscribers = own.map(|subscription| match &subscription.subscriber {
+            Subscriber::Function { id } => names.label(id),
+            Subscriber::Queue { name, .. } => name,
+        });
+        json!({"id": id, "name": topic.name, "subscribers": subscribers.collect::<Vec<_>>()})
+    };
+    stack.topics.iter().map(row).collect()
 }
 
 #[cfg(test)]
@@ -184,6 +236,8 @@ mod tests {
             lambda: "http://127.0.0.1:1".into(),
             dynamodb: "http://127.0.0.1:2".into(),
             sqs: "http://127.0.0.1:1".into(),
+            sns: "http://127.0.0.1:1".into(),
+            eventbridge: "http://127.0.0.1:1".into(),
             console: "http://127.0.0.1:1/".into(),
             api: None,
             apis: IndexMap::new(),

@@ -1,11 +1,12 @@
 //! `tidings dev`: everything of a template, running on this machine.
 //!
 //! [`start`] composes the parts: template, DynamoDB, the functions' build and host, what invokes them, API Gateway, and
-//! the Lambda Invoke API, SQS, Secrets Manager, EventBridge and console beside it on one port. [`Running::shutdown`] ends all of them.
+//! the Lambda Invoke API, SQS, SNS, Secrets Manager, EventBridge and console beside it on one port. [`Running::shutdown`] ends all of them.
 
 mod addresses;
 mod console;
 mod guard;
+mod kept;
 mod options;
 mod rebuild;
 mod running;
@@ -26,19 +27,22 @@ use tidings_local_gateway::{self as gateway, Gateway, HttpGateway};
 use tidings_local_lambda::build::{self, BuildError, Plan};
 use tidings_local_lambda::event_sources::EventSources;
 use tidings_local_lambda::{
-    Asynchronous, Endpoint, EventRules, Host, Invoker, Names, RecordError, Recording, Services, StartError, api,
+    Asynchronous, Destinations, Endpoint, EventRules, Host, Invoker, Names, RecordError, Recording, Services,
+    StartError, Topics, api,
 };
 use tidings_local_observe::Observer;
+use tidings_local_services::data::{DataError, StoreError};
 use tidings_local_services::dynamodb::{self, DynamoDbError, Embedded, Home};
 use tidings_local_services::events::{Events, Matched};
 use tidings_local_services::json_api;
 use tidings_local_services::net::is_listening;
-use tidings_local_services::secrets::Secrets;
-use tidings_local_services::sqs::{Place, Sqs};
+use tidings_local_services::sns::Sns;
+use tidings_local_services::sqs::Place;
 use tidings_local_stack::Stack;
 use tidings_local_template::{self as template, TemplateError};
 
 use addresses::{addresses, root};
+use kept::Kept;
 
 pub use addresses::{Addresses, LISTEN_URL, NOTIFY_ENDPOINT};
 pub use options::DevOptions;
@@ -78,6 +82,12 @@ pub enum DevError {
     /// There is no DynamoDB, or a table is missing.
     #[error(transparent)]
     DynamoDb(#[from] DynamoDbError),
+    /// The data folder cannot be opened.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// What the data folder has cannot be read.
+    #[error("what is kept in the data folder cannot be used: {0}; move the folder away, or choose another with --data")]
+    Kept(#[from] StoreError),
     /// The functions cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -104,12 +114,13 @@ pub enum DevError {
 pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     // The port comes first, because the template's queue URLs have it.
     let listener = listen(&options.host, options.port, "--port").await?;
+    let kept = Kept::open(options.data.as_deref())?;
     let root = root(&listener);
     let stack = template::load(&options.template, options.context(&root))?;
     let logs = Arc::clone(&options.logs);
     summary::announce(&options, &stack);
     let http_listeners = listen_for_apis(&options, &stack).await?;
-    let (dynamodb, dynamodb_url) = start_dynamodb(&options).await?;
+    let (dynamodb, dynamodb_url) = start_dynamodb(&options, &kept).await?;
     let addresses = addresses(&stack, root, dynamodb_url, &http_listeners);
     let services = services(&options, &addresses).await?;
     logs.say(&summary::tables(&stack, &addresses.dynamodb));
@@ -117,12 +128,14 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let (functions, rebuild) = start_functions(&options, &stack, &services).await?;
     let observer = Observer::new();
     let invoker = recorded(&options, &stack, functions)?.watched(&observer);
-    let sqs = Sqs::new(place(&options, &addresses, &services), stack.queues.values());
-    let secrets = Secrets::new(stack.secrets.values());
+    let sqs = kept.queues(place(&options, &addresses, &services), &stack)?;
+    let secrets = kept.secrets(&stack)?;
     let asynchronous = Arc::new(Asynchronous::new(&stack, invoker.clone(), sqs.clone(), Arc::clone(&logs)));
     let (events, matched) = event_buses(&options, &stack, &services);
+    let (sns, published) =
+        Sns::new(&services.region, options.account(), stack.topics.values(), stack.subscriptions.values());
 
-    let settings = gateway_settings(&options, &services, &observer);
+    let settings = gateway_settings(&options, &services, &addresses, &observer);
     let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings.clone());
     let apis: Vec<_> =
         stack.http_apis.values().map(|api| HttpGateway::new(api.clone(), invoker.clone(), settings.clone())).collect();
@@ -130,7 +143,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         .router()
         .merge(web_pubsub::router(&stack, &gateway, &apis))
         .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&asynchronous)))
-        .merge(json_api::router(&sqs, &secrets, &events))
+        .merge(json_api::router(&sqs, &secrets, &events, &sns))
         .merge(console::router(&console::Parts {
             stack: &stack,
             addresses: &addresses,
@@ -138,6 +151,8 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
             gateway: &gateway,
             invoker: &invoker,
             observer: &observer,
+            events: &events,
+            sns: &sns,
             notifier: &options.notifier,
             host: &options.host,
             has_own_dynamodb: dynamodb.is_some(),
@@ -148,8 +163,10 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     for (api, listener) in apis.iter().zip(http_listeners) {
         servers.push(serve(listener, api.router(), &stop));
     }
-    let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs).await;
-    let event_rules = EventRules::start(&stack, &events, matched, &asynchronous, &sqs, &observer, &logs);
+    let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs, kept.store()).await;
+    let topics = Topics::start(&stack, published, &asynchronous, &sqs, &observer, &logs);
+    let destinations = Destinations { functions: Arc::clone(&asynchronous), sqs: sqs.clone(), sns: sns.clone() };
+    let event_rules = EventRules::start(&stack, &events, matched, &destinations, &observer, &logs);
     summary::up(&options, &stack, &addresses);
     Ok(Running {
         addresses,
@@ -164,9 +181,12 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         event_sources,
         events,
         event_rules,
+        sns,
+        topics,
         asynchronous,
         servers,
         stop,
+        kept,
     })
 }
 
@@ -198,7 +218,12 @@ fn recorded(options: &DevOptions, stack: &Stack, functions: Invoker) -> Result<I
     }
 }
 
-fn gateway_settings(options: &DevOptions, services: &Services, observer: &Observer) -> gateway::Settings {
+fn gateway_settings(
+    options: &DevOptions,
+    services: &Services,
+    addresses: &Addresses,
+    observer: &Observer,
+) -> gateway::Settings {
     gateway::Settings {
         region: services.region.clone(),
         idle_timeout: options.idle_timeout,
@@ -208,7 +233,9 @@ fn gateway_settings(options: &DevOptions, services: &Services, observer: &Observ
         keys: gateway::SigningKeys {
             access_key_id: services.keys.access_key_id.clone(),
             secret_access_key: services.keys.secret_access_key.clone(),
+            session_token: services.keys.session_token.clone(),
         },
+        services: gateway::ServiceEndpoints { dynamodb: addresses.dynamodb.clone(), others: addresses.sqs.clone() },
         observer: observer.clone(),
         ..gateway::Settings::default()
     }
@@ -224,13 +251,14 @@ async fn listen(host: &str, port: u16, option: &'static str) -> Result<TcpListen
     })
 }
 
-async fn start_dynamodb(options: &DevOptions) -> Result<(Option<Embedded>, String), DevError> {
+async fn start_dynamodb(options: &DevOptions, kept: &Kept) -> Result<(Option<Embedded>, String), DevError> {
     if let Some(endpoint) = &options.dynamodb_endpoint {
         return Ok((None, endpoint.trim_end_matches('/').to_owned()));
     }
     let port = options.dynamodb_port.unwrap_or(if options.port == 0 { 0 } else { DYNAMODB_PORT });
     let listener = listen(&options.host, port, "--dynamodb-port").await?;
-    let embedded = Embedded::serve(listener, Home { region: options.region(), account: options.account().to_owned() })?;
+    let home = Home { region: options.region(), account: options.account().to_owned() };
+    let embedded = Embedded::serve(listener, home, kept.dynamodb().as_deref())?;
     let url = embedded.url().to_owned();
     Ok((Some(embedded), url))
 }
@@ -252,7 +280,8 @@ async fn services(options: &DevOptions, addresses: &Addresses) -> Result<Service
         dynamodb: Some(addresses.dynamodb.clone()),
         sqs: Some(addresses.sqs.clone()),
         secrets_manager: Some(addresses.sqs.clone()),
-        eventbridge: Some(addresses.sqs.clone()),
+        sns: Some(addresses.sns.clone()),
+        eventbridge: Some(addresses.eventbridge.clone()),
         management: Some(addresses.management.clone()),
         keys: dynamodb::keys(&addresses.dynamodb).await?,
     })

@@ -27,6 +27,8 @@ pub struct DevOptions {
     pub dynamodb_port: Option<u16>,
     /// A DynamoDB that runs elsewhere, instead of the embedded one.
     pub dynamodb_endpoint: Option<String>,
+    /// A folder that keeps tables, queues and secrets between starts; otherwise they are in memory.
+    pub data: Option<PathBuf>,
     /// A Lambda Invoke API that runs the functions, instead of processes of this machine.
     pub lambda_endpoint: Option<String>,
     /// A connection without data is closed after so long.
@@ -65,6 +67,7 @@ impl DevOptions {
             api_port: None,
             dynamodb_port: None,
             dynamodb_endpoint: None,
+            data: None,
             lambda_endpoint: None,
             idle_timeout: gateway.idle_timeout,
             connection_lifetime: gateway.connection_lifetime,

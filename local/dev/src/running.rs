@@ -8,15 +8,17 @@ use tokio::task::JoinHandle;
 
 use tidings_local_gateway::Gateway;
 use tidings_local_lambda::event_sources::EventSources;
-use tidings_local_lambda::{Asynchronous, EventRules, Invocation, InvokeError, Invoker, Names};
+use tidings_local_lambda::{Asynchronous, EventRules, Invocation, InvokeError, Invoker, Names, Topics};
 use tidings_local_observe::Observer;
 use tidings_local_services::dynamodb::Embedded;
 use tidings_local_services::events::Events;
 use tidings_local_services::secrets::Secrets;
+use tidings_local_services::sns::Sns;
 use tidings_local_services::sqs::Sqs;
 use tidings_local_stack::Stack;
 
 use crate::addresses::Addresses;
+use crate::kept::Kept;
 
 /// A running stack. Call [`shutdown`](Self::shutdown) to end it; what is merely dropped may leave processes for a moment.
 #[derive(Debug)]
@@ -34,9 +36,13 @@ pub struct Running {
     pub(crate) event_sources: EventSources,
     pub(crate) events: Events,
     pub(crate) event_rules: EventRules,
+    pub(crate) sns: Sns,
+    pub(crate) topics: Topics,
     pub(crate) asynchronous: Arc<Asynchronous>,
     pub(crate) servers: Vec<JoinHandle<()>>,
     pub(crate) stop: watch::Sender<bool>,
+    /// Held until all else has ended: then the next start may have the folder.
+    pub(crate) kept: Kept,
 }
 
 impl Running {
@@ -71,6 +77,12 @@ impl Running {
         &self.events
     }
 
+    /// The topics of SNS.
+    #[must_use]
+    pub fn sns(&self) -> &Sns {
+        &self.sns
+    }
+
     /// The secrets.
     #[must_use]
     pub fn secrets(&self) -> &Secrets {
@@ -100,6 +112,7 @@ impl Running {
         self.event_sources.stop().await;
         self.gateway.close_all().await;
         self.event_rules.stop().await;
+        self.topics.stop().await;
         self.asynchronous.stop().await;
         self.sqs.stop();
         // Pages that follow would keep the server from stopping.
@@ -115,5 +128,6 @@ impl Running {
         if let Some(dynamodb) = self.dynamodb {
             dynamodb.shutdown().await;
         }
+        drop(self.kept);
     }
 }

@@ -2,7 +2,9 @@
 
 use tidings_local_lambda::Names;
 use tidings_local_lambda::build::Plan;
-use tidings_local_stack::{ConnectAuthorization, Destination, Rule, RuleTarget, Source, Stack, WebSocketApi};
+use tidings_local_stack::{
+    ConnectAuthorization, Destination, Rule, RuleTarget, Source, Stack, Subscriber, Subscription, WebSocketApi,
+};
 
 use super::web_pubsub::{self, speaks};
 use super::{Addresses, DevOptions};
@@ -47,57 +49,15 @@ pub(super) fn building(plan: &Plan, release: bool) -> String {
 /// What is served, and what to do next.
 pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     let names = Names::new(stack);
-    let functions: Vec<_> = stack.functions.keys().map(|id| names.label(id)).collect();
-    let unsigned = if options.strict { "" } else { "  (@connections; unsigned calls are accepted, see --strict)" };
-    let engine = if options.dynamodb_endpoint.is_some() { "" } else { "  (in memory, empty at every start)" };
-    let queues: Vec<_> = stack.queues.values().map(|queue| queue.name.as_str()).collect();
-    let queues = if queues.is_empty() { String::new() } else { format!("  ({})", queues.join(", ")) };
-    for line in [
-        "up:".to_owned(),
-        format!("  websocket   {}", addresses.websocket),
-        format!("  management  {}{unsigned}", addresses.management),
-        format!("  lambda      {}  ({})", addresses.lambda, functions.join(", ")),
-        format!("  dynamodb    {}{engine}", addresses.dynamodb),
-        format!("  sqs         {}{queues}", addresses.sqs),
-        format!("  console     {}", addresses.console),
-    ] {
-        options.logs.say(&line);
-    }
-    if speaks(stack, "centrifuge") {
-        options.logs.say(&format!("  centrifuge  {}?protocol=centrifuge", addresses.websocket));
-    }
-    if speaks(stack, "webpubsub") {
-        options.logs.say(&format!("  webpubsub   {}?hub=chat", addresses.websocket));
-    }
-    if let Some(connection_string) = web_pubsub::connection_string(stack, &addresses.lambda) {
-        options.logs.say(&format!("              {connection_string}  (the secret has the key)"));
-    }
-    for (stage, address) in addresses.websockets.iter().skip(1) {
-        options.logs.say(&format!("  websocket   {address}  ({stage})"));
-    }
-    for (id, _) in stack.apis.iter().filter(|(_, api)| !options.strict && has_iam(api)) {
-        options
-            .logs
-            .say(&format!("  clients of {id} are let in without a signature; --strict refuses them, as AWS does"));
-    }
-    if !stack.secrets.is_empty() {
-        let names: Vec<_> = stack.secrets.values().map(|secret| secret.name.as_str()).collect();
-        options.logs.say(&format!("  secrets     {}  ({}; new at every start)", addresses.sqs, names.join(", ")));
-    }
-    let signed = if options.strict { "" } else { "; unsigned calls are accepted, see --strict" };
-    let only = addresses.api.as_ref().filter(|_| addresses.apis.is_empty());
-    let only = stack.http_apis.keys().next().zip(only);
-    for (id, url) in only.into_iter().chain(&addresses.apis) {
-        options.logs.say(&format!("  http api    {url}  ({id}{signed})"));
-    }
-    for source in stack.event_sources.values() {
-        let (kind, name) = match &source.source {
-            Source::Queue { name, .. } => ("the queue", name),
-            Source::Table { name, .. } => ("the stream of", name),
-        };
-        options.logs.say(&format!("  {kind} {name} invokes {}", names.label(&source.function)));
-    }
-    for line in stack.rules.values().flat_map(|rule| rule_lines(rule, &names)) {
+    let lines = std::iter::once("up:".to_owned())
+        .chain(services(options, stack, addresses, &names))
+        .chain(protocols(stack, addresses))
+        .chain(web_pubsub::connection_string(stack, &addresses.lambda).map(|text| format!("              {text}  (the secret has the key)")))
+        .chain(clients(options, stack, addresses))
+        .chain(secrets(options, stack, addresses))
+        .chain(http_apis(options, stack, addresses))
+        .chain(deliveries(stack, &names));
+    for line in lines {
         options.logs.say(&line);
     }
     if let Some(folder) = &options.record {
@@ -115,20 +75,107 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     options.logs.say("Ctrl-C ends it");
 }
 
+/// Where each service is.
+fn services(options: &DevOptions, stack: &Stack, addresses: &Addresses, names: &Names) -> [String; 8] {
+    let unsigned = if options.strict { "" } else { "  (@connections; unsigned calls are accepted, see --strict)" };
+    let engine = match (&options.dynamodb_endpoint, kept(options)) {
+        (Some(_), _) => String::new(),
+        (None, Some(kept)) => format!("  ({kept})"),
+        (None, None) => "  (in memory, empty at every start)".to_owned(),
+    };
+    let listed = |names: Vec<&str>| if names.is_empty() { String::new() } else { format!("  ({})", names.join(", ")) };
+    let functions = listed(stack.functions.keys().map(|id| names.label(id)).collect());
+    let queues = listed(stack.queues.values().map(|queue| queue.name.as_str()).collect());
+    let topics = listed(stack.topics.values().map(|topic| topic.name.as_str()).collect());
+    [
+        format!("  websocket   {}", addresses.websocket),
+        format!("  management  {}{unsigned}", addresses.management),
+        format!("  lambda      {}{functions}", addresses.lambda),
+        format!("  dynamodb    {}{engine}", addresses.dynamodb),
+        format!("  sqs         {}{queues}", addresses.sqs),
+        format!("  sns         {}{topics}", addresses.sns),
+        format!("  eventbridge {}", addresses.eventbridge),
+        format!("  console     {}", addresses.console),
+    ]
+}
+
+/// In which folder everything is kept, if it is.
+fn kept(options: &DevOptions) -> Option<String> {
+    options.data.as_ref().map(|folder| format!("kept in {}", folder.display()))
+}
+
+/// Where clients of other products connect.
+fn protocols(stack: &Stack, addresses: &Addresses) -> impl Iterator<Item = String> {
+    let queries = [("centrifuge", "protocol=centrifuge"), ("webpubsub", "hub=chat")];
+    let spoken = queries.into_iter().filter(|(protocol, _)| speaks(stack, protocol));
+    spoken.map(|(protocol, query)| format!("  {protocol:<11} {}?{query}", addresses.websocket))
+}
+
+/// Further stages and APIs for clients, and who is let in there.
+fn clients(options: &DevOptions, stack: &Stack, addresses: &Addresses) -> impl Iterator<Item = String> {
+    let stages = addresses.websockets.iter().skip(1);
+    let stages = stages.map(|(stage, address)| format!("  websocket   {address}  ({stage})"));
+    let open = stack.apis.iter().filter(|(_, api)| !options.strict && has_iam(api));
+    stages.chain(
+        open.map(|(id, _)| {
+            format!("  clients of {id} are let in without a signature; --strict refuses them, as AWS does")
+        }),
+    )
+}
+
+fn secrets(options: &DevOptions, stack: &Stack, addresses: &Addresses) -> Option<String> {
+    let names: Vec<_> = stack.secrets.values().map(|secret| secret.name.as_str()).collect();
+    let kept = kept(options).unwrap_or_else(|| "new at every start".to_owned());
+    (!names.is_empty()).then(|| format!("  secrets     {}  ({}; {kept})", addresses.sqs, names.join(", ")))
+}
+
+fn http_apis(options: &DevOptions, stack: &Stack, addresses: &Addresses) -> Vec<String> {
+    let signed = if options.strict { "" } else { "; unsigned calls are accepted, see --strict" };
+    let only = addresses.api.as_ref().filter(|_| addresses.apis.is_empty());
+    let only = stack.http_apis.keys().next().zip(only);
+    let all = only.into_iter().chain(&addresses.apis);
+    all.map(|(id, url)| format!("  http api    {url}  ({id}{signed})")).collect()
+}
+
+/// What reaches functions, queues and topics by itself.
+fn deliveries(stack: &Stack, names: &Names) -> Vec<String> {
+    let sources = stack.event_sources.values().map(|source| {
+        let (kind, name) = match &source.source {
+            Source::Queue { name, .. } => ("the queue", name),
+            Source::Table { name, .. } => ("the stream of", name),
+        };
+        format!("  {kind} {name} invokes {}", names.label(&source.function))
+    });
+    let subscriptions = stack.subscriptions.values().map(|subscription| subscription_line(subscription, names));
+    let rules = stack.rules.values().flat_map(|rule| rule_lines(rule, names));
+    sources.chain(subscriptions).chain(rules).collect()
+}
+
 /// Whether clients of an API have to sign in AWS.
 fn has_iam(api: &WebSocketApi) -> bool {
     api.routes.get("$connect").is_some_and(|route| route.authorization == ConnectAuthorization::Iam)
 }
 
+/// Who gets what is published to a topic.
+fn subscription_line(subscription: &Subscription, names: &Names) -> String {
+    let topic = subscription.topic.rsplit(':').next().unwrap_or_default();
+    let filtered = if subscription.filter.is_some() { "  (by its filter policy)" } else { "" };
+    match &subscription.subscriber {
+        Subscriber::Function { id } => format!("  the topic {topic} invokes {}{filtered}", names.label(id)),
+        Subscriber::Queue { name, .. } => format!("  the topic {topic} sends to {name}{filtered}"),
+    }
+}
+
 /// What each target of a rule gets, and when.
 fn rule_lines(rule: &Rule, names: &Names) -> Vec<String> {
-    let Rule { id: name, bus, pattern, rate, targets, .. } = rule;
+    let Rule { id: name, bus, pattern, schedule, targets, .. } = rule;
     let events = pattern.as_ref().map(|_| format!("events of the bus {bus}"));
-    let times = rate.map(|rate| format!("every {} minutes", rate.as_secs() / 60));
+    let times = schedule.as_ref().map(ToString::to_string);
     let when = events.into_iter().chain(times).collect::<Vec<_>>().join(", and ");
     let line = |target: &RuleTarget| match &target.destination {
         Destination::Function { id } => format!("  the rule {name} invokes {} ({when})", names.label(id)),
         Destination::Queue { name: queue, .. } => format!("  the rule {name} sends to {queue} ({when})"),
+        Destination::Topic { name: topic, .. } => format!("  the rule {name} publishes to {topic} ({when})"),
     };
     targets.iter().map(line).collect()
 }

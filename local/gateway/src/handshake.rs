@@ -13,17 +13,15 @@ use tracing::{info, warn};
 
 use super::authorizer::{self, Authorized};
 use super::connections::Connection;
-use super::events::{Caller, Event, Identity, Origin, epoch_ms};
+use super::events::{Caller, Identity, Origin, epoch_ms};
 use super::integration::{self, Failure, ProxyResponse};
-use super::mapping::{self, MockAnswer};
 use super::request::Handshake;
 use super::responses::Refusal;
 use super::settings::Settings;
 use super::signature::Signature;
 use super::watched::Attempt;
-use super::{Api, Shared, ids, socket};
+use super::{Api, Shared, ids, mapped, socket};
 use tidings_local_stack::{ConnectAuthorization, Integration, Stage};
-use tidings_local_vtl::Parameters;
 
 const CONNECT: &str = "$connect";
 
@@ -141,8 +139,8 @@ async fn admit(shared: &Shared, api: &Api, origin: &mut Origin, handshake: Hands
     let event = origin.connect(&handshake, context.as_ref());
     let (function, timeout_ms) = match &route.integration {
         Integration::Lambda { function, timeout_ms } => (function, timeout_ms),
-        Integration::Mock(_) => {
-            mock(api, origin, &event)?;
+        Integration::Mock(_) | Integration::Service(_) => {
+            mapped::connect(shared, api, origin, &event).await?;
             return Ok(Admission { authorized, subprotocols: Vec::new() });
         }
         Integration::Unsupported { reason } => {
@@ -169,30 +167,6 @@ fn caller(shared: &Shared, handshake: &Handshake) -> Result<Option<Caller>, Refu
         None if !strict => Ok(None),
         Some(_) => Err(Refusal::forbidden()),
         None => Err(Refusal::missing_authentication_token()),
-    }
-}
-
-/// A mock behind `$connect` lets in by its status.
-fn mock(api: &Api, origin: &Origin, event: &Event) -> Result<(), Refusal> {
-    let Some(runner) = api.mocks.get(CONNECT) else { return Ok(()) };
-    let event = event.json();
-    let texts = |key: &str| {
-        let entries = event[key].as_object().into_iter().flatten();
-        entries.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
-    };
-    let parameters =
-        Parameters { headers: texts("headers"), query: texts("queryStringParameters"), ..Parameters::default() };
-    let (context, stage_variables) = (&event["requestContext"], &origin.stage_variables);
-    match runner.answer(&mapping::Request { body: "", context, stage_variables, parameters: &parameters }) {
-        Ok(MockAnswer { status, .. }) if (200..300).contains(&status) => Ok(()),
-        Ok(MockAnswer { status, .. }) => {
-            Err(Refusal::by_function(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)))
-        }
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            warn!(connection.id = origin.connection_id, route.key = CONNECT, error, "a mock failed");
-            Err(Refusal::internal())
-        }
     }
 }
 

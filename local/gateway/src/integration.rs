@@ -66,10 +66,31 @@ struct WireResponse {
     headers: Option<Map<String, Value>>,
     multi_value_headers: Option<Map<String, Value>>,
     body: Option<String>,
-    is_base64_encoded: Option<bool>,
+    is_base64_encoded: Option<Flag>,
     /// Of the newer response format, which libraries add without being asked.
     #[serde(rename = "cookies")]
     _cookies: Option<Vec<String>>,
+}
+
+/// A public sample of AWS's own says `'false'` (aws-samples/serverless-samples, `apigw-ws-integrations`).
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Flag {
+    Bool(bool),
+    Text(Word),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    True,
+    False,
+}
+
+impl Flag {
+    fn is_set(&self) -> bool {
+        matches!(self, Self::Bool(true) | Self::Text(Word::True))
+    }
 }
 
 #[derive(Deserialize)]
@@ -92,7 +113,7 @@ impl ProxyResponse {
             .filter(|status| (200..=599).contains(status))
             .ok_or_else(|| Failure::Malformed("`statusCode` is not a number from 200 to 599".to_owned()))?;
         let body = match wire.body {
-            Some(body) if wire.is_base64_encoded == Some(true) => Some(decode(&body)?),
+            Some(body) if wire.is_base64_encoded.as_ref().is_some_and(Flag::is_set) => Some(decode(&body)?),
             body => body,
         };
         let subprotocols = subprotocols(wire.headers.as_ref(), wire.multi_value_headers.as_ref());
@@ -163,6 +184,11 @@ mod tests {
         assert_eq!(parse(json!({"statusCode": 200, "body": "aGk="})).unwrap().body.as_deref(), Some("aGk="));
         let encoded = json!({"statusCode": 200, "body": "aGk=", "isBase64Encoded": true});
         assert_eq!(parse(encoded).unwrap().body.as_deref(), Some("hi"));
+        for (flag, expected) in [("false", "aGk="), ("true", "hi")] {
+            let said = json!({"statusCode": "200", "body": "aGk=", "isBase64Encoded": flag});
+            assert_eq!(parse(said).unwrap().body.as_deref(), Some(expected), "{flag}");
+        }
+        assert!(parse(json!({"statusCode": 200, "isBase64Encoded": "no"})).is_err());
         assert!(parse(json!({"statusCode": 200, "body": "//8=", "isBase64Encoded": true})).is_err());
     }
 

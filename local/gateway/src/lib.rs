@@ -4,7 +4,7 @@
 //! every API also answers at `/{apiId}/{stage}`. The `@connections` API is below the same paths.
 //!
 //! What is *not* here: API keys and usage plans, permissions of IAM (signatures are looked at, see `signature`), custom domains, HTTP
-//! and service integrations, the account's quota of requests, logs in AWS's format. `docs/gateway.md` has the whole list.
+//! integrations, the account's quota of requests, logs in AWS's format. `docs/gateway.md` has the whole list.
 
 mod authorizer;
 mod clock;
@@ -19,6 +19,7 @@ mod http_api;
 mod ids;
 mod integration;
 mod management;
+mod mapped;
 mod mapping;
 mod messages;
 mod policy;
@@ -26,6 +27,7 @@ mod request;
 mod responses;
 mod selection;
 mod serve;
+mod service;
 mod settings;
 mod shuffle;
 mod signature;
@@ -55,17 +57,18 @@ use tracing::warn;
 use clock::Clock;
 use connections::Connections;
 use management::Scope;
-use mapping::MockRunner;
+use mapped::Mapped;
 use responses::Refusal;
 use selection::Selection;
+use service::Backends;
 use throttle::Throttle;
 use tidings_local_lambda::Invoker;
-use tidings_local_stack::{Integration, Route, Stage, WebSocketApi};
+use tidings_local_stack::{Route, Stage, WebSocketApi};
 use validation::Validator;
 
 pub use http_api::HttpGateway;
 pub use serve::serve;
-pub use settings::{Settings, SigningKeys};
+pub use settings::{ServiceEndpoints, Settings, SigningKeys};
 pub use watched::OpenConnection;
 
 /// The longest path with query that is served, in bytes.
@@ -84,6 +87,7 @@ struct Shared {
     apis: Vec<Arc<Api>>,
     invoker: Invoker,
     settings: Settings,
+    backends: Backends,
     throttle: Option<Throttle>,
     connections: Connections,
     clock: Clock,
@@ -104,8 +108,8 @@ struct Api {
     throttles: HashMap<(String, String), Throttle>,
     /// By route key, where messages are checked.
     validators: HashMap<String, Validator>,
-    /// By route key, where a mock answers.
-    mocks: HashMap<String, MockRunner>,
+    /// By route key, where templates take the place of a function.
+    mapped: HashMap<String, Mapped>,
 }
 
 /// Counts a handshake or connection for as long as it lives.
@@ -141,12 +145,9 @@ impl Api {
             let validation = route.validation.as_ref()?;
             Some((key.clone(), Validator::new(validation)))
         });
-        let mocks = api.routes.iter().filter_map(|(key, route)| match &route.integration {
-            Integration::Mock(mock) => Some((key.clone(), MockRunner::new(mock))),
-            _ => None,
-        });
+        let mapped = api.routes.iter().filter_map(|(key, route)| Some((key.clone(), Mapped::new(&route.integration)?)));
         Self {
-            mocks: mocks.collect(),
+            mapped: mapped.collect(),
             id: api.api_id,
             selection: Selection::new(&api.route_selection_expression),
             stages: api.stages,
@@ -174,6 +175,7 @@ impl Gateway {
             throttle: settings
                 .new_connections_per_second
                 .map(|rate| Throttle::new(f64::from(rate), rate, Instant::now())),
+            backends: Backends::new(&settings),
             settings,
             connections: Connections::default(),
             clock: Clock::default(),
@@ -238,7 +240,12 @@ impl Shared {
     /// `/{stage}` and `/{apiId}/{stage}`, each also with `/@connections/{id}`; `@` and `=` may be percent-encoded.
     fn resolve(&self, path: &str) -> Target<'_> {
         let segments = segments(path);
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let mut segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        // An SDK whose endpoint ends with a slash calls `/{stage}//@connections/{id}`, which AWS takes as well
+        // (aws-samples/serverless-patterns, `apigw-websocket-mapping-template-authorizer`).
+        if let Some(at) = segments.windows(2).position(|pair| pair == ["", "@connections"]) {
+            segments.remove(at);
+        }
         match segments.as_slice() {
             [stage] | [stage, ""] => self.stage(None, stage),
             [stage, "@connections", id] => self.connection(None, stage, id),

@@ -1,4 +1,4 @@
-//! Mapping templates: which one is for a message, and what it is rendered to.
+//! Mapping templates: which one is for a message, and what it is rendered to; answers, chosen by patterns.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use tidings_local_vtl as vtl;
 
 use super::selection::Selection;
-use tidings_local_stack::{MappingTemplate, Mock, Templates};
+use tidings_local_stack::{IntegrationResponse, MappingTemplate, Mock, Templates};
 
 const DEFAULT: &str = "$default";
 
@@ -16,10 +16,12 @@ const DEFAULT: &str = "$default";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MappingError {
     /// A template failed.
-    #[error("{place}: the mapping template failed: {}", .error.message)]
+    #[error("{place}: {name} failed: {}", .error.message)]
     Template {
         /// The file with the line, as compilers write it.
         place: String,
+        /// What the template is called.
+        name: String,
         /// What went wrong.
         error: vtl::Error,
     },
@@ -31,8 +33,12 @@ pub(super) enum MappingError {
 /// What templates are rendered with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'a> {
-    /// The message; empty for a handshake.
+    /// The client's message; empty for a handshake.
+    pub(super) message: &'a str,
+    /// What `$input` sees: the message, or what an integration answered.
     pub(super) body: &'a str,
+    /// The status of what an integration answered.
+    pub(super) status: Option<u16>,
     /// `requestContext` of the event.
     pub(super) context: &'a Value,
     pub(super) stage_variables: &'a IndexMap<String, String>,
@@ -44,15 +50,21 @@ pub(super) struct Request<'a> {
 pub(super) struct Mapping {
     selection: Option<Choice>,
     templates: HashMap<String, Compiled>,
-    /// The first one, which counts where none is chosen.
+    /// The first one, which counts where nothing says which one to choose.
     first: Option<String>,
 }
+
+/// What a template selection expression may ask for beside the message (API Gateway Developer Guide, "WebSocket selection
+/// expressions").
+const STATUS: [&str; 2] = ["${integration.response.statuscode}", "$integration.response.statuscode"];
 
 #[derive(Debug)]
 enum Choice {
     Key(String),
     /// By the message.
     Expression(Selection),
+    /// By the status of the answer.
+    Status,
 }
 
 #[derive(Debug)]
@@ -63,9 +75,10 @@ struct Compiled {
 
 impl Mapping {
     pub(super) fn new(templates: &Templates) -> Self {
-        let selection = templates.selection.as_deref().map(|expression| match expression.contains("request.body") {
-            true => Choice::Expression(Selection::new(expression)),
-            false => Choice::Key(expression.trim_start_matches('\\').to_owned()),
+        let selection = templates.selection.as_deref().map(|expression| match expression {
+            expression if STATUS.contains(&expression) => Choice::Status,
+            expression if expression.contains("request.body") => Choice::Expression(Selection::new(expression)),
+            expression => Choice::Key(expression.trim_start_matches('\\').to_owned()),
         });
         let compiled = templates.by_key.iter().map(|(key, source)| {
             let template = vtl::Template::parse(&source.text);
@@ -74,29 +87,52 @@ impl Mapping {
         Self { selection, templates: compiled.collect(), first: templates.by_key.keys().next().cloned() }
     }
 
-    /// What the chosen template makes of a request; `None` where there is no template.
+    /// Whether there are no templates at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.templates.is_empty()
+    }
+
+    /// What the chosen template makes of a request; `None` where there is no template for it.
     pub(super) fn render(&self, request: &Request<'_>) -> Result<Option<String>, MappingError> {
         let key = match &self.selection {
             Some(Choice::Key(key)) => Some(key.clone()),
-            Some(Choice::Expression(selection)) => selection.select(request.body),
-            None => None,
+            Some(Choice::Expression(selection)) => selection.select(request.message),
+            Some(Choice::Status) => request.status.map(|status| status.to_string()),
+            None => self.first.clone().filter(|_| !self.templates.contains_key(DEFAULT)),
         };
         let chosen = key.and_then(|key| self.templates.get(&key)).or_else(|| self.templates.get(DEFAULT));
-        let first = || self.first.as_ref().and_then(|key| self.templates.get(key));
-        chosen.or_else(first).map(|compiled| compiled.render(request)).transpose()
+        chosen.map(|compiled| compiled.render(request)).transpose()
     }
 }
 
 impl Compiled {
     fn render(&self, request: &Request<'_>) -> Result<String, MappingError> {
-        let Request { body, context, stage_variables, parameters } = *request;
+        let Request { body, context, stage_variables, parameters, .. } = *request;
         let input = vtl::Input { body, context, stage_variables, parameters };
         let rendered = self.template.as_ref().map_err(Clone::clone).and_then(|template| template.render(&input));
         rendered.map_err(|error| {
             let file =
                 self.source.file.as_ref().map_or_else(|| "line ".to_owned(), |file| format!("{}:", file.display()));
-            MappingError::Template { place: format!("{file}{}", self.source.line_in_file(error.line)), error }
+            let place = format!("{file}{}", self.source.line_in_file(error.line));
+            MappingError::Template { place, name: self.source.name.clone(), error }
         })
+    }
+}
+
+/// Compiled integration responses.
+#[derive(Debug)]
+pub(super) struct Answers(Vec<(Pattern, Mapping)>);
+
+impl Answers {
+    pub(super) fn new(responses: &[IntegrationResponse]) -> Self {
+        Self(responses.iter().map(|one| (Pattern::new(&one.key), Mapping::new(&one.templates))).collect())
+    }
+
+    /// The one whose pattern matches a status or a function's error message, else `$default`.
+    pub(super) fn choose(&self, text: &str) -> Option<&Mapping> {
+        let matching = self.0.iter().find(|(pattern, _)| pattern.matches(text));
+        let default = || self.0.iter().find(|(pattern, _)| matches!(pattern, Pattern::Default));
+        matching.or_else(default).map(|(_, mapping)| mapping)
     }
 }
 
@@ -104,7 +140,7 @@ impl Compiled {
 #[derive(Debug)]
 pub(super) struct MockRunner {
     request: Mapping,
-    responses: Vec<(Pattern, Mapping)>,
+    answers: Answers,
 }
 
 /// The key of an integration response.
@@ -125,9 +161,7 @@ pub(super) struct MockAnswer {
 
 impl MockRunner {
     pub(super) fn new(mock: &Mock) -> Self {
-        let responses =
-            mock.responses.iter().map(|response| (Pattern::new(&response.key), Mapping::new(&response.templates)));
-        Self { request: Mapping::new(&mock.request), responses: responses.collect() }
+        Self { request: Mapping::new(&mock.request), answers: Answers::new(&mock.responses) }
     }
 
     /// The status is what the request template says, and the answer that whose pattern matches it, else `$default`.
@@ -136,13 +170,9 @@ impl MockRunner {
             Some(rendered) => status(&rendered).ok_or(MappingError::NoStatus)?,
             None => 200,
         };
-        let text = status.to_string();
-        let matching = self.responses.iter().find(|(pattern, _)| pattern.matches(&text));
-        let default = || self.responses.iter().find(|(pattern, _)| matches!(pattern, Pattern::Default));
-        let body = match matching.or_else(default) {
-            Some((_, mapping)) => mapping.render(request)?,
-            None => None,
-        };
+        let answer = self.answers.choose(&status.to_string());
+        let request = Request { status: Some(status), ..*request };
+        let body = answer.map(|mapping| mapping.render(&request)).transpose()?.flatten();
         Ok(MockAnswer { status, body })
     }
 }
@@ -173,7 +203,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use tidings_local_stack::IntegrationResponse;
 
     fn templates(selection: Option<&str>, by_key: &[(&str, &str)]) -> Templates {
         let by_key = by_key.iter().map(|(key, text)| ((*key).to_owned(), MappingTemplate::of_text(*text)));
@@ -187,7 +216,14 @@ mod tests {
     fn answer(mock: &Mock, body: &str) -> Result<MockAnswer, String> {
         let context = json!({"connectionId": "c=", "routeKey": "ping"});
         let (variables, parameters) = (IndexMap::new(), vtl::Parameters::default());
-        let request = Request { body, context: &context, stage_variables: &variables, parameters: &parameters };
+        let request = Request {
+            message: body,
+            body,
+            status: None,
+            context: &context,
+            stage_variables: &variables,
+            parameters: &parameters,
+        };
         MockRunner::new(mock).answer(&request).map_err(|error| error.to_string())
     }
 
@@ -219,6 +255,21 @@ mod tests {
         check(None, &[("a", "x"), ("b", "y")], "", "x");
         check(Some("$request.body.kind"), &[("a", "x"), ("$default", "y")], r#"{"kind":"a"}"#, "x");
         check(Some("$request.body.kind"), &[("a", "x"), ("$default", "y")], r#"{"kind":"c"}"#, "y");
+        // Without a sign it is a key like any other.
+        check(Some("request.body.kind"), &[("a", "x"), ("$default", "y")], r#"{"kind":"a"}"#, "y");
+        check(Some("${integration.response.statuscode}"), &[("200", "x"), ("$default", "y")], "", "x");
+    }
+
+    #[test]
+    fn an_expression_that_chooses_nothing_chooses_no_template() {
+        for selection in ["b", "\\$default", "$request.body.kind"] {
+            let templates = templates(Some(selection), &[("a", "x")]);
+            let mock = Mock {
+                request: Templates::default(),
+                responses: vec![IntegrationResponse { key: DEFAULT.to_owned(), templates }],
+            };
+            assert_eq!(answer(&mock, "{}"), Ok(MockAnswer { status: 200, body: None }), "{selection}");
+        }
     }
 
     #[test]
@@ -230,11 +281,15 @@ mod tests {
     fn a_template_that_fails_names_file_and_line() {
         let mut response = response("$default", "a\n$util.nothing(1)");
         let template = response.templates.by_key.get_mut("$default").unwrap();
-        (template.file, template.line) = (Some("app/template.yaml".into()), 40);
+        (template.file, template.lines) = (Some("app/template.yaml".into()), vec![40, 41]);
+        template.name = "the template `$default` in `ResponseTemplates` of `Pong`".to_owned();
         let mock = Mock { request: Templates::default(), responses: vec![response] };
         let error = answer(&mock, "").unwrap_err();
         assert!(
-            error.starts_with("app/template.yaml:41: the mapping template failed: there is no `$util.nothing`"),
+            error.starts_with(
+                "app/template.yaml:41: the template `$default` in `ResponseTemplates` of `Pong` failed: there is no \
+                 `$util.nothing`"
+            ),
             "{error}"
         );
     }

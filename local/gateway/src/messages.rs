@@ -7,23 +7,11 @@ use tracing::{debug, warn};
 use super::connections::Connection;
 use super::frames;
 use super::integration::{self, Failure, ProxyResponse};
-use super::mapping::{MockAnswer, Request};
-use super::traffic::MAX_MESSAGE;
-use super::{Api, Shared, ids};
+use super::traffic::{Incoming, MAX_MESSAGE};
+use super::{Api, Shared, ids, mapped};
 use tidings_local_stack::{Integration, Route};
-use tidings_local_vtl::Parameters;
 
 const DEFAULT: &str = "$default";
-
-/// A message that has come.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Incoming<'a> {
-    pub(super) text: &'a str,
-    /// When, in epoch milliseconds.
-    pub(super) at: i64,
-    /// How long it waits before its function is called.
-    pub(super) wait: Duration,
-}
 
 /// Handles one message. Messages of a connection may overtake each other, as they may on AWS.
 pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, message: Incoming<'_>) {
@@ -44,7 +32,9 @@ pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, 
         return;
     }
     match &route.integration {
-        Integration::Mock(_) => mock(shared, api, connection, message, (route_key, route)).await,
+        Integration::Mock(_) | Integration::Service(_) => {
+            mapped::message(shared, api, connection, message, (route_key, route)).await;
+        }
         Integration::Lambda { function, timeout_ms } => {
             let limit = Duration::from_millis(*timeout_ms);
             invoke(shared, connection, message, Invocation { route_key, route, function, limit }).await;
@@ -53,44 +43,6 @@ pub(super) async fn handle(shared: &Shared, api: &Api, connection: &Connection, 
             warn!(connection.id = connection.id(), route.key = route_key, reason, "the route is not emulated");
             connection.send(frames::Error::Internal.frame(connection.id(), &ids::request()).into()).await;
         }
-    }
-}
-
-/// What a mock makes of a message.
-async fn mock(
-    shared: &Shared,
-    api: &Api,
-    connection: &Connection,
-    message: Incoming<'_>,
-    (route_key, route): (&str, &Route),
-) {
-    let text = message.text;
-    let event = connection.origin.message(connection.authorizer.as_ref(), route_key, text, message.at);
-    let answer = api.mocks.get(route_key).map(|runner| {
-        let (context, parameters) = (event.context(), Parameters::default());
-        let stage_variables = &connection.origin.stage_variables;
-        runner.answer(&Request { body: text, context: &context, stage_variables, parameters: &parameters })
-    });
-    match answer {
-        Some(Ok(MockAnswer { status, body })) => {
-            debug!(connection.id = connection.id(), route.key = route_key, status, "message to a mock");
-            if let (true, Some(body)) = (route.returns_response, body) {
-                shared.saw_reply(connection, route_key, &body);
-                connection.send(body.into()).await;
-            }
-        }
-        Some(Err(error)) => {
-            warn!(
-                connection.id = connection.id(),
-                route.key = route_key,
-                error = &error as &dyn std::error::Error,
-                "a mock failed"
-            );
-            let frame = frames::Error::Internal.frame(connection.id(), &event.request_id);
-            shared.saw_error_frame(connection, Some(route_key), &frame);
-            connection.send(frame.into()).await;
-        }
-        None => {}
     }
 }
 

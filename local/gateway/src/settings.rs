@@ -21,13 +21,24 @@ pub struct Settings {
     /// Let each message wait for 0 to 300 ms at random before its function is called, so that messages of a connection
     /// overtake one another: the seed says which wait how long, by the numbers of connection and message.
     pub shuffle: Option<u64>,
-    /// The keys that signatures of handshakes must be of, where the gateway is strict.
+    /// The keys that signatures of handshakes must be of, where the gateway is strict, and that calls of services are signed with.
     pub keys: SigningKeys,
+    /// Where the services are that integrations of the type `AWS` call.
+    pub services: ServiceEndpoints,
     /// New connections per second before handshakes are answered 429, with a burst of as many. AWS: 500 for an
     /// account and region. `None` lets everyone in.
     pub new_connections_per_second: Option<u32>,
     /// Gets to know handshakes, messages, `@connections` calls and closes. By default nobody does.
     pub observer: Observer,
+}
+
+/// Addresses without a slash at the end. Where one is empty, the integrations that need it fail.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceEndpoints {
+    /// DynamoDB's.
+    pub dynamodb: String,
+    /// That of all others: SQS, EventBridge, Secrets Manager and the Lambda Invoke API.
+    pub others: String,
 }
 
 /// Keys that clients sign with.
@@ -37,6 +48,8 @@ pub struct SigningKeys {
     pub access_key_id: String,
     /// `AWS_SECRET_ACCESS_KEY`.
     pub secret_access_key: String,
+    /// `AWS_SESSION_TOKEN`; absent for long-lived keys.
+    pub session_token: Option<String>,
 }
 
 impl std::fmt::Debug for SigningKeys {
@@ -55,6 +68,7 @@ impl Default for Settings {
             strict: false,
             shuffle: None,
             keys: SigningKeys::default(),
+            services: ServiceEndpoints::default(),
             new_connections_per_second: Some(500),
             observer: Observer::default(),
         }

@@ -20,9 +20,8 @@ use tracing::{debug, info, warn};
 use super::connections::{Connection, Outgoing, Queue};
 use super::ending::{Ending, Farewell};
 use super::events::epoch_ms;
-use super::messages::Incoming;
-use super::traffic::MAX_MESSAGE;
-use super::{Api, Shared, integration, messages, shuffle};
+use super::traffic::{Incoming, MAX_MESSAGE};
+use super::{Api, Shared, integration, mapped, messages, shuffle};
 use tidings_local_stack::Integration;
 
 /// The most that one frame of a client may hold.
@@ -217,7 +216,9 @@ async fn disconnect(shared: &Shared, api: &Api, connection: &Connection, ending:
     shared.saw_close(connection, ending);
     info!(connection.id = connection.id(), route.key = "$disconnect", status = ending.code, "disconnected");
     let Some(route) = api.routes.get("$disconnect") else { return };
-    let Integration::Lambda { function, timeout_ms } = &route.integration else { return };
+    let Integration::Lambda { function, timeout_ms } = &route.integration else {
+        return mapped::disconnect(shared, api, connection, ending).await;
+    };
     let event = connection.origin.disconnect(connection.authorizer.as_ref(), ending.code, &ending.reason);
     let limit = Duration::from_millis(*timeout_ms);
     let answer = integration::call(&shared.invoker, function, limit, event.payload)

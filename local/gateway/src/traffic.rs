@@ -1,10 +1,21 @@
-//! What goes through a connection, counted.
+//! What goes through a connection: a message that comes, and how many there were.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The most that one message may hold, in one frame or several, in either direction.
 pub(super) const MAX_MESSAGE: usize = 128 * 1024;
+
+/// A message that has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Incoming<'a> {
+    pub(super) text: &'a str,
+    /// When, in epoch milliseconds.
+    pub(super) at: i64,
+    /// How long it waits before its function is called.
+    pub(super) wait: Duration,
+}
 
 /// What went through a connection.
 #[derive(Debug, Default)]

@@ -1,18 +1,22 @@
 //! Rules of EventBridge: what they match goes to functions, which nobody waits for, and to queues; schedules fire.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval_at};
+use tokio::time::{Instant, interval_at, sleep};
 
 use crate::{Asynchronous, Logs, Names};
 use tidings_local_observe::{BusEvent, Event, Observer, Text};
 use tidings_local_services::events::{Events, Matched};
+use tidings_local_services::sns::Sns;
 use tidings_local_services::sqs::{Message, Sqs};
-use tidings_local_stack::{Destination, Rule, RuleTarget, Stack};
+use tidings_local_stack::{Cron, Destination, Rule, RuleTarget, Schedule, Stack};
+
+/// How often the clock is looked at while a schedule waits.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// Rules that are at work until they are stopped.
 #[derive(Debug)]
@@ -26,8 +30,20 @@ struct Delivery {
     names: Names,
     functions: Arc<Asynchronous>,
     sqs: Sqs,
+    sns: Sns,
     observer: Observer,
     logs: Arc<Logs>,
+}
+
+/// Where what a rule matches can go.
+#[derive(Debug, Clone)]
+pub struct Destinations {
+    /// Functions.
+    pub functions: Arc<Asynchronous>,
+    /// Queues.
+    pub sqs: Sqs,
+    /// Topics.
+    pub sns: Sns,
 }
 
 impl EventRules {
@@ -37,23 +53,27 @@ impl EventRules {
         stack: &Stack,
         events: &Events,
         matched: UnboundedReceiver<Matched>,
-        functions: &Arc<Asynchronous>,
-        sqs: &Sqs,
+        destinations: &Destinations,
         observer: &Observer,
         logs: &Arc<Logs>,
     ) -> Self {
+        let Destinations { functions, sqs, sns } = destinations.clone();
         let delivery = Delivery {
             names: Names::new(stack),
-            functions: Arc::clone(functions),
-            sqs: sqs.clone(),
+            functions,
+            sqs,
+            sns,
             observer: observer.clone(),
             logs: Arc::clone(logs),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(delivery.run(matched));
         for rule in events.rules() {
-            if let Some(rate) = rule.rate {
-                tasks.spawn(keep_firing(events.clone(), rule.id.clone(), rate));
+            let (events, id) = (events.clone(), rule.id.clone());
+            match rule.schedule.clone() {
+                Some(Schedule::Rate(rate)) => drop(tasks.spawn(keep_firing(events, id, rate))),
+                Some(Schedule::Cron(cron)) => drop(tasks.spawn(fire_at(events, id, *cron, now))),
+                None => {}
             }
         }
         Self { tasks }
@@ -73,6 +93,28 @@ async fn keep_firing(events: Events, rule: String, rate: Duration) {
             return;
         }
     }
+}
+
+/// Fires whenever it is time, by the clock that is given.
+async fn fire_at(events: Events, rule: String, cron: Cron, now: impl Fn() -> Duration) {
+    let mut last = now();
+    while let Some(next) = cron.next(last.as_secs()) {
+        last = Duration::from_secs(next);
+        while let Some(left) = last.checked_sub(now()).filter(|left| !left.is_zero()) {
+            // A machine that slept has another time when it wakes.
+            sleep(left.min(LOOK)).await;
+        }
+        // What was slept through is not made up for.
+        last = last.max(now());
+        if !events.fire(&rule) {
+            return;
+        }
+    }
+}
+
+/// Since the epoch.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Delivery {
@@ -121,6 +163,7 @@ impl Delivery {
         let targets = rule.targets.iter().map(|target| match &target.destination {
             Destination::Function { id } => format!("invokes {}", self.names.label(id)),
             Destination::Queue { name, .. } => format!("goes to {name}"),
+            Destination::Topic { name, .. } => format!("is published to {name}"),
         });
         let targets: Vec<_> = targets.collect();
         if targets.is_empty() { "without a target".to_owned() } else { targets.join(", ") }
@@ -141,6 +184,11 @@ impl Delivery {
                     self.logs.error(&format!("the target {id} of the rule {name} does not take the event: {error}"));
                 }
             }
+            Destination::Topic { arn, .. } => {
+                if let Err(error) = self.sns.publish(arn, &input) {
+                    self.logs.error(&format!("the target {id} of the rule {name} does not take the event: {error}"));
+                }
+            }
         }
     }
 }
@@ -154,18 +202,39 @@ fn text<'a>(matched: &'a Matched, name: &str) -> &'a str {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_schedule_fires_each_time_that_its_time_is_over() {
-        let rate = Duration::from_secs(60);
-        let rule = Rule {
+    fn rule(schedule: &str) -> Rule {
+        Rule {
             id: "R".to_owned(),
             name: "tick".to_owned(),
             arn: "arn:rule".to_owned(),
             bus: "default".to_owned(),
             pattern: None,
-            rate: Some(rate),
+            schedule: Some(Schedule::parse(schedule).unwrap()),
             targets: Vec::new(),
-        };
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cron_schedule_fires_at_the_minutes_that_it_names() {
+        // Friday, 27 November 2026, 17:59:30: half a minute before six, and then comes a weekend.
+        let start = Duration::from_secs(1_795_802_370);
+        let rule = rule("cron(0 18 ? * MON-FRI *)");
+        let Some(Schedule::Cron(cron)) = rule.schedule.clone() else { panic!("{rule:?}") };
+        let (events, mut matched) = Events::new("us-east-1", "123456789012", [], [&rule]);
+        let begin = Instant::now();
+        let firing = tokio::spawn(fire_at(events, "tick".to_owned(), *cron, move || start + begin.elapsed()));
+        for hours in [0, 3 * 24, 4 * 24] {
+            assert!(matched.recv().await.is_some());
+            let expected = Duration::from_secs(30 + hours * 60 * 60);
+            assert!(begin.elapsed() >= expected && begin.elapsed() < expected + Duration::from_secs(1), "{hours}");
+        }
+        firing.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_schedule_fires_each_time_that_its_time_is_over() {
+        let rate = Duration::from_secs(60);
+        let rule = rule("rate(1 minute)");
         let (events, mut matched) = Events::new("us-east-1", "123456789012", [], [&rule]);
         let begin = Instant::now();
         let firing = tokio::spawn(keep_firing(events, "tick".to_owned(), rate));

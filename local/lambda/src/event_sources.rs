@@ -4,6 +4,7 @@
 //! stream's batch then; all three are pure. `queue` and `stream` read and invoke.
 
 mod failures;
+mod positions;
 mod queue;
 mod records;
 mod retries;
@@ -19,6 +20,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{Invocation, InvokeError, Invoker, Logs, Names, Services, arn};
+use positions::Positions;
+use tidings_local_services::data::Store;
 use tidings_local_services::sqs::Sqs;
 use tidings_local_stack::{EventSource, Source, Stack};
 
@@ -45,12 +48,20 @@ struct Mapping {
 }
 
 impl EventSources {
-    /// Starts the mappings of a stack. When this returns, what is written to a stream from then on is read.
-    pub async fn start(stack: &Stack, services: &Services, invoker: &Invoker, sqs: &Sqs, logs: &Arc<Logs>) -> Self {
+    /// Starts the mappings of a stack. When this returns, what is written to a stream from then on is read. With a store, readers
+    /// of streams go on where they were at the last start.
+    pub async fn start(
+        stack: &Stack,
+        services: &Services,
+        invoker: &Invoker,
+        sqs: &Sqs,
+        logs: &Arc<Logs>,
+        store: Option<&Store>,
+    ) -> Self {
         let names = Names::new(stack);
         let mut tasks = JoinSet::new();
         let mut streams = Vec::new();
-        for source in stack.event_sources.values() {
+        for (id, source) in &stack.event_sources {
             let Some(function) = stack.functions.get(&source.function) else { continue };
             let mapping = Arc::new(Mapping {
                 source: source.clone(),
@@ -69,7 +80,8 @@ impl EventSources {
                     }
                 }
                 Source::Table { name, arn, options } => {
-                    streams.push(stream::Stream::open(mapping, services, name, arn, options));
+                    let positions = store.map(|store| Positions::new(store, id));
+                    streams.push(stream::Stream::open(mapping, services, name, arn, options, positions));
                 }
             }
         }

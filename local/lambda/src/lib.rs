@@ -2,7 +2,8 @@
 //! API ([`Endpoint`]).
 //!
 //! [`build`] makes the programs that the host runs, [`api`] offers the functions to others, [`Asynchronous`] takes the
-//! events that nobody waits for, and [`EventRules`] brings those that rules of EventBridge match.
+//! events that nobody waits for, [`EventRules`] brings those that rules of EventBridge match,
+//! and [`Topics`] what is published to topics of SNS.
 
 pub mod api;
 mod asynchronous;
@@ -24,6 +25,7 @@ mod record;
 mod result;
 mod runtime_api;
 mod script;
+mod topics;
 mod variables;
 mod watch;
 
@@ -37,7 +39,7 @@ use watch::Watch;
 pub use asynchronous::Asynchronous;
 pub use body::collect;
 pub use endpoint::Endpoint;
-pub use event_rules::EventRules;
+pub use event_rules::{Destinations, EventRules};
 pub use host::{Host, StartError};
 pub use invocation::{Invocation, InvokeError};
 pub use logs::Logs;
@@ -46,6 +48,7 @@ pub use names::Names;
 pub(crate) use names::arn;
 pub use program::Program;
 pub use record::{RecordError, Recording};
+pub use topics::Topics;
 pub use variables::Services;
 
 /// Where functions run.

@@ -39,6 +39,8 @@ pub struct Services {
     pub sqs: Option<String>,
     /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
     pub secrets_manager: Option<String>,
+    /// `AWS_ENDPOINT_URL_SNS`.
+    pub sns: Option<String>,
     /// `AWS_ENDPOINT_URL_EVENTBRIDGE`.
     pub eventbridge: Option<String>,
     /// `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`, with the stage.
@@ -55,6 +57,7 @@ impl Default for Services {
             dynamodb: None,
             sqs: None,
             secrets_manager: None,
+            sns: None,
             eventbridge: None,
             management: None,
             region: REGION.to_owned(),
@@ -80,6 +83,7 @@ pub(super) fn variables(
         ("AWS_ENDPOINT_URL_DYNAMODB", &services.dynamodb),
         ("AWS_ENDPOINT_URL_SQS", &services.sqs),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &services.secrets_manager),
+        ("AWS_ENDPOINT_URL_SNS", &services.sns),
         ("AWS_ENDPOINT_URL_EVENTBRIDGE", &services.eventbridge),
         ("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI", &services.management),
     ] {

@@ -24,6 +24,8 @@ pub enum Event {
     Push(Push),
     /// An event on a bus of EventBridge.
     Bus(BusEvent),
+    /// A message that was published to a topic of SNS.
+    Topic(TopicMessage),
     /// A connection is over.
     Close(Close),
 }
@@ -177,6 +179,21 @@ pub struct BusEvent {
     /// The rules that it matched, each with what its targets are.
     pub rules: Vec<String>,
     /// All of it.
+    pub body: Text,
+}
+
+/// A message for a topic of SNS.
+#[derive(Debug, Serialize)]
+pub struct TopicMessage {
+    /// The topic's name.
+    pub topic: String,
+    /// Its subject, if it has one.
+    pub subject: Option<String>,
+    /// What becomes of it, for each subscriber that gets it.
+    pub subscribers: Vec<String>,
+    /// How many subscribers' filter policies keep it away.
+    pub filtered: usize,
+    /// The message.
     pub body: Text,
 }
 

@@ -18,7 +18,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use event::{Actor, BusEvent, Close, Direction, Event, Frame, Handshake, Invocation, Outcome, Push, Status, Text};
+pub use event::{
+    Actor, BusEvent, Close, Direction, Event, Frame, Handshake, Invocation, Outcome, Push, Status, Text, TopicMessage,
+};
 pub use trigger::Trigger;
 
 /// How many events are kept. The oldest goes first.

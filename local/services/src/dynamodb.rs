@@ -1,11 +1,13 @@
 //! DynamoDB: the embedded engine, or one that runs elsewhere, with the stack's tables in it.
 //!
-//! The embedded engine keeps its tables in memory, behind a front that mends what it does otherwise than DynamoDB (`front`). What
+//! The embedded engine keeps its tables in memory, or in a file of a data folder, behind a front that mends what it does otherwise than DynamoDB (`front`). What
 //! stays: transactions never conflict, reads are always consistent, and nothing is throttled.
 
 mod front;
+mod schema;
 mod streams;
 
+use std::path::Path;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -55,6 +57,15 @@ pub enum DynamoDbError {
         /// What it said.
         reason: String,
     },
+    /// It is there already, with other keys.
+    #[error(
+        "the table {table} has other keys or indexes than the template: give it another name, delete it, or choose another \
+         folder with --data"
+    )]
+    Keys {
+        /// The table's name.
+        table: String,
+    },
     /// DynamoDB in AWS needs credentials.
     #[error("{endpoint} needs AWS credentials; set AWS_PROFILE, or run `aws configure` ({reason})")]
     NoCredentials {
@@ -92,21 +103,21 @@ impl Embedded {
     /// When no port or no database is to be had.
     pub async fn start() -> Result<Self, DynamoDbError> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await;
-        Self::serve(listener.map_err(|error| DynamoDbError::Embedded(error.to_string()))?, Home::default())
+        Self::serve(listener.map_err(|error| DynamoDbError::Embedded(error.to_string()))?, Home::default(), None)
     }
 
-    /// Serves an engine without tables, which is at home in a region and an account.
+    /// Serves an engine that is at home in a region and an account: without tables, or with those of a file.
     ///
     /// # Errors
     /// When the database cannot be opened.
-    pub fn serve(listener: TcpListener, home: Home) -> Result<Self, DynamoDbError> {
+    pub fn serve(listener: TcpListener, home: Home, file: Option<&Path>) -> Result<Self, DynamoDbError> {
         let embedded = |error: &dyn std::fmt::Display| DynamoDbError::Embedded(error.to_string());
         let address = listener.local_addr().map_err(|error| embedded(&error))?;
         let listener = listener.into_std().map_err(|error| embedded(&error))?;
         let engine = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(|error| embedded(&error))?;
         engine.set_nonblocking(true).map_err(|error| embedded(&error))?;
         let behind = engine.local_addr().map_err(|error| embedded(&error))?;
-        let database = Database::memory().map_err(|error| embedded(&error))?;
+        let database = open(file).map_err(|error| embedded(&error))?;
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("dynamodb").enable_all().build();
         let runtime = runtime.map_err(|error| embedded(&error))?;
         let (stop, stopped) = oneshot::channel();
@@ -131,7 +142,7 @@ impl Embedded {
         &self.url
     }
 
-    /// Stops it and forgets the tables.
+    /// Stops it. Tables in memory are forgotten.
     pub async fn shutdown(mut self) {
         if let Some(stop) = self.stop.take() {
             // It is gone already if nobody receives.
@@ -140,6 +151,14 @@ impl Embedded {
         // A client that keeps a request open is not waited for.
         let _ = tokio::time::timeout(STOP_LIMIT, &mut self.server).await;
     }
+}
+
+fn open(file: Option<&Path>) -> dynoxide::Result<Database> {
+    let Some(file) = file else { return Database::memory() };
+    let database = Database::new(&file.to_string_lossy())?;
+    // Ends a bulk load that never began: it is the engine's only way to SQLite's NORMAL, which does not sync each write to the disk.
+    database.disable_bulk_loading()?;
+    Ok(database)
 }
 
 /// The engine itself, which ends with the front.
@@ -220,7 +239,13 @@ async fn create(client: &Client, table: &Table) -> Result<(), DynamoDbError> {
     });
     match call.send().await {
         Ok(_) => {}
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {}
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {
+            let described = client.describe_table().table_name(&table.name).send().await;
+            let described = described.map_err(|error| refused(said(&error)))?.table;
+            if !described.is_some_and(|described| schema::is_of(&described, &table.create)) {
+                return Err(DynamoDbError::Keys { table: table.name.clone() });
+            }
+        }
         Err(error) => return Err(refused(said(&error))),
     }
     let ready = client.wait_until_table_exists().table_name(&table.name).wait(CREATION_LIMIT).await;

@@ -87,7 +87,8 @@ impl Events {
     /// Fires a rule that has a schedule, now, by its logical id or its name; `false` if there is none.
     #[must_use]
     pub fn fire(&self, rule: &str) -> bool {
-        let rule = self.0.rules.iter().find(|other| (other.id == rule || other.name == rule) && other.rate.is_some());
+        let rule =
+            self.0.rules.iter().find(|other| (other.id == rule || other.name == rule) && other.schedule.is_some());
         let Some(rule) = rule.cloned() else { return false };
         let event = json!({
             "version": "0",
@@ -139,9 +140,10 @@ fn timestamp(time: DateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidings_local_stack::Schedule;
 
     fn rule(name: &str, bus: &str, pattern: Option<Value>) -> Rule {
-        let rate = pattern.is_none().then_some(std::time::Duration::from_secs(60));
+        let schedule = pattern.is_none().then(|| Schedule::parse("rate(1 minute)").unwrap());
         let arn = format!("arn:aws:events:us-east-1:123456789012:rule/{name}");
         Rule {
             id: name.to_owned(),
@@ -149,7 +151,7 @@ mod tests {
             arn,
             bus: bus.to_owned(),
             pattern,
-            rate,
+            schedule,
             targets: Vec::new(),
         }
     }

@@ -1,4 +1,5 @@
-//! `POST /`: where SDKs call every service that speaks AWS's JSON protocol. `X-Amz-Target` says which one is meant.
+//! `POST /`: where SDKs call every service that speaks AWS's JSON protocol, or its query protocol. `X-Amz-Target` says which
+//! one is meant, and without it the form.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 use crate::events::{self, Events};
 use crate::secrets::{self, Secrets};
+use crate::sns::{self, Sns};
 use crate::sqs::{self, REQUEST_LIMIT, Sqs};
 
 #[derive(Debug, Clone)]
@@ -18,11 +20,12 @@ struct Services {
     sqs: Sqs,
     secrets: Secrets,
     events: Events,
+    sns: Sns,
 }
 
 /// The route of all such services, and the addresses of queues.
-pub fn router(sqs: &Sqs, secrets: &Secrets, events: &Events) -> Router {
-    let services = Services { sqs: sqs.clone(), secrets: secrets.clone(), events: events.clone() };
+pub fn router(sqs: &Sqs, secrets: &Secrets, events: &Events, sns: &Sns) -> Router {
+    let services = Services { sqs: sqs.clone(), secrets: secrets.clone(), events: events.clone(), sns: sns.clone() };
     let root = Router::new().route("/", post(call)).layer(DefaultBodyLimit::max(REQUEST_LIMIT)).with_state(services);
     root.merge(sqs::addresses(sqs))
 }
@@ -39,6 +42,7 @@ async fn call(State(services): State<Services>, headers: HeaderMap, body: Bytes)
             let answer = events::call(&services.events, action, &input());
             respond(answer.map_err(|refusal| (refusal.code, refusal.message)))
         }
+        None if target.is_none() && sns::is_meant(&body) => sns::answer(&services.sns, &body),
         _ => sqs::answer(&services.sqs, &headers, &body).await,
     }
 }

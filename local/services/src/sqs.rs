@@ -1,4 +1,4 @@
-//! SQS in this process: standard and FIFO queues in memory, behind the API that SDKs and the AWS command line speak.
+//! SQS in this process: standard and FIFO queues in memory, and in a data folder if there is one, behind the API that SDKs and the AWS command line speak.
 //!
 //! `queue` is one queue as a state machine, [`Sqs`] all of them with a clock and with waiting, `operations` the API's
 //! calls, `server` their two protocols on the wire.
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use indexmap::IndexMap;
 use tokio::sync::{Notify, watch};
 
+use crate::data::{Change, Store, StoreError};
 use clock::Clock;
 use queue::{Counts, Queue, Sent};
 use tidings_local_stack::{self as stack, QueueSettings};
@@ -55,6 +56,8 @@ struct Shared {
     place: Place,
     clock: Clock,
     queues: Mutex<IndexMap<String, Entry>>,
+    /// Where they are kept between starts.
+    store: Option<Store>,
     stopping: watch::Sender<bool>,
 }
 
@@ -72,8 +75,34 @@ impl Sqs {
         let clock = Clock::new();
         let now = clock.now();
         let queues = queues.into_iter().map(|queue| (queue.name.clone(), Entry::new(queue.settings.clone(), now)));
-        let queues = Mutex::new(queues.collect());
-        Self(Arc::new(Shared { place, clock, queues, stopping: watch::Sender::new(false) }))
+        Self::with_queues(place, clock, queues.collect(), None)
+    }
+
+    /// The queues of a template with what a data folder has of them, and those that were made by calls before. What is of other
+    /// queues stays there.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn kept<'a>(
+        place: Place,
+        queues: impl IntoIterator<Item = &'a stack::Queue>,
+        store: &Store,
+    ) -> Result<Self, StoreError> {
+        let clock = Clock::new();
+        let now = clock.now();
+        let mut restored = IndexMap::new();
+        let made = made_by_calls(store)?;
+        let settings = queues.into_iter().map(|queue| (queue.name.clone(), queue.settings.clone()));
+        for (name, settings) in made.into_iter().chain(settings) {
+            let queue = Queue::restored(&name, settings, now, store)?;
+            restored.insert(name, Entry { queue, changed: Arc::default() });
+        }
+        Ok(Self::with_queues(place, clock, restored, Some(store.clone())))
+    }
+
+    fn with_queues(place: Place, clock: Clock, queues: IndexMap<String, Entry>, store: Option<Store>) -> Self {
+        let (queues, stopping) = (Mutex::new(queues), watch::Sender::new(false));
+        Self(Arc::new(Shared { place, clock, queues, store, stopping }))
     }
 
     /// Ends all receives that wait, so that nobody has to wait for them.
@@ -173,15 +202,19 @@ impl Sqs {
         let source = queues.get_mut(name).ok_or_else(Refusal::no_queue)?;
         let taken = source.queue.receive(take, target.is_some(), now);
         let next = source.queue.next_visible().map(|next| self.0.clock.instant(next));
-        if let Some(target) = target.and_then(|target| queues.get_mut(&target))
+        let mut changes = source.queue.take_changes(name);
+        if let Some((target_name, target)) =
+            target.and_then(|target| queues.get_full_mut(&target)).map(|(_, name, entry)| (name, entry))
             && !taken.dead.is_empty()
         {
             let origin = self.arn(name);
             for dead in taken.dead {
                 target.queue.dead_letter(dead, &origin, now);
             }
+            changes.extend(target.queue.take_changes(target_name));
             target.changed.notify_waiters();
         }
+        self.write(&changes)?;
         Ok((taken.messages, next))
     }
 
@@ -208,7 +241,17 @@ impl Sqs {
         let entry = queues.get_mut(queue).ok_or_else(Refusal::no_queue)?;
         let result = work(&mut entry.queue, self.0.clock.now());
         entry.changed.notify_waiters();
+        self.write(&entry.queue.take_changes(queue))?;
         Ok(result)
+    }
+
+    /// Keeps what has changed, before anybody is told of it.
+    fn write(&self, changes: &[Change]) -> Result<(), Refusal> {
+        let Some(store) = &self.0.store else { return Ok(()) };
+        store.write(changes).map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "queues cannot be kept in the data folder");
+            Refusal::new(Code::InternalFailure, format!("The data folder cannot be written: {error}"))
+        })
     }
 
     /// Adds a queue. One that exists with the same settings is left as it is.
@@ -222,6 +265,7 @@ impl Sqs {
                 "A queue already exists with the same name and a different value for attribute(s).",
             )),
             None => {
+                self.write(&[kept_settings(name, Some(&settings))])?;
                 queues.insert(name.to_owned(), Entry::new(settings, now));
                 Ok(())
             }
@@ -229,9 +273,12 @@ impl Sqs {
     }
 
     fn remove(&self, queue: &str) -> Result<(), Refusal> {
-        let entry = self.queues().shift_remove(queue).ok_or_else(Refusal::no_queue)?;
+        let mut entry = self.queues().shift_remove(queue).ok_or_else(Refusal::no_queue)?;
         entry.changed.notify_waiters();
-        Ok(())
+        entry.queue.clear();
+        let mut changes = entry.queue.take_changes(queue);
+        changes.push(kept_settings(queue, None));
+        self.write(&changes)
     }
 
     /// The names of all queues.
@@ -271,5 +318,26 @@ impl Sqs {
 impl Entry {
     fn new(settings: QueueSettings, now: Millis) -> Self {
         Self { queue: Queue::new(settings, now), changed: Arc::default() }
+    }
+}
+
+/// The collection of queues that were made by calls, with their settings. Those of the template stand in the template.
+const MADE_BY_CALLS: &str = "queues";
+
+fn made_by_calls(store: &Store) -> Result<Vec<(String, QueueSettings)>, StoreError> {
+    let all = store.all(MADE_BY_CALLS)?.into_iter().map(|(name, settings)| match serde_json::from_str(&settings) {
+        Ok(settings) => Ok((name, settings)),
+        Err(source) => Err(StoreError::Entry { collection: MADE_BY_CALLS.to_owned(), key: name, source }),
+    });
+    all.collect()
+}
+
+/// A queue that a call has made, or has removed.
+fn kept_settings(queue: &str, settings: Option<&QueueSettings>) -> Change {
+    let (collection, key) = (MADE_BY_CALLS.to_owned(), queue.to_owned());
+    match settings {
+        // Texts and numbers always have a JSON form.
+        Some(settings) => Change::Put { collection, key, value: serde_json::to_string(settings).unwrap_or_default() },
+        None => Change::Delete { collection, key },
     }
 }

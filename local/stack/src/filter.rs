@@ -42,7 +42,7 @@ fn fits(pattern: &Value, value: Option<&Value>) -> bool {
 }
 
 /// The field of a pattern that lists patterns.
-const OR: &str = "$or";
+pub(crate) const OR: &str = "$or";
 
 /// Whether a value passes a test, which is a value itself or an object of one comparison.
 fn holds(test: &Value, value: Option<&Value>) -> bool {

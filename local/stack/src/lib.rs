@@ -7,16 +7,26 @@ pub mod filter;
 mod mapping;
 pub mod queue_attributes;
 mod rule;
+mod schedule;
 pub mod schema;
 mod secret;
+mod service;
+mod topic;
 
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 pub use mapping::{IntegrationResponse, MappingTemplate, Mock, Templates};
 pub use rule::{DEFAULT_BUS, Destination, EventBus, Input, Rule, RuleTarget};
+pub use schedule::{Cron, Schedule};
 pub use secret::{GeneratedSecret, Secret, SecretTemplate, SecretValue};
+pub use service::{
+    ParameterPlace, ParameterValue, Passthrough, RequestParameter, Service, ServiceCall, ServiceIntegration,
+    ServiceTarget,
+};
+pub use topic::{FilterPolicy, FilterScope, Subscriber, Subscription, Topic};
 
 /// Everything of a template, and of those that it nests, that runs locally. Keys of the maps are logical ids; those of a
 /// nested stack are paths, such as `Tidings/NotifierFunction`.
@@ -40,6 +50,10 @@ pub struct Stack {
     pub event_buses: IndexMap<String, EventBus>,
     /// Rules of EventBridge.
     pub rules: IndexMap<String, Rule>,
+    /// Topics of SNS.
+    pub topics: IndexMap<String, Topic>,
+    /// Who is subscribed to them; one that stands in its topic has the path of the topic, and its place in the list.
+    pub subscriptions: IndexMap<String, Subscription>,
     /// Parameters whose values a template's `Metadata: tidings: dev: Parameters` decided, for local runs only; those of a
     /// nested stack by paths too.
     pub dev_parameters: IndexMap<String, String>,
@@ -136,6 +150,8 @@ pub enum Integration {
     },
     /// `MOCK`: answers without invoking anything.
     Mock(Mock),
+    /// `AWS`: calls a service, or a function that gets what a template makes.
+    Service(ServiceIntegration),
     /// Something that is not emulated: whatever needs it fails as it does when Lambda refuses an invocation.
     Unsupported {
         /// One clause for the log.
@@ -316,7 +332,7 @@ pub struct Queue {
 }
 
 /// How a queue behaves. [`QueueSettings::default`] gives the defaults of SQS. Times are in seconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueSettings {
     /// Keep order within message groups, and drop duplicates.
     pub fifo: bool,
@@ -355,7 +371,7 @@ impl Default for QueueSettings {
 }
 
 /// The redrive policy of a queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redrive {
     /// The ARN of the dead-letter queue.
     pub dead_letter_queue: String,

@@ -9,25 +9,29 @@ use indexmap::IndexMap;
 pub struct MappingTemplate {
     /// The VTL.
     pub text: String,
+    /// What messages call it, for example "the template `$default` in `RequestTemplates` of `Send`".
+    pub name: String,
     /// The file of the SAM or CloudFormation template, where it came from one.
     pub file: Option<PathBuf>,
-    /// The line of its property; of its first line where it is a block (`|`).
+    /// The line of its property.
     pub line: usize,
-    /// Whether it is a block, whose lines are lines of the file too.
-    pub is_block: bool,
+    /// The line of the file for each of its lines, where it is a block (`|` or `>`); else empty.
+    pub lines: Vec<usize>,
 }
 
 impl MappingTemplate {
     /// A template that stands in no file.
     #[must_use]
     pub fn of_text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), file: None, line: 1, is_block: true }
+        let text = text.into();
+        let lines = (1..).take(text.split('\n').count()).collect();
+        Self { text, name: "the mapping template".to_owned(), file: None, line: 1, lines }
     }
 
     /// The line of the file where a line of the template is, both counted from 1; that of its property where it is no block.
     #[must_use]
     pub fn line_in_file(&self, line: usize) -> usize {
-        if self.is_block { self.line + line.saturating_sub(1) } else { self.line }
+        self.lines.get(line.saturating_sub(1)).or(self.lines.last()).copied().unwrap_or(self.line)
     }
 }
 

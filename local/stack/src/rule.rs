@@ -1,9 +1,9 @@
 //! Rules of EventBridge: which events or times they wait for, and what they send where.
 
-use std::time::Duration;
-
 use indexmap::IndexMap;
 use serde_json::Value;
+
+use crate::schedule::Schedule;
 
 /// The bus that every account has.
 pub const DEFAULT_BUS: &str = "default";
@@ -30,8 +30,8 @@ pub struct Rule {
     pub bus: String,
     /// What an event must match; see [`filter`](crate::filter).
     pub pattern: Option<Value>,
-    /// `ScheduleExpression: rate(…)`: how often it fires by itself.
-    pub rate: Option<Duration>,
+    /// `ScheduleExpression`: when it fires by itself.
+    pub schedule: Option<Schedule>,
     /// Where it sends what it waits for.
     pub targets: Vec<RuleTarget>,
 }
@@ -63,6 +63,13 @@ pub enum Destination {
         arn: String,
         /// `SqsParameters: MessageGroupId`, which a FIFO queue needs.
         group: Option<String>,
+    },
+    /// A topic of the stack.
+    Topic {
+        /// Its name.
+        name: String,
+        /// Its ARN.
+        arn: String,
     },
 }
 

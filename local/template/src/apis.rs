@@ -7,9 +7,11 @@ mod authorizers;
 pub(super) mod http;
 mod integrations;
 mod limits;
-mod mocks;
+mod mapping;
 mod models;
+mod parameters;
 mod routes;
+mod services;
 mod stages;
 
 use std::rc::Rc;
@@ -17,7 +19,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 
 use super::{Fault, evaluate::Scope, properties::Properties, resource::Resource};
-use tidings_local_stack::{Function, Note, WebSocketApi};
+use tidings_local_stack::{Function, Note, Queue, WebSocketApi};
 
 /// Reads all WebSocket APIs, by path. There must be one, unless there is an HTTP API to run.
 pub(super) fn read(
@@ -59,6 +61,7 @@ pub(super) fn read(
 pub(super) struct Parts<'a> {
     pub(super) scopes: &'a [Rc<Scope>],
     pub(super) functions: &'a IndexMap<String, Function>,
+    pub(super) queues: &'a IndexMap<String, Queue>,
 }
 
 /// What an API speaks.

@@ -2,17 +2,18 @@
 //!
 //! SAM's events of the types `EventBridgeRule`, `CloudWatchEvent` and `Schedule` have become such rules already (`sam`).
 
-use std::time::Duration;
-
 use indexmap::IndexMap;
 
 use super::{Fault, evaluate::Scope, functions::find, properties::Properties, resource::Resource};
-use tidings_local_stack::{DEFAULT_BUS, Destination, EventBus, Function, Input, Note, Queue, Rule, RuleTarget, filter};
+use tidings_local_stack::{
+    DEFAULT_BUS, Destination, EventBus, Function, Input, Note, Queue, Rule, RuleTarget, Schedule, Topic, filter,
+};
 
 /// Who can be a target.
 pub(super) struct Reachable<'a> {
     pub(super) functions: &'a IndexMap<String, Function>,
     pub(super) queues: &'a IndexMap<String, Queue>,
+    pub(super) topics: &'a IndexMap<String, Topic>,
 }
 
 /// Reads all buses of a template, by path.
@@ -61,15 +62,15 @@ fn rule(
 ) -> Result<Rule, Fault> {
     let (scope, logical_id) = (properties.scope(), properties.logical_id());
     let pattern = pattern(properties)?;
-    let rate = rate(properties, notes)?;
-    if pattern.is_none() && !properties.has("ScheduleExpression") {
+    let schedule = schedule(properties)?;
+    if pattern.is_none() && schedule.is_none() {
         return Err(scope.located(Fault::at(
             resource.line,
             format!("the rule `{logical_id}` needs an `EventPattern` or a `ScheduleExpression`"),
         )));
     }
     let bus = bus(properties)?;
-    if rate.is_some() && bus != DEFAULT_BUS {
+    if schedule.is_some() && bus != DEFAULT_BUS {
         return Err(properties.fault("ScheduleExpression", "needs the bus `default`: no other has schedules"));
     }
     let mut targets = Vec::new();
@@ -82,7 +83,7 @@ fn rule(
         arn: scope.arn_of(logical_id, resource)?,
         bus,
         pattern,
-        rate,
+        schedule,
         targets,
     })
 }
@@ -106,35 +107,9 @@ fn pattern(properties: &Properties<'_>) -> Result<Option<serde_json::Value>, Fau
     }
 }
 
-/// `rate(5 minutes)`; of times of a calendar is noted that they are not kept.
-fn rate(properties: &Properties<'_>, notes: &mut Vec<Note>) -> Result<Option<Duration>, Fault> {
+fn schedule(properties: &Properties<'_>) -> Result<Option<Schedule>, Fault> {
     let Some(text) = properties.text("ScheduleExpression")? else { return Ok(None) };
-    if text.starts_with("cron(") {
-        let words =
-            format!("`{}`: `cron(…)` is not supported here, so it never fires by itself", properties.logical_id());
-        notes.push(Note::new(properties.line_of("ScheduleExpression"), words));
-        return Ok(None);
-    }
-    match parse_rate(&text) {
-        Some(rate) => Ok(Some(rate)),
-        None => {
-            let words = format!("must be as `rate(1 minute)`, `rate(5 hours)` or `cron(0 12 * * ? *)`, not `{text}`");
-            Err(properties.fault("ScheduleExpression", words))
-        }
-    }
-}
-
-/// EventBridge wants the singular for one, and the plural for more.
-fn parse_rate(text: &str) -> Option<Duration> {
-    let (number, unit) = text.strip_prefix("rate(")?.strip_suffix(')')?.trim().split_once(' ')?;
-    let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
-    let seconds = match (unit.trim(), number) {
-        ("minute", 1) | ("minutes", 2..) => 60,
-        ("hour", 1) | ("hours", 2..) => 60 * 60,
-        ("day", 1) | ("days", 2..) => 24 * 60 * 60,
-        _ => return None,
-    };
-    number.checked_mul(seconds).map(Duration::from_secs)
+    Schedule::parse(&text).map(Some).map_err(|words| properties.fault("ScheduleExpression", words))
 }
 
 /// A target that is reached here; another one is noted.
@@ -145,24 +120,32 @@ fn target(
 ) -> Result<Option<RuleTarget>, Fault> {
     let arn = properties.required_text("Arn")?;
     let id = properties.required_text("Id")?;
-    let queue = reachable.queues.values().find(|queue| queue.arn == arn);
-    let destination = match (find(reachable.functions, &arn), queue) {
-        (Some(function), _) => Destination::Function { id: function.to_owned() },
-        (None, Some(queue)) => {
-            let parameters = properties.inside("SqsParameters")?;
-            let group = parameters.map(|parameters| parameters.text("MessageGroupId")).transpose()?.flatten();
-            Destination::Queue { name: queue.name.clone(), arn, group }
-        }
-        (None, None) => {
-            let logical_id = properties.logical_id();
-            let text = format!(
-                "`{logical_id}`: its target `{id}` is not emulated: `{arn}` is no function and no queue of this template"
-            );
-            notes.push(Note::new(properties.line_of("Arn"), text));
-            return Ok(None);
-        }
+    let Some(destination) = destination(properties, &arn, reachable)? else {
+        let logical_id = properties.logical_id();
+        let text = format!(
+            "`{logical_id}`: its target `{id}` is not emulated: `{arn}` is no function, queue or topic of this template"
+        );
+        notes.push(Note::new(properties.line_of("Arn"), text));
+        return Ok(None);
     };
     Ok(Some(RuleTarget { id, destination, input: input(properties)? }))
+}
+
+fn destination(
+    properties: &Properties<'_>,
+    arn: &str,
+    reachable: &Reachable<'_>,
+) -> Result<Option<Destination>, Fault> {
+    if let Some(function) = find(reachable.functions, arn) {
+        return Ok(Some(Destination::Function { id: function.to_owned() }));
+    }
+    if let Some(queue) = reachable.queues.values().find(|queue| queue.arn == arn) {
+        let parameters = properties.inside("SqsParameters")?;
+        let group = parameters.map(|parameters| parameters.text("MessageGroupId")).transpose()?.flatten();
+        return Ok(Some(Destination::Queue { name: queue.name.clone(), arn: arn.to_owned(), group }));
+    }
+    let topic = reachable.topics.values().find(|topic| topic.arn == arn);
+    Ok(topic.map(|topic| Destination::Topic { name: topic.name.clone(), arn: arn.to_owned() }))
 }
 
 fn input(properties: &Properties<'_>) -> Result<Input, Fault> {
@@ -231,7 +214,7 @@ mod tests {
              Queue.Arn, SqsParameters: {MessageGroupId: g}}]}",
         ));
         let rule = &stack.rules["R"];
-        assert_eq!((rule.name.clone(), rule.bus.as_str(), rule.rate), (named("<Events::Rule R>"), "shop", None));
+        assert_eq!((rule.name.clone(), rule.bus.as_str(), &rule.schedule), (named("<Events::Rule R>"), "shop", &None));
         let pattern =
             json!({"source": ["tidings"], "detail": {"n": [{"numeric": [">", 5]}], "a": [{"exists": false}]}});
         assert_eq!(rule.pattern, Some(pattern));
@@ -275,7 +258,10 @@ mod tests {
         }
         let stack = stack_of(&with_event("{Type: Schedule, Properties: {Schedule: rate(2 hours), Name: tick}}"));
         let rule = &stack.rules["GE"];
-        assert_eq!((rule.name.as_str(), rule.rate), ("tick", Some(Duration::from_secs(7_200))));
+        assert_eq!((rule.name.as_str(), &rule.schedule), ("tick", &Some(Schedule::parse("rate(2 hours)").unwrap())));
+        let stack = stack_of(&with_event("{Type: Schedule, Properties: {Schedule: cron(0 18 ? * MON-FRI *)}}"));
+        assert_eq!(stack.rules["GE"].schedule, Some(Schedule::parse("cron(0 18 ? * MON-FRI *)").unwrap()));
+        assert_eq!(notes(&stack), [""; 0]);
         let stack = stack_of(&with_event("{Type: Schedule, Properties: {Schedule: rate(2 hours), Enabled: false}}"));
         assert_eq!((stack.rules.len(), notes(&stack)), (0, vec!["`GE` is disabled, so it does nothing"]));
     }
@@ -285,12 +271,8 @@ mod tests {
         let check = |properties: &str, note: &str| assert_eq!(notes(&stack_of(&with_rule(properties))), [note]);
         check("{State: DISABLED, EventPattern: {source: [a]}}", "`R` is disabled, so it does nothing");
         check(
-            "{ScheduleExpression: cron(0 12 * * ? *)}",
-            "`R`: `cron(…)` is not supported here, so it never fires by itself",
-        );
-        check(
             "{EventPattern: {source: [a]}, Targets: [{Id: t, Arn: 'arn:aws:sns:a:b:c'}]}",
-            "`R`: its target `t` is not emulated: `arn:aws:sns:a:b:c` is no function and no queue of this template",
+            "`R`: its target `t` is not emulated: `arn:aws:sns:a:b:c` is no function, queue or topic of this template",
         );
     }
 
@@ -314,6 +296,11 @@ mod tests {
              minutes)`",
         );
         check(
+            "{ScheduleExpression: cron(0 12 * * * *)}",
+            "`ScheduleExpression` of `R` is `cron(0 12 * * * *)`: one of day-of-month and day-of-week must be `?`, as in `0 12 * \
+             * ? *`",
+        );
+        check(
             "{EventBusName: shop, ScheduleExpression: rate(1 minute)}",
             "`ScheduleExpression` of `R` needs the bus `default`: no other has schedules",
         );
@@ -323,20 +310,5 @@ mod tests {
         check(&target("InputTransformer: {}"), "`InputTemplate` of `R` is missing");
         let both = "`Input` of `R` stands beside another: one of `Input`, `InputPath` and `InputTransformer`";
         check(&target("Input: '1', InputPath: $"), both);
-    }
-
-    #[test]
-    fn a_rate_has_a_number_and_a_unit_that_fits_it() {
-        for (text, seconds) in [
-            ("rate(1 minute)", Some(60)),
-            ("rate(5 minutes)", Some(300)),
-            ("rate(1 day)", Some(86_400)),
-            ("rate(2 hour)", None),
-            ("rate(0 minutes)", None),
-            ("rate(1 week)", None),
-            ("5 minutes", None),
-        ] {
-            assert_eq!(parse_rate(text), seconds.map(Duration::from_secs), "{text}");
-        }
     }
 }

@@ -274,8 +274,8 @@ mod tests {
             "{FunctionName: !Ref F, EventSourceArn: 'arn:aws:kinesis:a:b:stream/c'}",
             "its source `arn:aws:kinesis:a:b:stream/c` is no queue and no table's stream of this template",
         );
-        let stack = stack_of(&with_event("{Type: SNS, Properties: {Topic: t}}"));
-        let expected = "`F`: its event `E` of the type `SNS` is not emulated; send such an event with `aws lambda \
+        let stack = stack_of(&with_event("{Type: S3, Properties: {Bucket: b}}"));
+        let expected = "`F`: its event `E` of the type `S3` is not emulated; send such an event with `aws lambda \
                         invoke`, as docs/local.md shows";
         assert_eq!(notes(&stack), [expected]);
     }

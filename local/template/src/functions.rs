@@ -213,7 +213,7 @@ fn note_events(logical_id: &str, resource: &Resource, notes: &mut Vec<Note>) {
     let events = resource.properties.get("Events").and_then(|node| node.as_map());
     for (name, event) in events.into_iter().flatten() {
         let kind = event.get("Type").and_then(|node| node.as_text()).unwrap_or("unknown");
-        if matches!(kind, "SQS" | "DynamoDB" | "HttpApi" | "EventBridgeRule" | "CloudWatchEvent" | "Schedule") {
+        if matches!(kind, "SQS" | "SNS" | "DynamoDB" | "HttpApi" | "EventBridgeRule" | "CloudWatchEvent" | "Schedule") {
             continue;
         }
         let text = format!(

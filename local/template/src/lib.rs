@@ -2,7 +2,7 @@
 //!
 //! The text becomes a tree that knows its lines (`node`); parameters get their values (`parameters`); loops are written out
 //! (`foreach`), then SAM's shorthands, and `Globals` merged (`resources`, `sam`); and then one reader for each family of resources
-//! (`functions`, `tables`, `queues`, `secrets`, `event_sources`, `event_rules`, `apis`) takes the properties that it needs. Intrinsic functions are evaluated only there
+//! (`functions`, `tables`, `queues`, `topics`, `secrets`, `event_sources`, `event_rules`, `apis`) takes the properties that it needs. Intrinsic functions are evaluated only there
 //! (`evaluate`), so what is not supported hurts only where its value is needed.
 //!
 //! Each nested stack with a local path is a scope of its own (`nested`), and a reader goes through all of them. Nothing
@@ -30,6 +30,7 @@ mod rules;
 mod sam;
 mod secrets;
 mod tables;
+mod topics;
 mod unsupported;
 
 use std::{
@@ -45,7 +46,7 @@ use indexmap::IndexMap;
 use evaluate::{Scope, Shared};
 use parameters::Given;
 use place::Place;
-use tidings_local_stack::{Function, Note, Queue, Rule, Secret, Stack, Table};
+use tidings_local_stack::{Function, Note, Queue, Rule, Secret, Stack, Table, Topic};
 
 /// Why a template could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -206,15 +207,20 @@ impl Reading {
         let event_sources = self.each(|scope, notes| event_sources::read(scope, &readable, notes))?;
         let event_sources = event_sources.into_iter().flatten().collect();
         let event_buses = self.each(|scope, _| event_rules::read_buses(scope))?.into_iter().flatten().collect();
-        let reachable = event_rules::Reachable { functions: &functions, queues: &queues };
+        let topics: IndexMap<String, Topic> =
+            self.each(|scope, _| topics::read(scope))?.into_iter().flatten().collect();
+        let reachable = event_rules::Reachable { functions: &functions, queues: &queues, topics: &topics };
+        let subscriptions = self.each(|scope, notes| topics::read_subscriptions(scope, &topics, &reachable, notes))?;
+        let subscriptions = subscriptions.into_iter().flatten().collect();
         let rules = self.each(|scope, notes| event_rules::read(scope, &reachable, notes))?;
         let rules: IndexMap<String, Rule> = rules.into_iter().flatten().collect();
-        let parts = apis::Parts { scopes: &self.scopes, functions: &functions };
+        let parts = apis::Parts { scopes: &self.scopes, functions: &functions, queues: &queues };
         let http_apis = apis::http::read(&parts, &mut self.notes)?;
         let apis = apis::read(&parts, !http_apis.is_empty(), &mut self.notes)?;
         self.check_names(functions.iter().map(|(path, function)| (path, &function.name)))?;
         self.check_names(tables.iter().map(|(path, table)| (path, &table.name)))?;
         self.check_names(queues.iter().map(|(path, queue)| (path, &queue.name)))?;
+        self.check_names(topics.iter().map(|(path, topic)| (path, &topic.name)))?;
         self.check_names(secrets.iter().map(|(path, secret)| (path, &secret.name)))?;
         self.check_names(rules.iter().map(|(path, rule)| (path, &rule.name)))?;
         let dev_parameters = self.scopes.iter().flat_map(|scope| scope.dev_parameters()).collect();
@@ -230,6 +236,8 @@ impl Reading {
             event_sources,
             event_buses,
             rules,
+            topics,
+            subscriptions,
             dev_parameters,
             notes,
             templates,

@@ -21,8 +21,8 @@ pub(super) struct Node {
     /// Where the value's key stands, or the value itself in a list; counted from 1.
     pub(super) line: usize,
     pub(super) value: Value,
-    /// The line where the text of a literal block (`|`) begins, so that each of its lines is known.
-    pub(super) block: Option<usize>,
+    /// The line of the file for each line of the text of a block (`|` or `>`).
+    pub(super) block: Option<Rc<[usize]>>,
     /// Levels below, 0 for a scalar.
     height: usize,
 }
@@ -55,7 +55,7 @@ impl Node {
     /// Another text in the place of this one.
     pub(super) fn with_text(&self, text: impl Into<String>) -> Rc<Self> {
         let value = Value::Scalar { text: text.into(), plain: false };
-        Rc::new(Self { line: self.line, value, block: self.block, height: 0 })
+        Rc::new(Self { line: self.line, value, block: self.block.clone(), height: 0 })
     }
 
     pub(super) fn text(line: usize, text: impl Into<String>) -> Rc<Self> {
@@ -131,7 +131,7 @@ fn plain_json(text: &str) -> Option<serde_json::Value> {
 pub(super) fn parse(text: &str) -> Result<Rc<Node>, Fault> {
     let is_json = text.trim_start().starts_with('{');
     let text = if is_json { join_surrogates(text) } else { Cow::Borrowed(text) };
-    let mut builder = Builder::default();
+    let mut builder = Builder { source: text.lines().collect(), ..Builder::default() };
     for event in Parser::new_from_str(&text) {
         let (event, span) = event.map_err(|error| {
             let language = if is_json { "JSON" } else { "YAML" };
@@ -179,7 +179,8 @@ fn surrogate_pair(text: &str) -> Option<char> {
 
 /// Makes a tree of the parser's events, without recursion.
 #[derive(Default)]
-struct Builder {
+struct Builder<'a> {
+    source: Vec<&'a str>,
     open: Vec<Open>,
     anchors: HashMap<usize, Rc<Node>>,
     root: Option<Rc<Node>>,
@@ -198,14 +199,18 @@ enum Content {
     Map { entries: Map, key: Option<(String, usize)> },
 }
 
-impl Builder {
+impl Builder<'_> {
     fn accept(&mut self, event: Event<'_>, line: usize) -> Result<(), Fault> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let value = scalar(text.into_owned(), style, tag.as_deref());
                 // With a tag the parser's place is the tag, else the first line of the text.
                 let begin = line + usize::from(tag.is_some());
-                let block = (style == ScalarStyle::Literal).then_some(begin);
+                let block = match style {
+                    ScalarStyle::Literal => Some((begin..).take(text.split('\n').count()).collect()),
+                    ScalarStyle::Folded => Some(folded_lines(&self.source, begin, text.split('\n').count())),
+                    _ => None,
+                };
+                let value = scalar(text.into_owned(), style, tag.as_deref());
                 let node = Rc::new(Node { line: self.line_of_value(line), value, block, height: 0 });
                 self.finish(node, anchor, tag.as_deref().and_then(intrinsic_of))
             }
@@ -299,6 +304,37 @@ fn key_text(node: &Node) -> Result<String, Fault> {
         Value::Null => Ok("null".to_owned()),
         _ => Err(Fault::at(node.line, "a key must be text")),
     }
+}
+
+/// The line of the file where each of the lines of a folded block (`>`) begins. YAML joins lines that are not indented further
+/// than the first one, and keeps the line breaks around those that are; of empty lines between joined ones the first is lost.
+fn folded_lines(source: &[&str], begin: usize, count: usize) -> Rc<[usize]> {
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let of_block = source.iter().enumerate().skip(begin.saturating_sub(1));
+    let first = of_block.clone().find(|(_, line)| !line.trim().is_empty()).map_or(0, |(_, line)| indent(line));
+    let mut lines = Vec::with_capacity(count);
+    let (mut empty, mut before) = (Vec::new(), None);
+    for (index, line) in of_block {
+        let number = index + 1;
+        if line.trim().is_empty() {
+            empty.push(number);
+            continue;
+        }
+        if indent(line) < first || lines.len() >= count {
+            break;
+        }
+        let is_kept = line[first..].starts_with([' ', '\t']);
+        let is_joined = before == Some(false) && !is_kept;
+        if is_joined && empty.is_empty() {
+            continue;
+        }
+        lines.extend(empty.drain(..).skip(usize::from(is_joined)));
+        lines.push(number);
+        before = Some(is_kept);
+    }
+    let last = lines.last().map_or(begin, |last| last + 1);
+    lines.resize(count, last);
+    lines.into()
 }
 
 /// Null where YAML says so; everything else keeps its text, so that `012345678901` stays an account number.
@@ -399,12 +435,32 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_a_literal_block_are_known() {
-        let root = parse("a: 1\nb:\n  c: |\n    one\n    two\n  d: >\n    folded\n  e: !Sub |\n    three\n").unwrap();
+    fn the_lines_of_blocks_are_known() {
+        let root = parse("a: 1\nb:\n  c: |\n    one\n    two\n  d: x\n  e: !Sub |\n    three\n").unwrap();
         let b = root.get("b").unwrap();
-        assert_eq!((b.get("c").unwrap().line, b.get("c").unwrap().block), (3, Some(4)));
+        assert_eq!((b.get("c").unwrap().line, b.get("c").unwrap().block.as_deref()), (3, Some(&[4, 5, 6][..])));
         assert_eq!(b.get("d").unwrap().block, None);
-        assert_eq!(b.get("e").unwrap().get("Fn::Sub").unwrap().block, Some(9));
+        assert_eq!(b.get("e").unwrap().get("Fn::Sub").unwrap().block.as_deref(), Some(&[8, 9][..]));
+    }
+
+    #[test]
+    fn the_lines_of_folded_blocks_are_known_however_they_are_joined() {
+        let check = |block: &str, text: &str, lines: &[usize]| {
+            let root = parse(&format!("a:\n  b: {block}  c: 1\n")).unwrap();
+            let b = Rc::clone(root.get("a").unwrap().get("b").unwrap());
+            let b = b.get("Fn::Sub").cloned().unwrap_or(b);
+            assert_eq!((b.as_text(), b.block.as_deref()), (Some(text), Some(lines)), "{block}");
+        };
+        check(">\n    one\n    two\n", "one two\n", &[3, 4]);
+        check(">-\n    one\n    two\n", "one two", &[3]);
+        check(
+            ">\n    one\n      deep\n      deeper\n    two\n    three\n",
+            "one\n  deep\n  deeper\ntwo three\n",
+            &[3, 4, 5, 6, 7],
+        );
+        check(">\n    one\n\n    two\n\n\n    three\n", "one\ntwo\n\nthree\n", &[3, 5, 7, 8, 9]);
+        check(">\n    one\n\n      deep\n    two\n", "one\n\n  deep\ntwo\n", &[3, 4, 5, 6, 7]);
+        check("!Sub >\n    one\n      deep\n", "one\n  deep\n", &[3, 4, 5]);
     }
 
     #[test]

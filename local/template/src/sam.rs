@@ -50,6 +50,12 @@ fn expand_events(logical_id: &str, function: &Resource, scope: &Scope, resources
         let properties = event.get("Properties").and_then(|node| node.as_map()).cloned().unwrap_or_default();
         let made_id = format!("{logical_id}{name}");
         let (kind, properties) = match event.get("Type").and_then(|node| node.as_text()) {
+            Some("SNS") => {
+                for (id, kind, properties) in subscription(logical_id, &made_id, event.line, properties, scope) {
+                    resources.insert(id, made(logical_id, function, kind, event.line, properties));
+                }
+                continue;
+            }
             Some("SQS") => ("AWS::Lambda::EventSourceMapping", mapping(logical_id, event.line, properties, "Queue")),
             Some("DynamoDB") => {
                 ("AWS::Lambda::EventSourceMapping", mapping(logical_id, event.line, properties, "Stream"))
@@ -59,11 +65,51 @@ fn expand_events(logical_id: &str, function: &Resource, scope: &Scope, resources
             }
             _ => continue,
         };
-        let mut made = make(logical_id, function, kind, []);
-        made.line = event.line;
-        made.properties = Node::map(event.line, properties);
-        resources.insert(made_id, made);
+        resources.insert(made_id, made(logical_id, function, kind, event.line, properties));
     }
+}
+
+/// A resource that SAM makes for an event of a function.
+fn made(owner: &str, function: &Resource, kind: &str, line: usize, properties: Map) -> Resource {
+    Resource { line, properties: Node::map(line, properties), ..make(owner, function, kind, []) }
+}
+
+/// The subscription of an event, with the queue and the mapping that `SqsSubscription` puts before the function.
+fn subscription(
+    function: &str,
+    id: &str,
+    line: usize,
+    mut properties: Map,
+    scope: &Scope,
+) -> Vec<(String, &'static str, Map)> {
+    let arn = |of: &str| Node::call(line, "Fn::GetAtt", Node::text(line, format!("{of}.Arn")));
+    if let Some(topic) = properties.shift_remove("Topic") {
+        properties.insert("TopicArn".to_owned(), topic);
+    }
+    let queue = properties.shift_remove("SqsSubscription");
+    let given = queue.as_ref().filter(|queue| queue.as_map().is_some() && queue.as_intrinsic().is_none());
+    let is_on = scope.known_text(queue.as_ref()).is_some_and(|on| on.eq_ignore_ascii_case("true"));
+    let mut more = Vec::new();
+    let (protocol, endpoint) = if given.is_some() || is_on {
+        let made = format!("{id}Queue");
+        let of_queue = given.and_then(|given| given.get("QueueArn").cloned());
+        if of_queue.is_none() {
+            more.push((made.clone(), "AWS::SQS::Queue", Map::new()));
+        }
+        let endpoint = of_queue.unwrap_or_else(|| arn(&made));
+        let kept = ["BatchSize", "Enabled"].iter().filter_map(|key| Some((*key, given?.get(key)?.clone())));
+        let mut mapping = self::mapping(function, line, Map::new(), "Queue");
+        mapping.extend(kept.map(|(key, value)| (key.to_owned(), value)));
+        mapping.insert("EventSourceArn".to_owned(), endpoint.clone());
+        more.push((format!("{id}EventSourceMapping"), "AWS::Lambda::EventSourceMapping", mapping));
+        ("sqs", endpoint)
+    } else {
+        ("lambda", arn(function))
+    };
+    properties.insert("Protocol".to_owned(), Node::text(line, protocol));
+    properties.insert("Endpoint".to_owned(), endpoint);
+    more.push((id.to_owned(), "AWS::SNS::Subscription", properties));
+    more
 }
 
 /// The mapping of an event whose property `source` is what is read.

@@ -17,7 +17,6 @@ const KINDS: &[(&str, &str)] = &[
     ("AWS::Logs::SubscriptionFilter", "subscriptions of log groups are not emulated"),
     ("AWS::Pipes::Pipe", "pipes of EventBridge are not emulated"),
     ("AWS::SES::ReceiptRule", "rules of SES are not emulated"),
-    ("AWS::SNS::Subscription", SUBSCRIPTION),
     ("AWS::Scheduler::Schedule", "schedules of EventBridge Scheduler do not fire locally"),
     ("AWS::Serverless::Api", "REST APIs are not emulated"),
     ("AWS::Serverless::GraphQLApi", "GraphQL APIs are not emulated"),
@@ -30,6 +29,11 @@ const KINDS: &[(&str, &str)] = &[
 const PROPERTIES: &[(&str, &str, &str)] = &[
     ("AWS::ApiGatewayV2::Api", "DisableExecuteApiEndpoint", "clients may connect here all the same"),
     (
+        "AWS::ApiGatewayV2::IntegrationResponse",
+        "ResponseParameters",
+        "clients get no headers of integration responses locally",
+    ),
+    (
         "AWS::ApiGatewayV2::Route",
         "RequestParameters",
         "they are not checked locally, so nobody is refused for want of them",
@@ -40,7 +44,6 @@ const PROPERTIES: &[(&str, &str, &str)] = &[
     ("AWS::DynamoDB::Table", "KinesisStreamSpecification", "streams of Kinesis are not emulated"),
     ("AWS::Lambda::Function", "DeadLetterConfig", FAILURES),
     ("AWS::S3::Bucket", "NotificationConfiguration", NOTIFICATIONS),
-    ("AWS::SNS::Topic", "Subscription", SUBSCRIPTION),
     ("AWS::Serverless::Function", "DeadLetterQueue", FAILURES),
     ("AWS::Serverless::Function", "FunctionUrlConfig", "function URLs are not emulated"),
 ];
@@ -50,7 +53,6 @@ const FAILURES: &str = "it is not emulated; use `EventInvokeConfig` with an `OnF
 const MAPPING: &str = "custom domains are not emulated; the API answers at its own address";
 const NOTIFICATIONS: &str =
     "notifications of buckets are not emulated; send such an event with `aws lambda invoke`, as docs/local.md shows";
-const SUBSCRIPTION: &str = "topics of SNS are not emulated, so nothing comes; send such an event with `aws lambda invoke`, as docs/local.md shows";
 
 /// What there is to say of the resources that the conditions leave in the stack.
 pub(super) fn notes(scope: &Scope) -> Vec<Note> {
@@ -108,12 +110,12 @@ mod tests {
         check(&[
             ("Topic: {Type: AWS::SNS::Topic}", ""),
             (
-                "Sub: {Type: AWS::SNS::Subscription, Properties: {TopicArn: !Ref Topic, Protocol: lambda}}",
-                "`Sub`: topics of SNS",
+                "Sub: {Type: AWS::SNS::Subscription, Properties: {TopicArn: !Ref Topic, Protocol: email, Endpoint: a@b.c}}",
+                "`Sub`: subscribers by `email`",
             ),
             (
-                "Inline: {Type: AWS::SNS::Topic, Properties: {Subscription: [{Protocol: sqs}]}}",
-                "`Subscription` of `Inline`",
+                "Inline: {Type: AWS::SNS::Topic, Properties: {Subscription: [{Protocol: sqs, Endpoint: 'arn:q'}]}}",
+                "`arn:q` is no queue of this template",
             ),
             ("Timer: {Type: AWS::Scheduler::Schedule}", "`Timer`: schedules of EventBridge Scheduler"),
             ("Pipe: {Type: AWS::Pipes::Pipe}", "`Pipe`: pipes"),
@@ -127,7 +129,7 @@ mod tests {
             ("Map: {Type: AWS::ApiGatewayV2::ApiMapping, Properties: {ApiId: !Ref Api}}", "`Map`: custom domains"),
             ("Steps: {Type: AWS::StepFunctions::StateMachine}", "state machines"),
             ("Role: {Type: AWS::IAM::Role}", ""),
-            ("Rule: {Type: AWS::Events::Rule, Properties: {ScheduleExpression: cron(0 1 * * ? *)}}", "never fires"),
+            ("Rule: {Type: AWS::Events::Rule, Properties: {ScheduleExpression: cron(0 1 * * ? *)}}", ""),
             ("Gone: {Type: AWS::Pipes::Pipe, Condition: Never}", ""),
             ("Shut: {Type: AWS::SNS::Topic, Properties: {Subscription: !Ref AWS::NoValue}}", ""),
             (

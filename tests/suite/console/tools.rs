@@ -1,6 +1,7 @@
 //! The form that notifies, the small client, and the keyboard.
 
 use serde_json::{Value, json};
+use tests::stack::{Stack, root};
 use tidings_test::Client;
 
 use super::Console;
@@ -160,5 +161,28 @@ async fn everything_is_reached_with_the_keyboard() {
     console.page.eval("document.activeElement.blur()").await;
     console.page.press("4", 0).await;
     console.page.until("document.activeElement.closest('#client') !== null").await;
+    console.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_is_fired_by_its_button_and_topics_are_listed_with_their_subscribers() {
+    let template = root().join("tests/templates/any-service.yaml");
+    let Some(mut console) = Console::of(async || Stack::start_at(&template, &[], &[]).await).await else { return };
+    console.page.press("5", 0).await;
+    console.shows("#stack-list dd", "Nightly at cron(0 3 ? * MON-FRI *), UTC → notifier").await;
+    console.shows("#stack-list dd", "News (news) → notifier, raw, filtered").await;
+    // It is reached with Tab alone.
+    console.page.press("Tab", 0).await;
+    while console.focused().await != "Fire now" {
+        console.page.press("Tab", 0).await;
+    }
+    console.page.press("Enter", 0).await;
+    console.shows("#stack-list .fire", "Fired").await;
+    console.shows("#timeline-rows .bus .what", "Scheduled Event").await;
+    console.shows("#timeline-rows .invoke .what", "notifier").await;
+    console.stack.running().sns().publish("arn:aws:sns:us-east-1:123456789012:news", "hello").unwrap();
+    console.shows("#timeline-rows .topic .what", "2 subscribers").await;
+    console.has_no_overflow("what runs").await;
+    console.picture("stack.png").await;
     console.close().await;
 }

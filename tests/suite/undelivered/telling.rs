@@ -20,6 +20,7 @@ use tidings::{NotificationId, UserId};
 use tidings_local_services::events::{Events, Matched};
 use tidings_local_services::json_api;
 use tidings_local_services::secrets::Secrets;
+use tidings_local_services::sns::Sns;
 use tidings_local_services::sqs::{Place, Sqs};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -36,7 +37,7 @@ async fn bus() -> (EventBus, UnboundedReceiver<Matched>) {
     let (region, account) = ("us-east-1".to_owned(), "123456789012".to_owned());
     let (events, put) = Events::new(&region, &account, [], []);
     let sqs = Sqs::new(Place { endpoint: endpoint.clone(), region, account }, []);
-    let router = json_api::router(&sqs, &Secrets::default(), &events);
+    let router = json_api::router(&sqs, &Secrets::default(), &events, &Sns::default());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     (Aws::local(&endpoint).bus("default"), put)
 }

@@ -43,6 +43,9 @@ pub(super) struct Arguments {
     /// Use DynamoDB Local or DynamoDB in AWS instead of the embedded one
     #[arg(long, value_name = "URL", conflicts_with = "dynamodb_port", value_parser = http_url)]
     dynamodb_endpoint: Option<String>,
+    /// Keep tables, queues and secrets in this folder between starts; without it they are in memory and gone at the end
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
     /// Invoke functions through this Lambda Invoke API (`sam local start-lambda`, `cargo lambda watch`) instead of
     /// building and running them
     #[arg(long, value_name = "URL", conflicts_with_all = ["no_build", "release"], value_parser = http_url)]
@@ -89,6 +92,7 @@ Examples:
   tidings dev --parameter Tidings/Authentication=hs256       a parameter of the nested stack Tidings
   tidings dev --dynamodb-endpoint http://127.0.0.1:8001      with DynamoDB Local
   tidings dev --lambda-endpoint http://127.0.0.1:3001        with sam local start-lambda
+  tidings dev --data target/data                             find everything again at the next start
   tidings dev --shuffle 7                                    frames of a connection overtake one another
   tidings dev --record events                                keep the events of the run as files";
 
@@ -127,6 +131,7 @@ impl Arguments {
             api_port: self.api_port,
             dynamodb_port: self.dynamodb_port,
             dynamodb_endpoint: self.dynamodb_endpoint,
+            data: self.data,
             lambda_endpoint: self.lambda_endpoint,
             idle_timeout: self.idle_timeout,
             connection_lifetime: self.connection_lifetime,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tidings_local_services::events::Events;
 use tidings_local_services::json_api;
 use tidings_local_services::secrets::Secrets;
+use tidings_local_services::sns::Sns;
 use tidings_local_services::sqs::{Place, Sqs};
 use tokio::net::TcpListener;
 
@@ -37,7 +38,8 @@ impl Gateway {
         let (region, account) = ("us-east-1".to_owned(), "123456789012".to_owned());
         let queues = Sqs::new(Place { endpoint: endpoint.clone(), region, account }, []);
         let host = TestHost::start(|_| {}).await;
-        let router = json_api::router(&queues, &Secrets::default(), &Events::default()).merge(host.router());
+        let router =
+            json_api::router(&queues, &Secrets::default(), &Events::default(), &Sns::default()).merge(host.router());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let gateway = Self { sqs: client(&endpoint), endpoint };
         for name in ["DeadLetterQueue", "Orders"] {

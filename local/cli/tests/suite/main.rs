@@ -3,6 +3,7 @@
 
 mod cases;
 mod commands;
+mod data;
 mod dead_letters;
 mod deployed;
 mod dev;

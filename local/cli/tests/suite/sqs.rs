@@ -18,6 +18,7 @@ use hyper_util::rt::TokioExecutor;
 use tidings_local_services::events::Events;
 use tidings_local_services::json_api;
 use tidings_local_services::secrets::Secrets;
+use tidings_local_services::sns::Sns;
 use tidings_local_services::sqs::{Place, Sqs};
 use tokio::net::TcpListener;
 
@@ -46,7 +47,7 @@ impl Api {
         let place =
             Place { endpoint: endpoint.clone(), region: "us-east-1".to_owned(), account: "123456789012".to_owned() };
         let sqs = Sqs::new(place, []);
-        let router = json_api::router(&sqs, &Secrets::default(), &Events::default());
+        let router = json_api::router(&sqs, &Secrets::default(), &Events::default(), &Sns::default());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { client: client(&endpoint), endpoint, sqs }
     }

@@ -78,12 +78,39 @@ function listStack() {
   for (const one of state.functions) rows.push(["function", `${one.name} — ${one.timeout} s, ${one.memory} MB`]);
   for (const api of state.apis) rows.push(["API", `${api.id} (${api.apiId}), stage ${api.stages.join(", ")}`], ...api.routes.map((route) => ["route", route]));
   for (const table of state.tables) rows.push(["table", table]);
+  for (const topic of state.topics) rows.push(["topic", `${topic.id} (${topic.name}) → ${topic.subscribers.join(", ") || "nobody"}`]);
+  for (const one of state.schedules) rows.push(["schedule", `${one.id} ${one.when} → ${one.targets.join(", ") || "nobody"}`, fireButton(one.id)]);
   rows.push(["tidings", state.version]);
   let last = "";
-  for (const [name, value] of rows) {
-    $("stack-list").append(h("dt", {}, name === last ? "" : name), h("dd", { class: "mono" }, value));
+  for (const [name, value, button] of rows) {
+    $("stack-list").append(h("dt", {}, name === last ? "" : name), h("dd", { class: "mono" }, value, button));
     last = name;
   }
+}
+
+/** Fires a schedule now. What comes of it is in the timeline. */
+function fireButton(id) {
+  const button = h("button", { type: "button", class: "fire", "aria-label": `Fire ${id} now` }, "Fire now");
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      const answer = await fetch("/_tidings/trigger", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ kind: "schedule", name: id }),
+      });
+      const { done, message } = await answer.json();
+      announce(done ?? message);
+      setText(button, answer.ok ? "Fired" : "Failed");
+    } catch {
+      announce("tidings dev does not answer; is it running?");
+      setText(button, "Failed");
+    }
+    button.disabled = false;
+    button.focus();
+    setTimeout(() => setText(button, "Fire now"), 1500);
+  });
+  return button;
 }
 listStack();
 

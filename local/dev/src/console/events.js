@@ -40,6 +40,10 @@ const kinds = {
     const what = [h("b", {}, event.detailType), tag(event.source), event.rules.length ? event.rules.join(", ") : "matches no rule"];
     return { label: "event", tone: "bus", what, meta: size(event.body.bytes) };
   },
+  topic(event) {
+    const what = [h("b", {}, event.topic), badge(event.subscribers.length ? `${event.subscribers.length} ${event.subscribers.length === 1 ? "subscriber" : "subscribers"}` : "nobody", event.subscribers.length === 0), h("span", { class: "mono" }, oneLine(event.subject ?? event.body.text))];
+    return { label: "sns", tone: "topic", what, meta: size(event.body.bytes) };
+  },
   close(event) {
     const bad = ![1000, 1001, 1005].includes(event.code);
     const reason = event.reason.text || CLOSES[event.code] || "";
@@ -58,6 +62,7 @@ export function details(event, names) {
   if (event.kind === "frame") facts.push(["Route", event.route ?? "none fits"]);
   if (event.kind === "push") facts.push(["Answer", String(event.status)]);
   if (event.kind === "bus") facts.push(["Bus", event.bus], ["Source", event.source], ["Rules", event.rules.join(", ") || "none matches"]);
+  if (event.kind === "topic") facts.push(["Topic", event.topic], ["Subject", event.subject], ["Delivery", event.subscribers.join(", ") || "reaches nobody"], ["Filtered", event.filtered ? `kept from ${event.filtered}` : ""]);
   if (event.kind === "close") facts.push(["Code", String(event.code)], ["Reason", event.reason.text], ["Closed by", event.by]);
   if (event.body) parts.push(text(event.body));
   if (event.kind === "invocation") {

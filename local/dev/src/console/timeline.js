@@ -141,7 +141,8 @@ export class Timeline {
   }
 
   fits(event) {
-    if (!this.kinds.has(event.kind)) return false;
+    // A message for a topic of SNS is an event as one on a bus is.
+    if (!this.kinds.has(event.kind === "topic" ? "bus" : event.kind)) return false;
     if (this.only && event.connection !== this.only) return false;
     if (!this.text) return true;
     const who = event.connection ? this.label(event.connection).user ?? "" : "";

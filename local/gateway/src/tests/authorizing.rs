@@ -143,7 +143,7 @@ fn signed() -> tidings_local_stack::WebSocketApi {
 }
 
 fn keys() -> SigningKeys {
-    SigningKeys { access_key_id: "AKID".to_owned(), secret_access_key: "secret".to_owned() }
+    SigningKeys { access_key_id: "AKID".to_owned(), secret_access_key: "secret".to_owned(), session_token: None }
 }
 
 /// What the SDKs' signer makes of a handshake: headers, or a query.

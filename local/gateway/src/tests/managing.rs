@@ -39,6 +39,8 @@ async fn the_path_may_be_encoded() {
         format!("/dev/%40connections/{id}"),
         format!("/dev/@connections/{lower}"),
         format!("/abcdef1234/dev/%40connections/{encoded}"),
+        // Of an endpoint with a slash at its end.
+        format!("/dev//@connections/{encoded}"),
     ] {
         assert_eq!(app.http("POST", &path, &[], path.as_bytes()).await.status, 200, "{path}");
         assert_eq!(receive_text(&mut client).await, path);

@@ -5,9 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodbstreams::types::Record;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
+use super::positions::Positions;
 use super::records::StreamRecord;
 use super::retries::{Plan, Step};
 use super::shards::{ReadError, Start, Streams};
@@ -36,6 +38,8 @@ struct Shared {
     table: String,
     arn: String,
     options: StreamOptions,
+    /// How far it was, where that is kept.
+    positions: Option<Positions>,
 }
 
 /// A stream with the shards that it had.
@@ -65,6 +69,7 @@ impl Stream {
         table: &str,
         arn: &str,
         options: &StreamOptions,
+        positions: Option<Positions>,
     ) -> Self {
         let shared = Shared {
             mapping,
@@ -72,6 +77,7 @@ impl Stream {
             table: table.to_owned(),
             arn: arn.to_owned(),
             options: options.clone(),
+            positions,
         };
         let start = if options.from_the_beginning { Start::Oldest } else { Start::Newest };
         let first = match shared.open(&start).await {
@@ -121,10 +127,47 @@ impl Shared {
     async fn open(&self, start: &Start) -> Result<Opened, String> {
         let stream = self.streams.arn().await?;
         let mut shards = self.shards(&stream, start).await?;
+        let kept = self.positions.as_ref().map(Positions::read).transpose().map_err(|error| error.to_string())?;
         for place in &mut shards {
+            if let Some(kept) = &kept {
+                place.start = match kept.get(&place.shard) {
+                    Some(start) => start.clone(),
+                    None => self.first_position(&stream, place).await?,
+                };
+            }
+            let start = &place.start;
             place.iterator = self.streams.iterator(&stream, &place.shard, start).await?;
         }
         Ok(Opened { stream, shards })
+    }
+
+    /// Where a mapping begins that has read nothing of a shard yet, noted: else what is written from now on would be lost if
+    /// this process ended before it was read.
+    async fn first_position(&self, stream: &str, place: &Place) -> Result<Start, String> {
+        let mut last = None;
+        if matches!(place.start, Start::Newest) {
+            let mut iterator = self.streams.iterator(stream, &place.shard, &Start::Oldest).await?;
+            while let Some(from) = iterator {
+                let (records, next) = self.streams.records(&from, 1_000).await.map_err(|error| match error {
+                    ReadError::Lost => "its beginning is gone".to_owned(),
+                    ReadError::Other(error) => error,
+                })?;
+                let number = |record: &Record| Some(record.dynamodb()?.sequence_number()?.to_owned());
+                let Some(newest) = records.last().and_then(number) else { break };
+                last = Some(newest);
+                iterator = next;
+            }
+        }
+        self.note(&place.shard, last.as_deref());
+        Ok(last.map_or(Start::Oldest, Start::After))
+    }
+
+    /// Keeps how far a shard is read.
+    fn note(&self, shard: &str, last: Option<&str>) {
+        let Some(positions) = &self.positions else { return };
+        if let Err(error) = positions.note(shard, last) {
+            self.warn(&format!("how far it is cannot be kept ({error}), so records may come again at the next start"));
+        }
     }
 
     async fn keep_opening(&self) -> Opened {
@@ -154,7 +197,10 @@ impl Shared {
             match self.batch(&stream, &mut place).await {
                 Ok(records) if records.is_empty() && place.ended => return place.shard,
                 Ok(records) if records.is_empty() => tokio::time::sleep(POLL).await,
-                Ok(records) => self.deliver(&place.shard, &records).await,
+                Ok(records) => {
+                    self.deliver(&place.shard, &records).await;
+                    self.note(&place.shard, records.last().map(|record| record.sequence_number.as_str()));
+                }
                 Err(error) => {
                     if failures == 0 {
                         self.warn(&error);

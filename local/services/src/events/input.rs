@@ -143,7 +143,7 @@ mod tests {
             arn,
             bus: "default".to_owned(),
             pattern: None,
-            rate: None,
+            schedule: None,
             targets: Vec::new(),
         }
     }

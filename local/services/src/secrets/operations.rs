@@ -21,7 +21,13 @@ type Answer = Result<Json, Refusal>;
 pub(crate) fn call(secrets: &Secrets, action: &str, input: &Json) -> Answer {
     match action {
         "GetSecretValue" => with(secrets, input, |secret| get(secret, input)),
-        "PutSecretValue" => with(secrets, input, |secret| put(secret, input)),
+        "PutSecretValue" => with(secrets, input, |secret| {
+            let answer = put(secret, input)?;
+            secrets.write(secret).map_err(|error| {
+                refusal("InternalServiceError", format!("The data folder cannot be written: {error}"))
+            })?;
+            Ok(answer)
+        }),
         "DescribeSecret" => with(secrets, input, |secret| Ok(describe(secret))),
         "ListSecrets" => Ok(json!({"SecretList": secrets.lock().values().map(describe).collect::<Vec<_>>()})),
         _ => Err(refusal("UnknownOperationException", format!("{action} is not served here"))),
@@ -49,8 +55,10 @@ fn with(secrets: &Secrets, input: &Json, work: impl FnOnce(&mut Secret) -> Answe
 fn get(secret: &Secret, input: &Json) -> Answer {
     let (id, stage) = (input["VersionId"].as_str(), input["VersionStage"].as_str());
     let found = match (id, stage) {
-        (Some(id), _) => secret.versions.get_key_value(id),
-        (None, stage) => secret.with_stage(stage.unwrap_or(CURRENT)).and_then(|id| secret.versions.get_key_value(id)),
+        (Some(id), _) => secret.history.versions.get_key_value(id),
+        (None, stage) => {
+            secret.with_stage(stage.unwrap_or(CURRENT)).and_then(|id| secret.history.versions.get_key_value(id))
+        }
     };
     let found =
         found.filter(|(_, version)| stage.is_none_or(|stage| version.stages.iter().any(|other| other == stage)));
@@ -87,7 +95,7 @@ fn put(secret: &mut Secret, input: &Json) -> Answer {
         return Err(invalid("A secret value must have 1 to 65536 bytes."));
     }
     let id = input["ClientRequestToken"].as_str().map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
-    if secret.versions.get(&id).is_some_and(|version| version.value != value) {
+    if secret.history.versions.get(&id).is_some_and(|version| version.value != value) {
         let text = "A version with this ClientRequestToken exists with another value.";
         return Err(refusal("ResourceExistsException", text));
     }
@@ -96,7 +104,7 @@ fn put(secret: &mut Secret, input: &Json) -> Answer {
         None => vec![CURRENT.to_owned()],
     };
     secret.put(id.clone(), value, stages);
-    let stages = secret.versions.get(&id).map(|version| version.stages.clone()).unwrap_or_default();
+    let stages = secret.history.versions.get(&id).map(|version| version.stages.clone()).unwrap_or_default();
     Ok(json!({"ARN": secret.arn, "Name": secret.name, "VersionId": id, "VersionStages": stages}))
 }
 
@@ -105,10 +113,10 @@ fn describe(secret: &Secret) -> Json {
     let mut answer = json!({
         "ARN": secret.arn,
         "Name": secret.name,
-        "CreatedDate": secret.created,
-        "LastChangedDate": secret.changed,
+        "CreatedDate": secret.history.created,
+        "LastChangedDate": secret.history.changed,
         "LastAccessedDate": now(),
-        "VersionIdsToStages": secret.versions.iter().map(stages).collect::<serde_json::Map<_, _>>(),
+        "VersionIdsToStages": secret.history.versions.iter().map(stages).collect::<serde_json::Map<_, _>>(),
     });
     if let Some(description) = &secret.description {
         answer["Description"] = description.as_str().into();
@@ -159,6 +167,25 @@ mod tests {
         assert_eq!(described["VersionIdsToStages"].as_object().unwrap().len(), 2, "{described}");
         assert!(!described.to_string().contains("three"), "no value: {described}");
         assert_eq!(call(&secrets, "ListSecrets", &json!({})).unwrap()["SecretList"][0]["Name"], "s/tokens");
+    }
+
+    #[test]
+    fn what_was_generated_and_put_is_there_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = crate::data::Store::open(&folder.path().join("store")).unwrap();
+        let template = |name: &str| stack::Secret {
+            name: name.to_owned(),
+            arn: format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}"),
+            description: None,
+            value: SecretValue::Generated(GeneratedSecret::default()),
+        };
+        let both = [template("s/tokens"), template("s/other")];
+        let first = Secrets::kept(&both, &store).unwrap();
+        let generated = first.text("s/other").unwrap();
+        put(&first, "mine");
+        let again = Secrets::kept(&both, &store).unwrap();
+        assert_eq!(text(&again, "AWSCURRENT").as_deref(), Some("mine"));
+        assert_eq!(again.text("s/other"), Some(generated));
     }
 
     #[test]

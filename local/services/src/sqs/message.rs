@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::refusal::{Code, Refusal};
@@ -12,7 +13,7 @@ use super::refusal::{Code, Refusal};
 const MOST_ATTRIBUTES: usize = 10;
 
 /// What a producer sends, with the id that it gets.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Message {
     /// A UUID.
     pub id: String,
@@ -29,7 +30,7 @@ pub struct Message {
 }
 
 /// One message attribute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attribute {
     /// `String`, `Number` or `Binary`, with an own label behind a dot if wanted.
     pub data_type: String,
@@ -38,7 +39,7 @@ pub struct Attribute {
 }
 
 /// The value of a message attribute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
     /// Of the types `String` and `Number`.
     Text(String),

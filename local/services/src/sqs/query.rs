@@ -1,66 +1,49 @@
-//! The query protocol, which SDKs spoke before JSON and `curl` speaks well: forms in, XML out.
+//! The query protocol, which SDKs spoke before JSON and `curl` speaks well: forms in, XML out; JSON for API Gateway, which asks
+//! for it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::refusal::Refusal;
+use crate::query::{Tree, escaped};
 
 const NAMESPACE: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
 
 /// The action of a form, and its parameters as the JSON protocol would have them.
 pub(super) fn read(form: &[u8]) -> (String, Value) {
-    let mut root = Tree::default();
-    for (name, value) in form_urlencoded::parse(form) {
-        let leaf = name.split('.').fold(&mut root, |tree, part| tree.0.entry(part.to_owned()).or_default());
-        leaf.1 = value.into_owned();
-    }
-    let action = root.0.remove("Action").map(|tree| tree.1).unwrap_or_default();
-    (action, root.object())
+    let mut root = Tree::of(form);
+    (root.action(), object(root))
 }
 
-/// Parameters by the parts of their names, `Attribute.1.Name` being three.
-#[derive(Default)]
-struct Tree(BTreeMap<String, Tree>, String);
-
-impl Tree {
-    fn object(self) -> Value {
-        let mut object = Map::new();
-        for (name, tree) in self.0 {
-            match name.as_str() {
-                "AttributeName" | "MessageAttributeName" | "MessageSystemAttributeName" => {
-                    object.insert(format!("{name}s"), tree.numbered().map(|tree| Value::from(tree.1)).collect());
-                }
-                "Attribute" | "MessageAttribute" | "MessageSystemAttribute" => {
-                    object.insert(format!("{name}s"), tree.named());
-                }
-                _ if name.ends_with("BatchRequestEntry") => {
-                    object.insert("Entries".to_owned(), tree.numbered().map(Self::object).collect());
-                }
-                _ => {
-                    object.insert(name.clone(), scalar(&name, tree.1));
-                }
+fn object(tree: Tree) -> Value {
+    let mut members = Map::new();
+    for (name, tree) in tree.inside {
+        match name.as_str() {
+            "AttributeName" | "MessageAttributeName" | "MessageSystemAttributeName" => {
+                members.insert(format!("{name}s"), tree.numbered().map(|tree| Value::from(tree.text)).collect());
+            }
+            "Attribute" | "MessageAttribute" | "MessageSystemAttribute" => {
+                members.insert(format!("{name}s"), named(tree));
+            }
+            _ if name.ends_with("BatchRequestEntry") => {
+                members.insert("Entries".to_owned(), tree.numbered().map(object).collect());
+            }
+            _ => {
+                members.insert(name.clone(), scalar(&name, tree.text));
             }
         }
-        object.into()
     }
+    members.into()
+}
 
-    /// The members of a list, in the order of their numbers.
-    fn numbered(self) -> impl Iterator<Item = Self> {
-        let mut members: Vec<_> = self.0.into_iter().collect();
-        members.sort_by_key(|(number, _)| number.parse::<u32>().unwrap_or(u32::MAX));
-        members.into_iter().map(|(_, tree)| tree)
-    }
-
-    /// A map that is written as a list of names and values.
-    fn named(self) -> Value {
-        let pairs = self.numbered().filter_map(|mut pair| {
-            let (name, value) = (pair.0.remove("Name")?.1, pair.0.remove("Value")?);
-            Some((name, if value.0.is_empty() { value.1.into() } else { value.object() }))
-        });
-        Value::Object(pairs.collect())
-    }
+/// A map that is written as a list of names and values.
+fn named(tree: Tree) -> Value {
+    let pairs = tree.numbered().filter_map(|mut pair| {
+        let (name, value) = (pair.inside.remove("Name")?.text, pair.inside.remove("Value")?);
+        Some((name, if value.inside.is_empty() { value.text.into() } else { object(value) }))
+    });
+    Value::Object(pairs.collect())
 }
 
 /// Numbers where the JSON protocol has them.
@@ -91,6 +74,25 @@ pub(super) fn failure(refusal: &Refusal, request_id: &str) -> String {
         refusal.code.query_name(),
         escaped(&refusal.message)
     )
+}
+
+/// A result as the JSON that API Gateway gets. Of `SendMessage` there are captures, in which what is not there is `null`
+/// (aws-samples/serverless-patterns, READMEs of its patterns from API Gateway to SQS).
+pub(super) fn success_in_json(action: &str, result: &Value, request_id: &str) -> Value {
+    let mut result = result.clone();
+    if let ("SendMessage", Some(members)) = (action, result.as_object_mut()) {
+        for name in ["MD5OfMessageAttributes", "MD5OfMessageSystemAttributes", "SequenceNumber"] {
+            members.entry(name).or_insert(Value::Null);
+        }
+    }
+    let metadata = json!({"RequestId": request_id});
+    json!({format!("{action}Response"): {"ResponseMetadata": metadata, format!("{action}Result"): result}})
+}
+
+/// A refusal as JSON.
+pub(super) fn failure_in_json(refusal: &Refusal, request_id: &str) -> Value {
+    let error = json!({"Code": refusal.code.query_name(), "Message": refusal.message, "Type": "Sender"});
+    json!({"Error": error, "RequestId": request_id})
 }
 
 fn members(xml: &mut String, action: &str, object: &Value) {
@@ -130,21 +132,6 @@ fn element(xml: &mut String, action: &str, tag: &str, value: &Value) {
     let _ = write!(xml, "</{tag}>");
 }
 
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            // A parser would make a line feed of it.
-            '\r' => out.push_str("&#13;"),
-            other => out.push(other),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -171,6 +158,19 @@ mod tests {
         );
         let (_, input) = read(b"AttributeName.1=All&Attribute.1.Name=DelaySeconds&Attribute.1.Value=5");
         assert_eq!(input, json!({"AttributeNames": ["All"], "Attributes": {"DelaySeconds": "5"}}));
+    }
+
+    #[test]
+    fn a_result_becomes_json_for_those_who_ask_for_it() {
+        let result = json!({"MessageId": "m", "MD5OfMessageBody": "b"});
+        let expected = json!({"SendMessageResponse": {"ResponseMetadata": {"RequestId": "r"}, "SendMessageResult": {
+            "MD5OfMessageAttributes": null, "MD5OfMessageBody": "b", "MD5OfMessageSystemAttributes": null, "MessageId": "m",
+            "SequenceNumber": null,
+        }}});
+        assert_eq!(success_in_json("SendMessage", &result, "r"), expected);
+        let refusal = Refusal::missing("Action");
+        let error = json!({"Code": "MissingParameter", "Message": refusal.message, "Type": "Sender"});
+        assert_eq!(failure_in_json(&refusal, "r"), json!({"Error": error, "RequestId": "r"}));
     }
 
     #[test]

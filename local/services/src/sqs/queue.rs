@@ -3,6 +3,8 @@
 //! A state machine without clock and without I/O: every call gets the time. A message is ready, delayed or in flight;
 //! the three indexes say so, and only [`Queue::put`] and [`Queue::remove`] change them.
 
+mod kept;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -13,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::clock::Millis;
 use super::message::Message;
 use super::refusal::{Code, Refusal};
+use kept::Unwritten;
 use tidings_local_stack::QueueSettings;
 
 /// How long SQS recognises a duplicate in a FIFO queue: five minutes.
@@ -41,6 +44,7 @@ pub(super) struct Queue {
     recent: HashMap<DuplicateKey, Sent>,
     /// The keys of `recent` with their ends, oldest first.
     recent_ends: VecDeque<(Millis, DuplicateKey)>,
+    unwritten: Unwritten,
 }
 
 /// A group, where duplicates are looked for within one, and a deduplication id.
@@ -174,6 +178,7 @@ impl Queue {
             locked: HashMap::new(),
             recent: HashMap::new(),
             recent_ends: VecDeque::new(),
+            unwritten: Unwritten::default(),
         }
     }
 
@@ -192,6 +197,7 @@ impl Queue {
         let sent = Sent { id, sequence_number: self.sequence_number(number) };
         if let Some(key) = key {
             self.recent_ends.push_back((now + DEDUPLICATION, key.clone()));
+            self.unwritten.duplicates.insert(key.clone());
             self.recent.insert(key, sent.clone());
         }
         Ok(sent)
@@ -206,6 +212,8 @@ impl Queue {
 
     fn check(&self, message: &Message, delay: Option<u64>) -> Result<(), Refusal> {
         message.check()?;
+        check_name("MessageGroupId", message.group.as_deref())?;
+        check_name("MessageDeduplicationId", message.deduplication.as_deref())?;
         let limit = self.settings.maximum_message_size;
         if message.size() > limit {
             let text =
@@ -246,6 +254,7 @@ impl Queue {
     fn forget_duplicates(&mut self, now: Millis) {
         while let Some((_, key)) = self.recent_ends.pop_front_if(|(end, _)| *end <= now) {
             self.recent.remove(&key);
+            self.unwritten.duplicates.insert(key);
         }
     }
 
@@ -346,11 +355,19 @@ impl Queue {
 
     /// Forgets all messages, but not what would be a duplicate of them.
     pub(super) fn purge(&mut self) {
+        self.unwritten.changed.extend(self.messages.keys());
         self.messages.clear();
         self.ready.clear();
         self.hidden.clear();
         self.ages.clear();
         self.locked.clear();
+    }
+
+    /// Forgets everything, for the queue is removed.
+    pub(super) fn clear(&mut self) {
+        self.purge();
+        self.unwritten.duplicates.extend(self.recent.drain().map(|(key, _)| key));
+        self.recent_ends.clear();
     }
 
     pub(super) fn counts(&mut self, now: Millis) -> Counts {
@@ -389,6 +406,7 @@ impl Queue {
         let stored =
             Stored { message, sent, state: State::Ready, receives: 0, first_received: None, origin, again: false };
         self.messages.insert(number, stored);
+        self.unwritten.added.insert(number);
         self.put(number, state);
         number
     }
@@ -410,12 +428,14 @@ impl Queue {
         if let Some(stored) = self.messages.get_mut(&number) {
             stored.state = state;
         }
+        self.unwritten.changed.insert(number);
     }
 
     fn remove(&mut self, number: u64) -> Option<Dead> {
         self.leave(number);
         let stored = self.messages.remove(&number)?;
         self.ages.remove(&(stored.sent, number));
+        self.unwritten.changed.insert(number);
         Some(Dead { message: stored.message, sent: stored.sent })
     }
 
@@ -466,6 +486,19 @@ fn read_receipt(receipt: &str) -> Result<(u64, u32), Refusal> {
         let text = format!("The input receipt handle \"{receipt}\" is not a valid receipt handle.");
         Refusal::new(Code::ReceiptHandleIsInvalid, text)
     })
+}
+
+/// What a group or a deduplication id may be; SQS's words.
+fn check_name(parameter: &str, value: Option<&str>) -> Result<(), Refusal> {
+    let is_fit = |value: &str| (1..=128).contains(&value.len()) && value.chars().all(|c| c.is_ascii_graphic());
+    match value {
+        Some(value) if !is_fit(value) => {
+            let reason =
+                format!("{parameter} can only include alphanumeric and punctuation characters. 1 to 128 in length.");
+            Err(Refusal::value(parameter, value, &reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

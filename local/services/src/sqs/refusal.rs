@@ -17,6 +17,7 @@ pub enum Code {
     BatchEntryIdsNotDistinct,
     BatchRequestTooLong,
     EmptyBatchRequest,
+    InternalFailure,
     InvalidAttributeName,
     InvalidAttributeValue,
     InvalidBatchEntryId,

@@ -1,4 +1,4 @@
-//! The API on the wire: JSON as today's SDKs speak it, and the query protocol.
+//! The API on the wire: JSON as today's SDKs speak it, and the query protocol, whose answers are XML unless JSON is asked for.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -27,7 +27,7 @@ pub(crate) async fn answer(sqs: &Sqs, headers: &HeaderMap, body: &[u8]) -> Respo
     match target.map(|target| target.strip_prefix("AmazonSQS.")) {
         Some(Some(action)) => answer_json(sqs, action, headers, body).await,
         Some(None) => {
-            let text = "Only the APIs of SQS, Secrets Manager and EventBridge are served at this address.";
+            let text = "Only the APIs of SQS, SNS, Secrets Manager and EventBridge are served at this address.";
             json_failure(&Refusal::new(Code::UnsupportedOperation, text))
         }
         None => answer_query(sqs, None, headers, body).await,
@@ -67,10 +67,14 @@ async fn answer_query(sqs: &Sqs, queue: Option<&str>, headers: &HeaderMap, form:
         "" => Err(Refusal::missing("Action")),
         action => operations::call(sqs, action, traced(action, headers, input)).await,
     };
-    match result {
-        Ok(output) => respond(StatusCode::OK, "text/xml", &[], query::success(&action, &output, &id)),
-        Err(refusal) => respond(StatusCode::BAD_REQUEST, "text/xml", &[], query::failure(&refusal, &id)),
-    }
+    let wants_json = headers.get(header::ACCEPT).is_some_and(|kinds| kinds.as_bytes() == b"application/json");
+    let (status, body) = match &result {
+        Ok(output) if wants_json => (StatusCode::OK, query::success_in_json(&action, output, &id).to_string()),
+        Ok(output) => (StatusCode::OK, query::success(&action, output, &id)),
+        Err(refusal) if wants_json => (StatusCode::BAD_REQUEST, query::failure_in_json(refusal, &id).to_string()),
+        Err(refusal) => (StatusCode::BAD_REQUEST, query::failure(refusal, &id)),
+    };
+    respond(status, if wants_json { "application/json" } else { "text/xml" }, &[], body)
 }
 
 /// The trace that a caller is part of goes with every message of a request, unless the message names another one (X-Ray

@@ -1,8 +1,8 @@
 //! What routes invoke.
 
 use super::super::{Fault, functions::find, properties::Properties};
-use super::{Parts, mocks};
-use tidings_local_stack::{Integration, Note};
+use super::{Parts, mapping};
+use tidings_local_stack::{Integration, Mock, Note};
 
 /// API Gateway's own limits and default for WebSocket APIs, in milliseconds.
 const TIMEOUT_MS: (std::ops::RangeInclusive<u64>, u64) = (50..=29_000, 29_000);
@@ -23,16 +23,18 @@ impl<'a> Parts<'a> {
             let text = format!("`ContentHandlingStrategy` of `{id}` is not emulated: messages stay text");
             notes.push(integration.note(integration.line_of("ContentHandlingStrategy"), text));
         }
+        let timeout_ms = integration.number("TimeoutInMillis", TIMEOUT_MS.0)?.unwrap_or(TIMEOUT_MS.1);
         match integration.required_text("IntegrationType")?.as_str() {
+            "AWS" => Ok(self.service_integration(&integration, timeout_ms, notes)?.map(Integration::Service)),
             "AWS_PROXY" => {
-                let timeout_ms = integration.number("TimeoutInMillis", TIMEOUT_MS.0)?.unwrap_or(TIMEOUT_MS.1);
                 let function = self.function_at(&integration, "IntegrationUri")?;
                 Ok(function.map(|function| Integration::Lambda { function, timeout_ms }))
             }
-            "MOCK" => Ok(Ok(Integration::Mock(mocks::read(&integration)?))),
-            other @ ("AWS" | "HTTP" | "HTTP_PROXY") => {
-                Ok(Err(format!("integrations of the type `{other}` are not emulated")))
+            "MOCK" => {
+                let request = mapping::templates(&integration, "RequestTemplates")?;
+                Ok(Ok(Integration::Mock(Mock { request, responses: mapping::responses(&integration)? })))
             }
+            other @ ("HTTP" | "HTTP_PROXY") => Ok(Err(format!("integrations of the type `{other}` are not emulated"))),
             other => {
                 let words = format!("must be `AWS`, `AWS_PROXY`, `HTTP`, `HTTP_PROXY` or `MOCK`, not `{other}`");
                 Err(integration.fault("IntegrationType", words))
@@ -64,7 +66,7 @@ impl<'a> Parts<'a> {
     }
 
     /// The function of this template that an invocation URI names, or why there is none.
-    fn function(&self, uri: &str) -> Result<String, String> {
+    pub(super) fn function(&self, uri: &str) -> Result<String, String> {
         if uri.contains("stageVariables.") {
             return Err("stage variables in the address of a function are not emulated".to_owned());
         }

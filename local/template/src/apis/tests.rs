@@ -1,7 +1,10 @@
 //! WebSocket APIs of raw resources and of SAM's, and what is said of broken ones.
 
 use super::super::testing::{authorizer_of, fault_of_resources, stack_of_resources};
-use tidings_local_stack::{ConnectAuthorization, Integration, IntegrationResponse, Stack};
+use tidings_local_stack::{
+    ConnectAuthorization, Integration, IntegrationResponse, ParameterPlace, ParameterValue, Passthrough, Service,
+    ServiceIntegration, ServiceTarget, Stack,
+};
 
 const FUNCTIONS: &str = "
   F: {Type: AWS::Serverless::Function}
@@ -125,7 +128,7 @@ fn a_broken_template_or_pattern_is_told_with_its_line() {
     );
     check(
         "IntegrationResponseKey: $default, ResponseTemplates: {a: \"x\\n#if(true)\"}",
-        "the template `a` of `R` is broken: in line 2 of it, this `#if` has no `#end`",
+        "the template `a` in `ResponseTemplates` of `R` is broken: in line 2 of it, this `#if` has no `#end`",
         0,
     );
     let block = with_response("IntegrationResponseKey: $default").replace("IntegrationResponseKey: $default}}\n", "");
@@ -138,7 +141,168 @@ fn a_broken_template_or_pattern_is_told_with_its_line() {
     let line = block.lines().position(|line| line.contains("$util.escape(")).unwrap() + 1;
     // The text ends in the line after, and with it the arguments.
     assert_eq!(fault.line, Some(line + 1), "{}", fault.text);
-    assert!(fault.text.starts_with("the template `a` of `R` is broken: "), "{}", fault.text);
+    assert!(fault.text.starts_with("the template `a` in `ResponseTemplates` of `R` is broken: "), "{}", fault.text);
+}
+
+#[test]
+fn a_broken_template_in_a_folded_block_is_told_with_its_line() {
+    let resources = plain(TARGET, "INTEGRATION", "").replace(
+        "  Integration: {Type: AWS::ApiGatewayV2::Integration, Properties: {ApiId: !Ref Api, INTEGRATION}}\n",
+        "  Integration:\n    Type: AWS::ApiGatewayV2::Integration\n    Properties:\n      ApiId: !Ref Api\n      \
+         IntegrationType: AWS\n      IntegrationUri: !Sub 'arn:aws:apigateway:${AWS::Region}:dynamodb:action/PutItem'\n      \
+         RequestTemplates:\n        $default:\n          Fn::Sub: >\n            #set($ttl = 5)\n            {\n              \
+         \"TableName\": \"${AWS::StackName}\",\n              \"Item\": {\"id\": {\"S\": \"$util.nothing(\"}}\n            }\n",
+    );
+    let fault = fault_of_resources(&resources);
+    let line = resources.lines().position(|line| line.contains("$util.nothing(")).unwrap() + 1;
+    assert!(
+        fault.text.starts_with("the template `$default` in `RequestTemplates` of `Integration` is broken: "),
+        "{fault:?}"
+    );
+    assert_eq!(fault.line, Some(line), "{}", fault.text);
+}
+
+const QUEUE: &str = "  Jobs: {Type: AWS::SQS::Queue, Properties: {QueueName: jobs}}\n";
+const ROLE: &str = "CredentialsArn: !Sub 'arn:aws:iam::${AWS::AccountId}:role/r'";
+
+fn service(integration: &str) -> (ServiceIntegration, Vec<String>) {
+    let stack = stack_of_resources(&plain(TARGET, &format!("IntegrationType: AWS, {integration}"), QUEUE));
+    let notes = texts(&stack).into_iter().map(str::to_owned).collect();
+    match &stack.apis["Api"].routes["$connect"].integration {
+        Integration::Service(service) => (service.clone(), notes),
+        other => panic!("{integration}: {other:?} {notes:?}"),
+    }
+}
+
+#[test]
+fn the_service_and_its_operation_are_found_however_the_address_is_written() {
+    let check = |uri: &str, service_called: Service, target: ServiceTarget, query: &[(&str, &str)]| {
+        let (found, notes) = service(&format!("IntegrationUri: {uri}, {ROLE}"));
+        let query: Vec<_> = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        assert_eq!((found.call.service, found.call.target, found.call.query), (service_called, target, query), "{uri}");
+        assert_eq!(notes, [] as [String; 0], "{uri}");
+    };
+    let action = |name: &str| ServiceTarget::Action(name.to_owned());
+    let path = |path: &str| ServiceTarget::Path(path.to_owned());
+    let start = "!Sub 'arn:${AWS::Partition}:apigateway:${AWS::Region}";
+    check(&format!("{start}:dynamodb:action/PutItem'"), Service::DynamoDb, action("PutItem"), &[]);
+    check(&format!("{start}:events:action/PutEvents'"), Service::EventBridge, action("PutEvents"), &[]);
+    check(&format!("{start}:events:path//'"), Service::EventBridge, path(""), &[]);
+    check(
+        &format!("{start}:sqs:path/${{AWS::AccountId}}/${{Jobs.QueueName}}'"),
+        Service::Sqs,
+        path("123456789012/jobs"),
+        &[],
+    );
+    check(
+        "!Join ['', ['arn:aws:apigateway:', !Ref AWS::Region, ':sqs:path/', !Ref AWS::AccountId, /, !GetAtt Jobs.QueueName]]",
+        Service::Sqs,
+        path("123456789012/jobs"),
+        &[],
+    );
+    check(
+        &format!("{start}:sqs:action/SendMessage&DelaySeconds=5'"),
+        Service::Sqs,
+        action("SendMessage"),
+        &[("DelaySeconds", "5")],
+    );
+    check("!GetAtt F.Arn", Service::Lambda, action("F"), &[]);
+    check(
+        &format!("{start}:lambda:path/2015-03-31/functions/${{F.Arn}}/invocations'"),
+        Service::Lambda,
+        action("F"),
+        &[],
+    );
+}
+
+#[test]
+fn a_service_that_does_not_run_here_is_named_however_it_is_written() {
+    let check = |target: &str, reason: &str| {
+        let uri = format!("arn:aws:apigateway:us-east-1:{target}");
+        check_unsupported(&format!("IntegrationType: AWS, {ROLE}, IntegrationUri: '{uri}'"), reason);
+    };
+    check("states:action/StartExecution", "it calls `StartExecution` of Step Functions, which does not run locally");
+    check(
+        "states:action/StartSyncExecution",
+        "it calls `StartSyncExecution` of Step Functions, which does not run locally",
+    );
+    check("kinesis:action/PutRecord", "it calls `PutRecord` of Kinesis, which does not run locally");
+    check("sns:action/Publish", "it calls `Publish` of SNS, which does not run locally");
+    check("s3:path/bucket/key", "it calls S3, which does not run locally");
+    check("bedrock:action/Converse", "it calls `Converse` of `bedrock`, which does not run locally");
+    check("dynamodb:action/CreateBackup", "it calls `CreateBackup` of DynamoDB, which does not run locally");
+    check("sqs:path/123456789012/other", "it sends to the queue `other`, which is no queue of this template");
+    check("dynamodb:PutItem", "`PutItem` is neither `action/OPERATION` nor `path/PATH`");
+    check(
+        "sqs:path/123456789012/${stageVariables.queue}",
+        "stage variables in the address of a service are not emulated",
+    );
+    let joined = "!Join ['', ['arn:aws:apigateway:', !Ref AWS::Region, ':states:action/StartExecution']]";
+    check_unsupported(
+        &format!("IntegrationType: AWS, IntegrationUri: {joined}"),
+        "it calls `StartExecution` of Step Functions, which does not run locally",
+    );
+    check_unsupported(
+        "IntegrationType: AWS, IntegrationUri: https://example.com",
+        "`https://example.com` is no address of a service; write `arn:aws:apigateway:REGION:SERVICE:action/OPERATION`",
+    );
+    check_unsupported(
+        "IntegrationType: AWS, IntegrationUri: !ImportValue other",
+        "`Fn::ImportValue` cannot be resolved locally; use a parameter that has a value for local runs",
+    );
+}
+
+const PUT: &str = "IntegrationUri: 'arn:aws:apigateway:us-east-1:dynamodb:action/PutItem'";
+
+#[test]
+fn the_parts_of_a_service_integration_are_read() {
+    let more = "TimeoutInMillis: 5000, PassthroughBehavior: NEVER, TemplateSelectionExpression: \\$default, RequestTemplates: \
+                {$default: '{}'}, RequestParameters: {integration.request.header.X-Own: context.connectionId, \
+                integration.request.querystring.q: \"'a b'\", integration.request.path.p: route.request.body.to.name}";
+    let (read, notes) = service(&format!("{PUT}, {ROLE}, {more}"));
+    assert_eq!((read.timeout_ms, read.passthrough), (5_000, Passthrough::Never));
+    assert_eq!(read.request.selection.as_deref(), Some("\\$default"));
+    assert_eq!(read.request.by_key["$default"].name, "the template `$default` in `RequestTemplates` of `Integration`");
+    let parameters: Vec<_> = read.parameters.into_iter().map(|one| (one.place, one.name, one.value)).collect();
+    let text = str::to_owned;
+    assert_eq!(
+        parameters,
+        [
+            (ParameterPlace::Header, text("X-Own"), ParameterValue::Context(text("connectionId"))),
+            (ParameterPlace::Query, text("q"), ParameterValue::Static(text("a b"))),
+            (ParameterPlace::Path, text("p"), ParameterValue::Body(text("to.name"))),
+        ]
+    );
+    assert_eq!(notes, [] as [String; 0]);
+    let (read, notes) = service(PUT);
+    assert_eq!((read.timeout_ms, read.passthrough), (29_000, Passthrough::WhenNoMatch));
+    assert_eq!(
+        notes,
+        ["`Integration` has no `CredentialsArn`, so API Gateway has no role to call the service with on AWS"]
+    );
+    let multiple = "RequestParameters: {integration.request.header.X: route.request.multivalueheader.Y}";
+    assert_eq!(
+        service(&format!("{PUT}, {ROLE}, {multiple}")).1,
+        ["`integration.request.header.X` of `Integration`: of several values the last one counts locally"]
+    );
+}
+
+#[test]
+fn what_api_gateway_refuses_of_a_service_integration_is_refused() {
+    let check = |more: &str, words: &str| {
+        let fault = fault_of_resources(&plain(TARGET, &format!("IntegrationType: AWS, {PUT}, {ROLE}, {more}"), ""));
+        assert!(fault.text.contains(words) && fault.line.is_some(), "{more}: {fault:?}");
+    };
+    check(
+        "RequestParameters: {integration.request.header.X: plain}",
+        "`integration.request.header.X` of `Integration` must be `'text'`, `route.request.body.PATH`,",
+    );
+    check("RequestParameters: {integration.request.header.X: \"'open\"}", "must be `'text'`");
+    check("RequestParameters: {'append:header.x': \"'a'\"}", "must be `integration.request.header.NAME`");
+    check("PassthroughBehavior: SOMETIMES", "must be `WHEN_NO_MATCH`, `WHEN_NO_TEMPLATES` or `NEVER`, not `SOMETIMES`");
+    check("TimeoutInMillis: 40000", "must be a whole number from 50 to 29000");
+    let fault = fault_of_resources(&plain(TARGET, "IntegrationType: AWS", ""));
+    assert_eq!(fault.text, "`IntegrationUri` of `Integration` is missing");
 }
 
 #[test]

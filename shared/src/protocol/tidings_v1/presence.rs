@@ -84,8 +84,10 @@ mod tests {
     fn the_reply_says_how_many_and_who() {
         let users = vec![Present { user: UserId::parse("u1").unwrap(), connections: 2, since: 5 }];
         let here = Here { count: 1, connections: 2, users, more: false, change: 9 };
-        let text =
-            crate::protocol::encode_reply(&Reply { id: None, body: ReplyBody::Presence { topic: topic("a"), here } });
+        let text = crate::protocol::tidings_v1::encode_reply(&Reply {
+            id: None,
+            body: ReplyBody::Presence { topic: topic("a"), here },
+        });
         let users = json!([{"user": "u1", "connections": 2, "since": 5}]);
         let expected =
             json!({"type": "presence", "topic": "a", "count": 1, "connections": 2, "users": users, "change": 9});
@@ -93,14 +95,17 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_pushed_alike_to_clients_of_every_protocol() {
+    fn changes_are_pushed_alike_to_clients_of_every_protocol_that_can_ask_for_them() {
         let text = r#"{"to":{"watchers":"a"},"data":{"change":9,"joined":["u2"]}}"#;
         let defaults = Defaults { id: NotificationId::parse("n").unwrap(), at: 0 };
         assert!(Notification::parse(text, &defaults).is_err(), "a producer cannot say it");
         let notification = Notification::parse_own(text, &defaults).unwrap();
-        for protocol in Protocol::ALL {
-            let frame = protocol.encode_message(&notification, &Target::Watchers(topic("a")), false);
+        let target = Target::Watchers(topic("a"));
+        for protocol in [Protocol::TidingsV1Json, Protocol::Raw, Protocol::Centrifuge] {
+            let frame = protocol.encode_message(&notification, &target, false);
             assert_eq!(&frame[..], br#"{"type":"presence","topic":"a","change":9,"joined":["u2"]}"#);
         }
+        let sign_of_life = Protocol::WebPubSub.keep_alive();
+        assert_eq!(Some(Protocol::WebPubSub.encode_message(&notification, &target, false)), sign_of_life);
     }
 }

@@ -221,6 +221,9 @@ fn what_a_kind_of_queue_does_not_take_is_refused() {
     };
     check(&mut fifo(|_| {}), Message::text("a"), None, Code::MissingParameter);
     check(&mut fifo(|_| {}), in_group("a", "a"), Some(1), Code::InvalidParameterValue);
+    for group in ["", "two words", "ü", &"g".repeat(129)] {
+        check(&mut fifo(|_| {}), in_group(group, "a"), None, Code::InvalidParameterValue);
+    }
     let mut strict = fifo(|settings| settings.content_based_deduplication = false);
     check(&mut strict, in_group("a", "a"), None, Code::InvalidParameterValue);
     let with_id = Message { deduplication: Some("d".to_owned()), ..Message::text("a") };

@@ -4,7 +4,11 @@
 //! ```sh
 //! cargo build --release --bin tidings
 //! cargo run --release --example soak -- --idle 5000 --busy 200 --minutes 10
+//! cargo run --release --example soak -- --data
 //! ```
+//!
+//! With `--data` the gateway keeps a data folder. Items and messages are written all the time; at the end the gateway is killed, and
+//! what it had acknowledged must be there when it starts again.
 //!
 //! The gateway is a process of its own, from the same target folder; the function behind it has the quick profile. Both
 //! ends of every connection are on this machine, so each process needs as many open files as there are connections; the
@@ -16,7 +20,9 @@
     reason = "it is a test that is run by hand and prints its findings"
 )]
 
-use std::path::PathBuf;
+mod written;
+
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -33,6 +39,8 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use written::{Acknowledged, Services};
+
 /// API Gateway takes 500 new connections a second, and so does ours.
 const CONNECTS_PER_SECOND: u32 = 400;
 /// What ends a wait that should never be so long.
@@ -44,20 +52,26 @@ struct Options {
     idle: usize,
     busy: usize,
     time: Duration,
+    /// Where the gateway keeps its data, if it does.
+    data: Option<tempfile::TempDir>,
 }
 
 impl Options {
     fn from_arguments() -> Result<Self, String> {
-        let mut options = Self { idle: 5_000, busy: 200, time: Duration::from_secs(600) };
+        let mut options = Self { idle: 5_000, busy: 200, time: Duration::from_secs(600), data: None };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
+            if name == "--data" {
+                options.data = Some(tempfile::tempdir().map_err(|error| error.to_string())?);
+                continue;
+            }
             let value = arguments.next().and_then(|value| value.parse::<f64>().ok()).filter(|value| *value >= 0.0);
             let value = value.ok_or_else(|| format!("{name} needs a number"))?;
             match name.as_str() {
                 "--idle" => options.idle = value as usize,
                 "--busy" => options.busy = value as usize,
                 "--minutes" => options.time = Duration::from_secs_f64(value * 60.0),
-                _ => return Err(format!("{name} is not known; use --idle N, --busy N and --minutes N")),
+                _ => return Err(format!("{name} is not known; use --idle N, --busy N, --minutes N and --data")),
             }
         }
         Ok(options)
@@ -69,14 +83,16 @@ struct Gateway {
     process: Child,
     url: String,
     management: String,
+    ready: Value,
 }
 
 impl Gateway {
-    async fn start() -> Result<Self, String> {
+    async fn start(data: Option<&Path>) -> Result<Self, String> {
         let program = beside_this("tidings")?;
         let mut command = Command::new(program);
         command.args(["dev", "--port", "0", "--idle-timeout", "86400", "--connection-lifetime", "86400", "--template"]);
         command.arg(root().join("tests/conformance/template.yaml"));
+        command.args(data.into_iter().flat_map(|folder| ["--data".as_ref(), folder.as_os_str()]));
         let mut process =
             command.stdout(Stdio::piped()).kill_on_drop(true).spawn().map_err(|error| error.to_string())?;
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -84,7 +100,7 @@ impl Gateway {
         let ready: Value =
             serde_json::from_str(line.trim_start_matches("ready ")).map_err(|error| error.to_string())?;
         let bare = |name: &str| format!("{}/bare", ready[name].as_str().unwrap().rsplit_once('/').unwrap().0);
-        Ok(Self { process, url: bare("websocket"), management: bare("management") })
+        Ok(Self { process, url: bare("websocket"), management: bare("management"), ready })
     }
 
     /// Memory of the process in bytes, where the system tells.
@@ -98,6 +114,11 @@ impl Gateway {
         let id = self.process.id().unwrap().to_string();
         Command::new("kill").arg(id).status().await.unwrap();
         self.process.wait().await.unwrap();
+    }
+
+    /// Ends it in the middle of whatever it does.
+    async fn kill(mut self) {
+        self.process.kill().await.unwrap();
     }
 }
 
@@ -179,7 +200,12 @@ async fn post_to_all(endpoint: &str, ids: Vec<String>) -> usize {
 async fn run() -> Result<bool, String> {
     let options = Options::from_arguments()?;
     raise_open_files((options.idle + options.busy) as u64 + 200)?;
-    let gateway = Gateway::start().await?;
+    let data = options.data.as_ref().map(tempfile::TempDir::path);
+    let gateway = Gateway::start(data).await?;
+    let writing = match data {
+        Some(_) => Some(tokio::spawn(Services::of(&gateway.ready).await?.write())),
+        None => None,
+    };
     let before = gateway.memory();
     println!("opening {} idle connections", options.idle);
     let (sockets, ids): (Vec<_>, Vec<_>) = open_all(&gateway.url, options.idle).await?.into_iter().unzip();
@@ -197,12 +223,29 @@ async fn run() -> Result<bool, String> {
     let taken = post_to_all(&gateway.management, ids).await;
     let heard = count_heard(waiting).await;
     let end = gateway.memory();
-    gateway.stop().await;
+    let kept = match writing {
+        Some(writing) => Some(kept(gateway, writing, data).await?),
+        None => {
+            gateway.stop().await;
+            None
+        }
+    };
 
     println!("idle: {} opened, {lost_early} lost on the way, {taken} posted to, {heard} heard it", options.idle);
     report_busy(&options, times, &failures);
     report_memory(&options, before, after, end);
-    Ok(heard == options.idle && failures.is_empty())
+    Ok(heard == options.idle && failures.is_empty() && kept != Some(false))
+}
+
+/// Kills the gateway while something is written, starts it again, and looks whether all that it had acknowledged is there.
+async fn kept(gateway: Gateway, writing: JoinHandle<Acknowledged>, data: Option<&Path>) -> Result<bool, String> {
+    gateway.kill().await;
+    let acknowledged = writing.await.unwrap();
+    let again = Gateway::start(data).await?;
+    let there = Services::of(&again.ready).await?.count().await?;
+    again.stop().await;
+    println!("kept: {acknowledged:?} before the kill, {there:?} at the next start");
+    Ok(there.items >= acknowledged.items && there.messages >= acknowledged.messages)
 }
 
 async fn collect(working: Vec<JoinHandle<Result<Vec<Duration>, String>>>) -> (Vec<Duration>, Vec<String>) {

@@ -1,18 +1,14 @@
-//! `MOCK` integrations: their mapping templates, and the patterns that choose among answers.
+//! Mapping templates, and the answers of integrations with the patterns that choose among them.
 
 use indexmap::IndexMap;
 use regex_lite::Regex;
 use tidings_local_vtl as vtl;
 
-use super::super::{Fault, properties::Properties};
-use tidings_local_stack::{IntegrationResponse, MappingTemplate, Mock, Templates};
+use super::super::{Fault, node::Node, properties::Properties};
+use tidings_local_stack::{IntegrationResponse, MappingTemplate, Templates};
 
-/// Reads what an integration makes of requests, and its answers.
-pub(super) fn read(integration: &Properties<'_>) -> Result<Mock, Fault> {
-    Ok(Mock { request: templates(integration, "RequestTemplates")?, responses: responses(integration)? })
-}
-
-fn responses(integration: &Properties<'_>) -> Result<Vec<IntegrationResponse>, Fault> {
+/// What an integration may answer.
+pub(super) fn responses(integration: &Properties<'_>) -> Result<Vec<IntegrationResponse>, Fault> {
     let (scope, id) = (integration.scope(), integration.logical_id());
     let mut responses = Vec::new();
     for found in scope.resources_of(&["AWS::ApiGatewayV2::IntegrationResponse"]) {
@@ -44,26 +40,30 @@ fn key_problem(key: &str) -> Option<String> {
 }
 
 /// The templates of a property, each parsed to find what is wrong with it.
-fn templates(properties: &Properties<'_>, key: &str) -> Result<Templates, Fault> {
+pub(super) fn templates(properties: &Properties<'_>, key: &str) -> Result<Templates, Fault> {
     let selection = properties.text("TemplateSelectionExpression")?;
     let Some(given) = properties.inside(key)? else { return Ok(Templates { selection, by_key: IndexMap::new() }) };
     let mut by_key = IndexMap::new();
     for name in given.keys() {
         let Some(node) = given.value(name)? else { continue };
-        let Some(text) = node.as_text() else { return Err(given.fault(name, "must be text")) };
-        let template = MappingTemplate {
-            text: text.to_owned(),
-            file: given.scope().place.file.clone(),
-            line: node.block.unwrap_or(node.line),
-            is_block: node.block.is_some(),
-        };
-        if let Err(error) = vtl::Template::parse(text) {
-            let place = if template.is_block { String::new() } else { format!("in line {} of it, ", error.line) };
-            let words =
-                format!("the template `{name}` of `{}` is broken: {place}{}", given.logical_id(), error.message);
-            return Err(given.scope().located(Fault::at(template.line_in_file(error.line), words)));
-        }
-        by_key.insert(name.clone(), template);
+        by_key.insert(name.clone(), template(&given, key, name, &node)?);
     }
     Ok(Templates { selection, by_key })
+}
+
+fn template(given: &Properties<'_>, key: &str, name: &str, node: &Node) -> Result<MappingTemplate, Fault> {
+    let Some(text) = node.as_text() else { return Err(given.fault(name, "must be text")) };
+    let template = MappingTemplate {
+        text: text.to_owned(),
+        name: format!("the template `{name}` in `{key}` of `{}`", given.logical_id()),
+        file: given.scope().place.file.clone(),
+        line: node.line,
+        lines: node.block.as_deref().unwrap_or_default().to_vec(),
+    };
+    if let Err(error) = vtl::Template::parse(text) {
+        let place = if template.lines.is_empty() { format!("in line {} of it, ", error.line) } else { String::new() };
+        let words = format!("{} is broken: {place}{}", template.name, error.message);
+        return Err(given.scope().located(Fault::at(template.line_in_file(error.line), words)));
+    }
+    Ok(template)
 }
