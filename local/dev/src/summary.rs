@@ -52,7 +52,10 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     let lines = std::iter::once("up:".to_owned())
         .chain(services(options, stack, addresses, &names))
         .chain(protocols(stack, addresses))
-        .chain(web_pubsub::connection_string(stack, &addresses.lambda).map(|text| format!("              {text}  (the secret has the key)")))
+        .chain(
+            web_pubsub::connection_string(stack, &addresses.lambda)
+                .map(|text| format!("              {text}  (the secret has the key)")),
+        )
         .chain(clients(options, stack, addresses))
         .chain(secrets(options, stack, addresses))
         .chain(http_apis(options, stack, addresses))
