@@ -28,14 +28,14 @@ fn sources(language: &str) -> PathBuf {
     root().join("tests/clients").join(language)
 }
 
-async fn do_in(folder: &Path, program: &str, args: &[&str]) {
+pub(crate) async fn do_in(folder: &Path, program: &str, args: &[&str]) {
     let done = Command::new(program).args(args).current_dir(folder).status().await.unwrap();
     assert!(done.success(), "{program} {args:?} in {}", folder.display());
 }
 
 /// Copies the sources of a language into the target folder, and has its packages installed there if they are not those of
 /// `lock`.
-async fn installed(language: &str, lock: &str, install: impl AsyncFn(&Path)) -> PathBuf {
+pub(crate) async fn installed(language: &str, lock: &str, install: impl AsyncFn(&Path)) -> PathBuf {
     let _one_at_a_time = INSTALLING.lock().await;
     let (from, folder) = (sources(language), root().join("target/clients").join(language));
     std::fs::create_dir_all(&folder).unwrap();

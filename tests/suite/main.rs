@@ -54,3 +54,4 @@ mod test_crate;
 mod triggers;
 mod undelivered;
 mod web_pubsub;
+mod web_pubsub_api;

@@ -11,6 +11,7 @@ mod options;
 mod rebuild;
 mod running;
 mod summary;
+mod web_pubsub;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -136,8 +137,11 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
 
     let settings = gateway_settings(&options, &services, &addresses, &observer);
     let gateway = Gateway::new(stack.apis.values().cloned(), invoker.clone(), settings.clone());
+    let apis: Vec<_> =
+        stack.http_apis.values().map(|api| HttpGateway::new(api.clone(), invoker.clone(), settings.clone())).collect();
     let router = gateway
         .router()
+        .merge(web_pubsub::router(&stack, &gateway, &apis))
         .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&asynchronous)))
         .merge(json_api::router(&sqs, &secrets, &events, &sns))
         .merge(console::router(&console::Parts {
@@ -156,9 +160,8 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
         .layer(middleware::from_fn_with_state(Arc::from(options.host.as_str()), guard::programs));
     let stop = watch::Sender::new(false);
     let mut servers = vec![serve(listener, router, &stop)];
-    for (api, listener) in stack.http_apis.values().zip(http_listeners) {
-        let router = HttpGateway::new(api.clone(), invoker.clone(), settings.clone()).router();
-        servers.push(serve(listener, router, &stop));
+    for (api, listener) in apis.iter().zip(http_listeners) {
+        servers.push(serve(listener, api.router(), &stop));
     }
     let event_sources = EventSources::start(&stack, &services, &invoker, &sqs, &logs, kept.store()).await;
     let topics = Topics::start(&stack, published, &asynchronous, &sqs, &observer, &logs);

@@ -12,6 +12,7 @@ mod connections;
 mod ending;
 mod events;
 mod frames;
+mod front;
 mod handshake;
 mod head;
 mod http_api;
