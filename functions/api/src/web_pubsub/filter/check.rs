@@ -249,13 +249,13 @@ impl Part {
             ("toupper", None, None) => value(Value::Upper(first)),
             ("trim", None, None) => value(Value::Trimmed(first)),
             ("length", None, None) => value(Value::Length(first)),
-            ("substring", Some(from), count) => Some(Self::part(first, from, count)),
+            ("substring", Some(from), count) => Some(Self::stretch(first, from, count)),
             (_, Some(second), None) => Self::of_two(name, *first, second),
             _ => None,
         }
     }
 
-    fn part(text: Box<Value>, from: Value, count: Option<Value>) -> Result<Self, Meaningless> {
+    fn stretch(text: Box<Value>, from: Value, count: Option<Value>) -> Result<Self, Meaningless> {
         let count = count.map(Value::number).transpose()?.map(Box::new);
         Ok(Self::Value(Value::Part(text, Box::new(from.number()?), count)))
     }
