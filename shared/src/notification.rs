@@ -48,6 +48,9 @@ pub struct Notification {
     /// Connections that are left out, at most [`MAX_EXCEPTIONS`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except: Vec<ConnectionId>,
+    /// The topic that it is told as a message of, where it goes to connections by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Topic>,
     /// The application's word for what happened (`order.shipped`), at most 128 bytes.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,

@@ -572,6 +572,8 @@ impl Protocol {
     /// everybody gets the messages of its log one after the other.
     #[must_use]
     pub fn encode_message(self, notification: &Notification, target: &Target, is_ordered: bool) -> Bytes {
+        let said_in = notification.topic.clone().map(Target::Topic);
+        let target = said_in.as_ref().unwrap_or(target);
         match self {
             Self::Own => match own::brought() {
                 Some(own) => own.encode_message(notification, target).into(),

@@ -36,7 +36,10 @@ pub async fn do_in(folder: &Path, program: &str, args: &[&str]) {
 
 /// Copies the sources of a language into the target folder, and has its packages installed there if they are not those of
 /// `lock`.
-async fn installed(language: &str, lock: &str, install: impl AsyncFn(&Path)) -> PathBuf {
+///
+/// # Panics
+/// When they cannot be installed.
+pub async fn installed(language: &str, lock: &str, install: impl AsyncFn(&Path)) -> PathBuf {
     let _one_at_a_time = INSTALLING.lock().await;
     let (from, folder) = (sources(language), root().join("target/clients").join(language));
     std::fs::create_dir_all(&folder).unwrap();
@@ -87,7 +90,11 @@ pub async fn for_aws() -> PathBuf {
     installed("aws", "requirements.txt", install_for_python).await
 }
 
-async fn install_for_python(folder: &Path) {
+/// Installs what a folder's `requirements.txt` names.
+///
+/// # Panics
+/// When that fails.
+pub async fn install_for_python(folder: &Path) {
     do_in(folder, "python3", &["-m", "venv", "venv"]).await;
     do_in(folder, "venv/bin/pip", &["install", "--quiet", "--requirement", "requirements.txt"]).await;
 }

@@ -59,3 +59,4 @@ mod tools;
 mod triggers;
 mod undelivered;
 mod web_pubsub;
+mod web_pubsub_api;

@@ -58,6 +58,7 @@ async fn deps(notifications: Queue) -> Deps {
         clients: tidings_authorizer::Function::new().core(clients).await.unwrap(),
         long_polls: 20,
         server_key: None,
+        web_pubsub_key: None,
     }
 }
 

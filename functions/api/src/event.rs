@@ -119,7 +119,12 @@ impl Event {
 
     /// The query's parameters, to be taken one by one.
     pub(crate) fn query(&self) -> Result<Query, Problem> {
-        Query::parse(self.raw_query_string.as_deref().unwrap_or_default())
+        Query::parse(self.raw_query())
+    }
+
+    /// The query as it was sent.
+    pub(crate) fn raw_query(&self) -> &str {
+        self.raw_query_string.as_deref().unwrap_or_default()
     }
 
     /// A variable of the path.
@@ -165,7 +170,8 @@ impl Event {
         String::from_utf8(self.bytes()?).ok()
     }
 
-    fn bytes(&self) -> Option<Vec<u8>> {
+    /// The body as it was sent; nothing where that cannot be told.
+    pub(crate) fn bytes(&self) -> Option<Vec<u8>> {
         let body = self.body.as_deref().unwrap_or_default();
         match self.is_base64_encoded {
             true => tidings::decode_base64(body),

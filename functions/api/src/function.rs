@@ -10,8 +10,8 @@ use tidings::history::History;
 use tidings::lambda;
 use tidings::metrics::Metrics;
 use tidings::trigger::Trigger;
-use tidings_authorizer::ServerKey;
 use tidings_authorizer::keys::Refresh;
+use tidings_authorizer::{ServerKey, WebPubSubKey};
 
 use crate::{Deps, handle};
 
@@ -33,8 +33,9 @@ impl Function {
     }
 
     /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`,
-    /// `HISTORY`, `PRESENCE`, `LONG_POLLS` (20 where it is not set), what the authorizer does, and `SERVER_KEY`, which names the
-    /// secret with the key of Centrifugo's server API where the stack has that.
+    /// `HISTORY`, `PRESENCE`, `LONG_POLLS` (20 where it is not set), what the authorizer does, `SERVER_KEY`, which names the
+    /// secret with the key of Centrifugo's server API where the stack has that, and `WEBPUBSUB_KEY`, which does it for that of
+    /// Web PubSub's.
     #[must_use]
     pub fn run(self) -> ExitCode {
         lambda::run(deps(), async |deps, event, _| handle(deps, event).await)
@@ -56,5 +57,6 @@ async fn deps() -> Result<Deps, BoxError> {
             *most <= MOST_LONG_POLLS
         })?,
         server_key: optional("SERVER_KEY").map(|name| ServerKey::new(aws.secret(name), Refresh::default())),
+        web_pubsub_key: optional("WEBPUBSUB_KEY").map(|name| WebPubSubKey::new(aws.secret(name), Refresh::default())),
     })
 }

@@ -9,8 +9,8 @@
 //!
 //! An API Gateway HTTP API stands in front, with one route for each operation, so that it checks who may call what. What
 //! comes over its `$default` route is no operation, and is only told what is wrong. The routes for clients are open: this
-//! function looks at their tokens itself, with the authorizer's own code. So is that of Centrifugo's server API, whose callers
-//! show a key.
+//! function looks at their tokens itself, with the authorizer's own code. So are those of Centrifugo's server API, whose callers
+//! show a key, and of Azure Web PubSub's, whose callers sign with one.
 
 mod asked;
 mod centrifugo;
@@ -30,6 +30,7 @@ mod query;
 mod response;
 mod topics;
 mod user;
+mod web_pubsub;
 
 use std::convert::Infallible;
 
@@ -38,7 +39,7 @@ use tidings::history::History;
 use tidings::metrics::{Metric, Metrics, Recorder};
 use tidings::queue::Queue;
 use tidings::registry::Registry;
-use tidings_authorizer::{Authorizer, ServerKey};
+use tidings_authorizer::{Authorizer, ServerKey, WebPubSubKey};
 
 pub use event::Event;
 pub use function::Function;
@@ -68,6 +69,8 @@ pub struct Deps {
     pub long_polls: u32,
     /// What callers of Centrifugo's server API show, where the stack has that.
     pub server_key: Option<ServerKey>,
+    /// What callers of Web PubSub's API sign with, where the stack has that.
+    pub web_pubsub_key: Option<WebPubSubKey>,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -84,6 +87,7 @@ pub async fn handle(deps: &Deps, event: Event) -> Result<Response, Infallible> {
         Ok(Wanted::Methods { allow, .. }) => Ok(Response::empty(204).with_header("allow", allow)),
         Ok(Wanted::Operation(operation)) => run(deps, *operation, &event, &recorder).await,
         Ok(Wanted::Server) => centrifugo::answer(deps, &event, &recorder).await,
+        Ok(Wanted::WebPubSub(_)) => web_pubsub::answer(deps, &event, &recorder).await,
         Err(problem) => Err(problem.clone()),
     };
     let response = answer.unwrap_or_else(|problem| problem.into_response());
@@ -99,6 +103,7 @@ pub async fn handle(deps: &Deps, event: Event) -> Result<Response, Infallible> {
     let operation = match wanted {
         Ok(Wanted::Operation(operation)) => operation.route_key(),
         Ok(Wanted::Server) => centrifugo::ROUTE.to_owned(),
+        Ok(Wanted::WebPubSub(route)) => route.to_owned(),
         _ => "$default".to_owned(),
     };
     tracing::info!(operation, status = response.status(), request.id = event.request_id(), "answered");

@@ -3,6 +3,7 @@
 use crate::centrifugo;
 use crate::event::Event;
 use crate::problem::Problem;
+use crate::web_pubsub;
 
 /// What can be asked for. Each is a route of its own in the template, so that policies can allow it by method and path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(crate) enum Wanted {
     Operation(Operation),
     /// A call of Centrifugo's server API.
     Server,
+    /// A call of Azure Web PubSub's API, over this route.
+    WebPubSub(&'static str),
     /// `OPTIONS`: the methods of the path, and whether clients may call them.
     Methods {
         allow: String,
@@ -111,6 +114,9 @@ impl Wanted {
         if key == centrifugo::ROUTE {
             return Ok(Self::Server);
         }
+        if let Some(route) = [web_pubsub::ROUTE, web_pubsub::HEALTH].into_iter().find(|route| *route == key) {
+            return Ok(Self::WebPubSub(route));
+        }
         let operations = operations_at(event);
         let methods: Vec<_> = operations.iter().map(|operation| operation.route().0).collect();
         if methods.is_empty() {
@@ -130,7 +136,7 @@ impl Wanted {
     pub(crate) fn is_for_clients(&self) -> bool {
         match self {
             Self::Operation(operation) => operation.is_for_clients(),
-            Self::Server => false,
+            Self::Server | Self::WebPubSub(_) => false,
             Self::Methods { for_clients, .. } => *for_clients,
         }
     }

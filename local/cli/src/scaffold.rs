@@ -6,9 +6,10 @@ use std::fmt::Write;
 
 pub(crate) use plain::{is_as_written, is_retaining, plain};
 
-/// The template that applications nest, and the alarms that it nests itself.
+/// The template that applications nest, and the alarms and the distribution that it nests itself.
 const TEMPLATE: &str = include_str!("../scaffold/template.yaml");
 const OPERATIONS: &str = include_str!("../scaffold/operations.yaml");
+const FRONT: &str = include_str!("../scaffold/front.yaml");
 
 /// The crates that an application depends on, and the folder of each in this repository.
 pub(crate) const CRATES: [(&str, &str); 8] = [
@@ -257,6 +258,7 @@ pub(crate) fn nested() -> Vec<File> {
     vec![
         File { path: "tidings/template.yaml".to_owned(), text: template },
         File { path: "tidings/operations.yaml".to_owned(), text: OPERATIONS.to_owned() },
+        File { path: "tidings/front.yaml".to_owned(), text: FRONT.to_owned() },
     ]
 }
 
@@ -331,7 +333,9 @@ mod tests {
         assert_eq!(template.matches("CodeUri: ..\n").count(), 6);
         assert_eq!(template.matches("BuildProperties: { Binary: ").count(), 6);
         assert!(
-            template.contains("TemplateURL: operations.yaml\n") && !template.contains("CodeUri: functions/"),
+            template.contains("TemplateURL: operations.yaml\n")
+                && template.contains("TemplateURL: front.yaml\n")
+                && !template.contains("CodeUri: functions/"),
             "{template}"
         );
         assert!(template.starts_with(&format!("# Tidings {VERSION}.")));

@@ -12,6 +12,7 @@ mod rebuild;
 mod running;
 mod secured;
 mod summary;
+mod web_pubsub;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -153,6 +154,7 @@ pub async fn start(options: DevOptions) -> Result<Running, DevError> {
     let domains = Domains::new(&stack.domains, &gateway, &http_apis);
     let router = gateway
         .router()
+        .merge(web_pubsub::router(&stack, &gateway, &http_apis))
         .merge(api::router(invoker.clone(), Names::new(&stack), Arc::clone(&asynchronous)))
         .merge(json_api::router(&sqs, &secrets, &events, &sns))
         .merge(console::router(&console::Parts {

@@ -7,6 +7,7 @@ use tidings_local_stack::{
     WebSocketApi,
 };
 
+use super::web_pubsub::{self, speaks};
 use super::{Addresses, DevOptions};
 
 /// Before anything slow happens: what is being run, and what the template says about it.
@@ -52,6 +53,10 @@ pub(super) fn up(options: &DevOptions, stack: &Stack, addresses: &Addresses) {
     let lines = std::iter::once("up:".to_owned())
         .chain(services(options, stack, addresses, &names))
         .chain(protocols(stack, addresses))
+        .chain(
+            web_pubsub::connection_string(stack, &addresses.lambda)
+                .map(|text| format!("              {text}  (the secret has the key)")),
+        )
         .chain(clients(options, stack, addresses))
         .chain(secrets(options, stack, addresses))
         .chain(http_apis(options, stack, addresses))
@@ -164,12 +169,6 @@ fn domains(stack: &Stack, addresses: &Addresses) -> Vec<String> {
         Some(format!("  domain      {scheme}://{name}:{port}/{path}  ({id}/{stage}; also as {name}.localhost)"))
     };
     mappings.filter_map(line).collect()
-}
-
-/// Whether the functions of a stack take clients of this protocol.
-fn speaks(stack: &Stack, protocol: &str) -> bool {
-    let spoken = stack.functions.values().filter_map(|function| function.environment.get("PROTOCOLS"));
-    spoken.flat_map(|spoken| spoken.split(',')).any(|spoken| spoken.trim() == protocol)
 }
 
 /// Whether clients of an API have to sign in AWS.

@@ -14,6 +14,7 @@ mod domains;
 mod ending;
 mod events;
 mod frames;
+mod front;
 mod handshake;
 mod head;
 mod http_api;

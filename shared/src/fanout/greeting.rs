@@ -20,6 +20,7 @@ impl FanOut {
             id: NotificationId::parse(format!("{SCOPE}-{connection}")).ok()?,
             to: vec![Target::Newcomer(connection)],
             except: Vec::new(),
+            topic: None,
             event: None,
             payload: Payload::Json(RawValue::NULL.to_owned()),
             at,

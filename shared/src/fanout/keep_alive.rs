@@ -54,6 +54,7 @@ fn part(minute: i64, now: i64) -> Option<String> {
         id,
         to: vec![Target::Quiet],
         except: Vec::new(),
+        topic: None,
         event: None,
         payload: Payload::Json(data),
         at: now,

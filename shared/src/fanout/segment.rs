@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::delivery::Retry;
-use crate::ids::{InvalidId, NotificationId};
+use crate::ids::{InvalidId, NotificationId, Topic};
 use crate::notification::{Defaults, InvalidNotification, MAX_TTL_SECONDS, Notification, Target};
 use crate::registry::{Interval, Position, SegmentKey};
 
@@ -270,11 +270,14 @@ impl Segment {
 
 /// What a notification says to whom.
 fn hash_of(notification: &Notification) -> String {
-    let Notification { to, except, event, payload, .. } = notification;
+    let Notification { to, except, topic, event, payload, .. } = notification;
     // A notification that was parsed can be written.
     let text = |value: serde_json::Result<String>| value.unwrap_or_default();
     let (to, except) = (text(serde_json::to_string(to)), text(serde_json::to_string(except)));
-    crate::hash(&[&to, &except, event.as_deref().unwrap_or_default(), &text(serde_json::to_string(payload))])
+    let (event, payload) = (event.as_deref().unwrap_or_default(), text(serde_json::to_string(payload)));
+    let topic = topic.as_ref().map(Topic::as_str);
+    let parts = [&to, &except, event, &payload].into_iter().chain(topic);
+    crate::hash(&parts.collect::<Vec<&str>>())
 }
 
 /// The parts that an audience is to be split into, where it is more than `budget` members; `read` of them were read, and

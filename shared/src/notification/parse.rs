@@ -11,7 +11,7 @@ use super::{DEFAULT_TTL_SECONDS, Defaults, MAX_EXCEPTIONS, MAX_TARGETS, MAX_TTL_
 use super::{Notification, Origin, Payload, Target};
 use crate::ids::{ConnectionId, InvalidId, NotificationId, Topic, UserId};
 
-const FIELDS: &str = "use to, type, data, dataType, id, at, ttl, except and from";
+const FIELDS: &str = "use to, type, data, dataType, id, at, ttl, except, topic and from";
 const SHAPES: &str =
     "use {\"topic\":…}, {\"user\":…}, {\"connection\":…}, \"everyone\", or a list of up to 100 of them";
 
@@ -67,8 +67,10 @@ impl Notification {
 
     /// Checks a notification that was taken apart already.
     pub(crate) fn from_fields(mut fields: Fields, defaults: &Defaults) -> Result<Self, InvalidNotification> {
+        let to = targets(&mut fields)?;
         let notification = Self {
-            to: targets(&mut fields)?,
+            topic: topic(&mut fields, &to)?,
+            to,
             payload: payload(&mut fields)?,
             id: match string(&mut fields, "id")? {
                 Some(id) => NotificationId::parse(id).map_err(|error| invalid_id("id", &error))?,
@@ -202,6 +204,16 @@ fn exceptions(fields: &mut Fields) -> Result<Vec<ConnectionId>, InvalidNotificat
         .collect()
 }
 
+/// Only connections can be named one by one: who sends to a topic or a user says by that where it belongs.
+fn topic(fields: &mut Fields, to: &[Target]) -> Result<Option<Topic>, InvalidNotification> {
+    let Some(name) = string(fields, "topic")? else { return Ok(None) };
+    let is_by_name = to.iter().all(|target| matches!(target, Target::Connection(_)));
+    match is_by_name {
+        true => Topic::parse(name).map(Some).map_err(|error| invalid_id("topic", &error)),
+        false => Err(invalid("topic", "is for connections", "leave it out, or name connections in `to`")),
+    }
+}
+
 fn targets(fields: &mut Fields) -> Result<Vec<Target>, InvalidNotification> {
     let list = match take(fields, "to") {
         None => return Err(invalid("to", "is missing", SHAPES)),
@@ -318,6 +330,9 @@ mod tests {
             r#""at":100000000000,"ttl":6,"from":{"user":"u"}}"#
         );
         assert_eq!(serde_json::to_string(&parse(text).unwrap()).unwrap(), text);
+        let text =
+            r#"{"id":"n","to":{"connection":"c"},"topic":"t","dataType":"json","data":1,"at":100000000000,"ttl":6}"#;
+        assert_eq!(serde_json::to_string(&parse(text).unwrap()).unwrap(), text);
     }
 
     #[test]
@@ -345,6 +360,9 @@ mod tests {
             (r#"{"to":"everyone","data":1,"order":1}"#, "`order` is reserved; leave it out"),
             (r#"{"to":"everyone","data":1,"log":{"topic":"t","offset":1,"epoch":"k"}}"#, "`log` is given by the log"),
             (r#"{"to":"everyone","data":1,"offset":1}"#, "`offset` is given by the log; leave it out"),
+            (r#"{"to":"everyone","data":1,"topic":"t"}"#, "`topic` is for connections; leave it out"),
+            (r#"{"to":[{"connection":"c"},{"user":"u"}],"data":1,"topic":"t"}"#, "`topic` is for connections"),
+            (r#"{"to":{"connection":"c"},"data":1,"topic":""}"#, "`topic` is not valid; a topic is empty"),
             (r#"{"to":"everyone","data":1,"topics":1}"#, "`topics` is not a field of a notification; use to"),
             (r#"{"to":"everyone","data":1,"dataType":"xml"}"#, "`dataType` is not known; use json, text or binary"),
             (r#"{"to":"everyone","data":1,"dataType":"text"}"#, "`data` is not a string"),

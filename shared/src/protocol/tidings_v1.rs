@@ -311,6 +311,16 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_is_named_is_told_the_topic_that_a_message_belongs_to() {
+        let told = notification(r#"{"to":{"connection":"c"},"topic":"room/1","data":1}"#);
+        for protocol in [Protocol::TidingsV1Json, Protocol::Centrifuge] {
+            let by_name = protocol.encode_message(&told, &told.to[0], false);
+            let as_member = protocol.encode_message(&told, &Target::Topic(topic("room/1")), false);
+            assert_eq!(by_name, as_member);
+        }
+    }
+
+    #[test]
     fn commands_are_read_with_the_id_of_their_request() {
         for (frame, command) in [
             (

@@ -14,6 +14,8 @@ use tidings_local_template::{Context, load};
 const PLACE: &str = "http://tidings.invalid/openapi.json";
 /// The route that the document leaves to Centrifugo's.
 const SERVER_API: &str = "POST /api/{method}";
+/// Those that it leaves to Azure Web PubSub's.
+const WEB_PUBSUB: [&str; 2] = ["ANY /api/hubs/{proxy+}", "HEAD /api/health"];
 
 /// The document, with its schemas.
 pub(super) struct Document(Value);
@@ -109,11 +111,13 @@ fn the_document_the_function_and_the_template_have_the_same_operations() {
     let described = Document::read().operations();
     let served: BTreeSet<_> = tidings_api::Operation::ALL.map(tidings_api::Operation::route_key).into();
     assert_eq!(described, served);
-    let context = Context { parameters: &[].into(), sqs: "http://127.0.0.1:3030", functions_elsewhere: false };
+    let protocols = [("Protocols".to_owned(), "centrifuge,webpubsub".to_owned())].into();
+    let context = Context { parameters: &protocols, sqs: "http://127.0.0.1:3030", functions_elsewhere: false };
     let stack = load(&root().join("template.yaml"), context).unwrap();
     let mut routed: BTreeSet<_> = stack.http_apis["RestApi"].routes.iter().map(|route| route.key.clone()).collect();
     assert!(routed.remove("$default"), "what is no operation is to be answered too");
     assert!(routed.remove(SERVER_API), "Centrifugo describes it");
+    assert!(WEB_PUBSUB.into_iter().all(|route| routed.remove(route)), "Azure describes them");
     for operation in tidings_api::Operation::ALL.into_iter().filter(|operation| operation.is_for_clients()) {
         let (_, path) = operation.route();
         assert!(routed.remove(&format!("OPTIONS {path}")), "a browser asks first whether a page may call {path}");
@@ -127,9 +131,11 @@ fn every_route_but_those_of_clients_is_protected_with_or_without_tokens() {
     let for_clients = tidings_api::Operation::ALL.into_iter().filter(|operation| operation.is_for_clients());
     let for_clients =
         for_clients.flat_map(|operation| [operation.route_key(), format!("OPTIONS {}", operation.route().1)]);
-    let open: Vec<_> = for_clients.chain([SERVER_API.to_owned()]).collect();
+    let foreign = [SERVER_API].into_iter().chain(WEB_PUBSUB).map(str::to_owned);
+    let open: Vec<_> = for_clients.chain(foreign).collect();
     for (issuer, is_jwt) in [("", false), ("https://issuer.example", true)] {
-        let parameters = [("RestJwtIssuer", issuer), ("RestJwtAudience", "rest")];
+        let protocols = ("Protocols", "centrifuge,webpubsub");
+        let parameters = [("RestJwtIssuer", issuer), ("RestJwtAudience", "rest"), protocols];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let context = Context { parameters: &parameters, sqs: "http://127.0.0.1:3030", functions_elsewhere: false };
         let stack = load(&root().join("template.yaml"), context).unwrap();

@@ -42,6 +42,7 @@ impl<S: 'static> Sender<'_, S> {
             id: NotificationId::parse(format!("client-{name}")).map_err(|error| failed(&error))?,
             to: vec![Target::Topic(topic)],
             except: send.no_echo.then(|| caller.connection.clone()).into_iter().collect(),
+            topic: None,
             event: None,
             payload: send.payload,
             at: self.frame.at,

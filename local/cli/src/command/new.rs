@@ -45,9 +45,9 @@ pub(super) struct NewArguments {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  tidings template                       writes ./tidings/template.yaml and ./tidings/operations.yaml
+  tidings template                       writes ./tidings/template.yaml, and beside it what it nests
   tidings template --output infra
-  tidings template --plain               writes ./tidings/plain/template.yaml and ./tidings/plain/operations.yaml
+  tidings template --plain               writes ./tidings/plain/template.yaml, and beside it what it nests
   tidings template --plain --retain      the same, with a table that outlives every stack
   aws s3 cp target/lambda s3://BUCKET/shop/1/ --recursive --exclude '*' --include '*/bootstrap.zip'
                                          puts the programs of `cargo lambda build --output-format zip` where CodeBucket=BUCKET

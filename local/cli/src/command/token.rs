@@ -10,6 +10,7 @@ use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use clap::ArgGroup;
 use serde_json::{Map, Value, json};
 use tidings::permissions::{Permission, for_user};
+use tidings::web_pubsub::{Hub, Roles};
 use tidings::{Topic, UserId};
 
 use tidings_local_dev::NOTIFY_ENDPOINT;
@@ -28,13 +29,14 @@ const SHORTEST_SECRET: usize = 32;
 /// Make a token for a client, signed with the stack's secret (Authentication=hs256), and print it.
 ///
 /// Without --stack, --secret-id and --secret-file the secret of the `tidings dev` of this machine is used; it is new at
-/// every start. Whoever has a token is its user until it expires.
+/// every start. Whoever has a token is its user until it expires. With `--for webpubsub` it is one for a client of Azure Web
+/// PubSub, signed with the key of the connection string.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("secret").args(["stack", "secret_id", "secret_file"]))]
 pub(super) struct Arguments {
-    /// The user that the token names
-    #[arg(long, value_parser = |name: &str| UserId::parse(name))]
-    user: UserId,
+    /// The user that the token names; a client of Azure Web PubSub may have none
+    #[arg(long, value_parser = |name: &str| UserId::parse(name), required_unless_present = "hub")]
+    user: Option<UserId>,
     /// What the user may do: subscribe:PATTERN or publish:PATTERN, where `*` is one segment of a topic and `**` the rest;
     /// repeatable [default: the stack's DefaultPermissions]
     #[arg(long = "allow", value_name = "PERMISSION", value_parser = permission)]
@@ -45,6 +47,16 @@ pub(super) struct Arguments {
     /// Permit its user this channel, and nothing else: what Centrifugo's clients call a subscription token. It opens no connection
     #[arg(long, value_name = "TOPIC", requires = "client", conflicts_with = "permissions", value_parser = |name: &str| Topic::parse(name))]
     channel: Option<Topic>,
+    /// The hub of a client of Azure Web PubSub
+    #[arg(long, value_name = "HUB", requires = "client", conflicts_with_all = ["permissions", "channel", "issuer", "audience"], value_parser = |name: &str| Hub::parse(name))]
+    hub: Option<Hub>,
+    /// What such a client may do: webpubsub.joinLeaveGroup, webpubsub.sendToGroup, either with `.GROUP`, or in the plural with
+    /// `.PATTERN`; repeatable
+    #[arg(long = "role", value_name = "ROLE", requires = "hub", value_parser = role)]
+    roles: Vec<String>,
+    /// A group that such a client is in from the beginning; repeatable
+    #[arg(long = "group", value_name = "GROUP", requires = "hub")]
+    groups: Vec<String>,
     /// How long the token is good: seconds, or a number with s, m, h or d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
     expires: Duration,
@@ -74,6 +86,8 @@ pub(super) struct Arguments {
 enum For {
     /// Centrifugo's official clients.
     Centrifuge,
+    /// Azure Web PubSub's official clients; needs --hub.
+    Webpubsub,
 }
 
 const EXAMPLES: &str = "\
@@ -83,10 +97,13 @@ Examples:
   TIDINGS_TOKEN=$(tidings token --user u1 --allow 'subscribe:**') tidings listen --topic orders/42
   tidings token --for centrifuge --user u1 --allow 'subscribe:room/*'
   tidings token --for centrifuge --user u1 --channel room/1  a subscription's token
+  tidings token --for webpubsub --hub chat --user u1 --role webpubsub.joinLeaveGroup --role webpubsub.sendToGroup.g1
+  tidings token --for webpubsub --hub chat --group g1        somebody without a name, in a group
   tidings token --user u1 --stack tidings-prod --region eu-west-1
   tidings token --user u1 --stack shop/Tidings               the stack Tidings that the stack shop nests";
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    arguments.check()?;
     let secret = arguments.secret().await?;
     if secret.len() < SHORTEST_SECRET {
         let text = format!("the secret has {} bytes; the authorizer takes {SHORTEST_SECRET} or more", secret.len());
@@ -100,9 +117,22 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 impl Arguments {
+    /// What goes together only here.
+    fn check(&self) -> Result<(), Failure> {
+        match (self.client, &self.hub) {
+            (Some(For::Webpubsub), None) => Err(Failure("--for webpubsub needs --hub".to_owned())),
+            (Some(For::Webpubsub), Some(hub)) => {
+                let checked = self.groups.iter().try_for_each(|group| hub.group(group).map(drop));
+                checked.map_err(|error| Failure(error.to_string()))
+            }
+            (_, Some(_)) => Err(Failure("--hub is for --for webpubsub".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
     fn claims(&self, now: Duration) -> Value {
         let mut claims = Map::new();
-        claims.insert("sub".to_owned(), self.user.as_str().into());
+        claims.extend(self.user.as_ref().map(|user| ("sub".to_owned(), user.as_str().into())));
         claims.insert("iat".to_owned(), now.as_secs().into());
         claims.insert("exp".to_owned(), (now + self.expires).as_secs().into());
         for (name, value) in [("iss", &self.issuer), ("aud", &self.audience)] {
@@ -110,6 +140,15 @@ impl Arguments {
         }
         if !self.permissions.is_empty() {
             claims.insert("permissions".to_owned(), json!(self.permissions));
+        }
+        if let Some(hub) = &self.hub {
+            // Whichever host its client comes by: only the path counts.
+            claims.insert("aud".to_owned(), format!("{NOTIFY_ENDPOINT}/client/hubs/{hub}").into());
+        }
+        for (name, values) in [("role", &self.roles), ("webpubsub.group", &self.groups)] {
+            if !values.is_empty() {
+                claims.insert(name.to_owned(), json!(values));
+            }
         }
         if let Some(channel) = &self.channel {
             claims.insert("channel".to_owned(), channel.as_str().into());
@@ -127,25 +166,60 @@ impl Arguments {
         let client = Client::new(&self.identity.at(endpoint).config().await);
         let id = match (&self.secret_id, stack) {
             (Some(id), _) => id.clone(),
-            (None, stack) => format!("{}/tokens", stack.unwrap_or(LOCAL_STACK)),
+            (None, stack) => format!("{}{}", stack.unwrap_or(LOCAL_STACK), self.kind().name),
         };
         match (read(&client, &id).await, stack) {
             (Ok(secret), _) => Ok(secret),
             // A stack that nests the toolkit's, whose parameter `Name` may be another one.
             (Err(error), Some(stack)) if is_missing(&error) && endpoint.is_none() => {
                 let deployment = Deployment::find(self.identity.at(None), stack).await?;
-                let id = deployment.id("TokenSecret").ok_or_else(|| {
-                    Failure(format!("the stack {stack} makes no tokens of its own: its Authentication is not hs256"))
-                })?;
-                read(&client, id).await.map_err(|error| failure(&error, id, endpoint))
+                let kind = self.kind();
+                let missing = || Failure(format!("the stack {stack} {}", kind.missing));
+                let id = deployment.id(kind.resource).ok_or_else(missing)?;
+                read(&client, id).await.map_err(|error| self.failure(&error, id, endpoint))
             }
             (Err(error), None) if is_missing(&error) && is_local => {
-                let id = only_local(&client).await.ok_or_else(|| failure(&error, &id, endpoint))?;
-                read(&client, &id).await.map_err(|error| failure(&error, &id, endpoint))
+                let only = only_local(&client, self.kind().name).await;
+                let id = only.ok_or_else(|| self.failure(&error, &id, endpoint))?;
+                read(&client, &id).await.map_err(|error| self.failure(&error, &id, endpoint))
             }
-            (Err(error), _) => Err(failure(&error, &id, endpoint)),
+            (Err(error), _) => Err(self.failure(&error, &id, endpoint)),
         }
     }
+
+    /// Which of a stack's secrets it is.
+    fn kind(&self) -> Kind {
+        match self.client {
+            Some(For::Webpubsub) => Kind {
+                name: "/webpubsub-key",
+                resource: "WebPubSubKey",
+                missing: "does not speak it: its Protocols has no webpubsub",
+                parameter: "Protocols=webpubsub",
+            },
+            _ => Kind {
+                name: "/tokens",
+                resource: "TokenSecret",
+                missing: "makes no tokens of its own: its Authentication is not hs256",
+                parameter: "Authentication=hs256",
+            },
+        }
+    }
+
+    fn failure(&self, error: &SdkError<GetSecretValueError>, id: &str, endpoint: Option<&str>) -> Failure {
+        failure(error, id, endpoint, self.kind().parameter)
+    }
+}
+
+/// A secret that tokens are signed with.
+struct Kind {
+    /// What its name ends in.
+    name: &'static str,
+    /// Its logical id.
+    resource: &'static str,
+    /// What a stack does that has none.
+    missing: &'static str,
+    /// What makes `tidings dev` have one.
+    parameter: &'static str,
 }
 
 async fn read(client: &Client, id: &str) -> Result<Vec<u8>, SdkError<GetSecretValueError>> {
@@ -155,9 +229,9 @@ async fn read(client: &Client, id: &str) -> Result<Vec<u8>, SdkError<GetSecretVa
 }
 
 /// The secret for tokens at a local gateway whose application has given no `Name`, where there is no other.
-async fn only_local(client: &Client) -> Option<String> {
+async fn only_local(client: &Client, kind: &str) -> Option<String> {
     let secrets = client.list_secrets().send().await.ok()?.secret_list.unwrap_or_default();
-    let mut names = secrets.into_iter().filter_map(|secret| secret.name).filter(|name| name.ends_with("/tokens"));
+    let mut names = secrets.into_iter().filter_map(|secret| secret.name).filter(|name| name.ends_with(kind));
     names.next().filter(|_| names.next().is_none())
 }
 
@@ -175,11 +249,11 @@ fn from_file(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Why there is no secret, in one sentence.
-fn failure(error: &SdkError<GetSecretValueError>, id: &str, endpoint: Option<&str>) -> Failure {
+fn failure(error: &SdkError<GetSecretValueError>, id: &str, endpoint: Option<&str>, parameter: &str) -> Failure {
     let is_missing = is_missing(error);
     Failure(match (error, endpoint) {
         (_, Some(url)) if is_missing => format!(
-            "there is no secret {id} at {url}: does it run with `--parameter Authentication=hs256`? Else see --secret-id"
+            "there is no secret {id} at {url}: does it run with `--parameter {parameter}`? Else see --secret-id"
         ),
         (_, None) if is_missing => format!("there is no secret {id}: are the stack, the region and the account right?"),
         (SdkError::DispatchFailure(_), Some(url)) => format!("nothing listens at {url}: is `cargo dev` running?"),
@@ -199,6 +273,17 @@ fn permission(text: &str) -> Result<String, String> {
     let sample = UserId::parse("u").map_err(|error| error.to_string())?;
     let filled = for_user(text, Some(&sample)).unwrap_or_default();
     Permission::parse(&filled).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// A role that lets a client of Azure Web PubSub do something: one that is misspelt would not.
+fn role(text: &str) -> Result<String, String> {
+    match Vec::from(Roles::from(vec![text.to_owned()])).is_empty() {
+        true => {
+            Err("use webpubsub.joinLeaveGroup or webpubsub.sendToGroup, with .GROUP, or in the plural with .PATTERN"
+                .to_owned())
+        }
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// Seconds, or a time with its unit.
@@ -246,6 +331,28 @@ mod tests {
     }
 
     #[test]
+    fn a_token_for_web_pubsub_names_the_hub_as_its_audience() {
+        let base = ["--for", "webpubsub", "--hub", "Chat", "--expires", "90"];
+        let arguments = [&base[..], &["--role", "webpubsub.sendToGroup.g", "--group", "g", "--user", "u1"]].concat();
+        let arguments = parse(&arguments).unwrap();
+        arguments.check().unwrap();
+        let audience = "http://127.0.0.1:3030/client/hubs/chat";
+        let said = json!({
+            "sub": "u1", "iat": 0, "exp": 90, "aud": audience, "role": ["webpubsub.sendToGroup.g"], "webpubsub.group": ["g"],
+        });
+        assert_eq!(arguments.claims(Duration::ZERO), said);
+        assert_eq!(parse(&base).unwrap().claims(Duration::ZERO), json!({"iat": 0, "exp": 90, "aud": audience}));
+        assert_eq!(parse(&base).unwrap().kind().name, "/webpubsub-key");
+        for bad in [
+            &["--for", "webpubsub", "--user", "u"][..],
+            &["--for", "centrifuge", "--user", "u", "--hub", "h"],
+            &["--for", "webpubsub", "--hub", "h", "--group", " "],
+        ] {
+            assert!(parse(bad).unwrap().check().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn what_the_authorizer_would_not_take_is_refused_here() {
         assert!(parse(&["--user", "u1", "--allow", "subscribe:users/{user}/**"]).is_ok());
         for bad in [
@@ -261,6 +368,10 @@ mod tests {
             &["--user", "u", "--secret-file", "f", "--region", "r"],
             &["--user", "u", "--for", "other"],
             &["--user", "u", "--channel", "c"],
+            &["--for", "webpubsub", "--hub", "1h"],
+            &["--for", "webpubsub", "--hub", "h", "--role", "sendToGroup"],
+            &["--for", "webpubsub", "--hub", "h", "--user", "u", "--allow", "subscribe:a"],
+            &["--for", "webpubsub", "--user", "u", "--role", "webpubsub.sendToGroup"],
             &["--user", "u", "--for", "centrifuge", "--channel", ""],
             &["--user", "u", "--for", "centrifuge", "--channel", "c", "--allow", "subscribe:c"],
         ] {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::{File, OPERATIONS, VERSION};
+use super::{FRONT, File, OPERATIONS, VERSION};
 
 /// What `infra/plain.py` makes of the template; in the second one no deployment can let go of the table.
 const PLAIN: &str = include_str!("../../scaffold/plain.yaml");
@@ -20,10 +20,14 @@ const RETAINING: &str = "`tidings template --plain --retain`.";
 /// What stands before the hash of a file.
 const HASH: &str = "# Replaced by a newer version as long as this is its SHA-256: ";
 
-/// The plain template and the one of the alarms that it nests. With `retain` no deployment can let go of the table.
+/// The plain template, and those of the alarms and of the distribution that it nests. With `retain` no deployment can let go of the table.
 pub(crate) fn plain(retain: bool) -> Vec<File> {
     let (template, command) = if retain { (RETAINED, RETAINING) } else { (PLAIN, WRITING) };
-    let files = [("tidings/plain/template.yaml", template), ("tidings/plain/operations.yaml", OPERATIONS)];
+    let files = [
+        ("tidings/plain/template.yaml", template),
+        ("tidings/plain/operations.yaml", OPERATIONS),
+        ("tidings/plain/front.yaml", FRONT),
+    ];
     files.map(|(path, body)| File { path: path.to_owned(), text: with_head(command, body) }).into()
 }
 
@@ -57,12 +61,12 @@ mod tests {
 
     #[test]
     fn the_plain_template_has_no_transform_and_takes_everything_from_a_bucket() {
-        let [template, operations] = &plain(false)[..] else { panic!("two files") };
+        let [template, operations, front] = &plain(false)[..] else { panic!("three files") };
         assert!(!template.text.contains("AWS::Serverless") && !template.text.contains("arn:aws:"));
         assert_eq!(template.text.matches("/bootstrap.zip\n").count(), 6);
-        assert!(
-            template.text.contains("/${CodePrefix}operations.yaml\n") && operations.path.ends_with("operations.yaml")
-        );
+        for (nested, file) in [("operations.yaml", operations), ("front.yaml", front)] {
+            assert!(template.text.contains(&format!("/${{CodePrefix}}{nested}\n")) && file.path.ends_with(nested));
+        }
     }
 
     #[test]
