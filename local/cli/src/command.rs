@@ -20,7 +20,6 @@ mod listen;
 mod new;
 mod notify;
 mod rest;
-#[cfg(feature = "account")]
 mod token;
 mod topics;
 mod trigger;
@@ -67,7 +66,6 @@ enum Command {
     DeadLetters(dead_letters::Arguments),
     #[cfg(feature = "account")]
     Doctor(doctor::Arguments),
-    #[cfg(feature = "account")]
     Token(token::Arguments),
     /// Look at what was not delivered, and send it again (not in this build)
     #[cfg(not(feature = "account"))]
@@ -75,9 +73,6 @@ enum Command {
     /// Say what this machine or a deployed stack lacks (not in this build)
     #[cfg(not(feature = "account"))]
     Doctor(absent::Arguments),
-    /// Make a token for a client (not in this build)
-    #[cfg(not(feature = "account"))]
-    Token(absent::Arguments),
 }
 
 /// A failed command: what went wrong, in one line.
@@ -130,14 +125,11 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::DeadLetters(arguments) => dead_letters::run(arguments).await,
             #[cfg(feature = "account")]
             Command::Doctor(arguments) => doctor::run(arguments).await,
-            #[cfg(feature = "account")]
             Command::Token(arguments) => token::run(arguments).await,
             #[cfg(not(feature = "account"))]
             Command::DeadLetters(arguments) => absent::run("dead-letters", &arguments),
             #[cfg(not(feature = "account"))]
             Command::Doctor(arguments) => absent::run("doctor", &arguments),
-            #[cfg(not(feature = "account"))]
-            Command::Token(arguments) => absent::run("token", &arguments),
         }
     })
 }

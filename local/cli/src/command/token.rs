@@ -1,12 +1,13 @@
 //! `tidings token`: makes a token that the authorizer takes (HS256).
 
+#[cfg(feature = "account")]
+mod aws;
+mod local;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use clap::ArgGroup;
 use serde_json::{Map, Value, json};
 use tidings::permissions::{Permission, for_user};
@@ -14,10 +15,10 @@ use tidings::web_pubsub::{Hub, Roles};
 use tidings::{Topic, UserId};
 
 use tidings_local_dev::NOTIFY_ENDPOINT;
+use tidings_local_services::net::is_aws;
 use tidings_local_services::token;
 
 use super::Failure;
-use super::deployment::Deployment;
 use super::identity::{Identity, Named};
 
 /// The stack's name at a local gateway.
@@ -160,30 +161,16 @@ impl Arguments {
         if let Some(path) = &self.secret_file {
             return from_file(path);
         }
-        let stack = self.named.stack.as_deref();
+        let (stack, kind) = (self.named.stack.as_deref(), self.kind());
         let is_local = stack.is_none() && self.secret_id.is_none();
         let endpoint = self.endpoint_url.as_deref().or(is_local.then_some(NOTIFY_ENDPOINT));
-        let client = Client::new(&self.identity.at(endpoint).config().await);
         let id = match (&self.secret_id, stack) {
             (Some(id), _) => id.clone(),
-            (None, stack) => format!("{}{}", stack.unwrap_or(LOCAL_STACK), self.kind().name),
+            (None, stack) => format!("{}{}", stack.unwrap_or(LOCAL_STACK), kind.name),
         };
-        match (read(&client, &id).await, stack) {
-            (Ok(secret), _) => Ok(secret),
-            // A stack that nests the toolkit's, whose parameter `Name` may be another one.
-            (Err(error), Some(stack)) if is_missing(&error) && endpoint.is_none() => {
-                let deployment = Deployment::find(self.identity.at(None), stack).await?;
-                let kind = self.kind();
-                let missing = || Failure(format!("the stack {stack} {}", kind.missing));
-                let id = deployment.id(kind.resource).ok_or_else(missing)?;
-                read(&client, id).await.map_err(|error| self.failure(&error, id, endpoint))
-            }
-            (Err(error), None) if is_missing(&error) && is_local => {
-                let only = only_local(&client, self.kind().name).await;
-                let id = only.ok_or_else(|| self.failure(&error, &id, endpoint))?;
-                read(&client, &id).await.map_err(|error| self.failure(&error, &id, endpoint))
-            }
-            (Err(error), _) => Err(self.failure(&error, &id, endpoint)),
+        match endpoint.filter(|endpoint| !is_aws(endpoint)) {
+            Some(endpoint) => local::secret(endpoint, &id, is_local, &kind).await,
+            None => aws::secret(endpoint, &id, stack, &kind, &self.identity).await,
         }
     }
 
@@ -204,13 +191,26 @@ impl Arguments {
             },
         }
     }
+}
 
-    fn failure(&self, error: &SdkError<GetSecretValueError>, id: &str, endpoint: Option<&str>) -> Failure {
-        failure(error, id, endpoint, self.kind().parameter)
+#[cfg(not(feature = "account"))]
+mod aws {
+    use super::super::identity::{Identity, needs_account};
+    use super::{Failure, Kind};
+
+    pub(super) async fn secret(
+        _: Option<&str>,
+        _: &str,
+        _: Option<&str>,
+        _: &Kind,
+        _: &Identity,
+    ) -> Result<Vec<u8>, Failure> {
+        Err(needs_account("to read a secret in AWS"))
     }
 }
 
 /// A secret that tokens are signed with.
+#[cfg_attr(not(feature = "account"), expect(dead_code, reason = "two are of stacks in AWS"))]
 struct Kind {
     /// What its name ends in.
     name: &'static str,
@@ -222,23 +222,6 @@ struct Kind {
     parameter: &'static str,
 }
 
-async fn read(client: &Client, id: &str) -> Result<Vec<u8>, SdkError<GetSecretValueError>> {
-    let value = client.get_secret_value().secret_id(id).send().await?;
-    let binary = value.secret_binary.map(aws_sdk_secretsmanager::primitives::Blob::into_inner);
-    Ok(value.secret_string.map(String::into_bytes).or(binary).unwrap_or_default())
-}
-
-/// The secret for tokens at a local gateway whose application has given no `Name`, where there is no other.
-async fn only_local(client: &Client, kind: &str) -> Option<String> {
-    let secrets = client.list_secrets().send().await.ok()?.secret_list.unwrap_or_default();
-    let mut names = secrets.into_iter().filter_map(|secret| secret.name).filter(|name| name.ends_with(kind));
-    names.next().filter(|_| names.next().is_none())
-}
-
-fn is_missing(error: &SdkError<GetSecretValueError>) -> bool {
-    error.as_service_error().is_some_and(GetSecretValueError::is_resource_not_found_exception)
-}
-
 fn from_file(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut secret = std::fs::read(path)
         .map_err(|error| Failure(format!("cannot read --secret-file {}: {error}", path.display())))?;
@@ -246,26 +229,6 @@ fn from_file(path: &Path) -> Result<Vec<u8>, Failure> {
         secret.pop();
     }
     Ok(secret)
-}
-
-/// Why there is no secret, in one sentence.
-fn failure(error: &SdkError<GetSecretValueError>, id: &str, endpoint: Option<&str>, parameter: &str) -> Failure {
-    let is_missing = is_missing(error);
-    Failure(match (error, endpoint) {
-        (_, Some(url)) if is_missing => format!(
-            "there is no secret {id} at {url}: does it run with `--parameter {parameter}`? Else see --secret-id"
-        ),
-        (_, None) if is_missing => format!("there is no secret {id}: are the stack, the region and the account right?"),
-        (SdkError::DispatchFailure(_), Some(url)) => format!("nothing listens at {url}: is `cargo dev` running?"),
-        (SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_), None) => format!(
-            "cannot call Secrets Manager in AWS ({}): are the credentials and the region set, see --profile and --region?",
-            tidings::describe(error)
-        ),
-        _ => match error.as_service_error().and_then(|error| error.message()) {
-            Some(message) => message.to_owned(),
-            None => tidings::describe(error),
-        },
-    })
 }
 
 /// A permission as it is given, checked as the authorizer will.
