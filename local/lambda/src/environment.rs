@@ -237,3 +237,25 @@ fn last_lines(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LINES_IN_REPORT)..].iter().map(|line| (*line).to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_that_lacks_the_sdk_is_told_how_to_install_it() {
+        for (message, install) in [
+            ("Error: Cannot find module 'aws-sdk'", "`npm install aws-sdk` in the function's folder"),
+            (
+                "Error: Cannot find package '@aws-sdk/client-s3' imported from /a/b.js",
+                "`npm install @aws-sdk/client-s3` in",
+            ),
+            ("Unable to import module 'app': No module named 'boto3'", "`pip install boto3` where the gateway runs"),
+        ] {
+            assert!(missing_sdk(message).is_some_and(|fix| fix.contains(install)), "{message}");
+        }
+        for message in ["Error: Cannot find module './own'", "app.handler is not a function"] {
+            assert_eq!(missing_sdk(message), None);
+        }
+    }
+}
