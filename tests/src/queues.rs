@@ -1,6 +1,8 @@
 //! Queues to test with.
 
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+use aws_sdk_sqs::config::{
+    BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig, retry::RetryConfig,
+};
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
 use tidings::aws::Aws;
 use tidings::queue::Queue;
@@ -21,6 +23,8 @@ pub fn client(endpoint: &str) -> aws_sdk_sqs::Client {
         .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
         .endpoint_url(endpoint)
         .retry_config(RetryConfig::disabled())
+        // A busy machine answers late.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .http_client(crate::engine::http());
     aws_sdk_sqs::Client::from_conf(config.build())
 }
