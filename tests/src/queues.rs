@@ -122,6 +122,15 @@ impl Served {
         counts.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
     }
 
+    /// Lets a message come again at once.
+    ///
+    /// # Panics
+    /// When the queue does not answer.
+    pub async fn give_back(&self, message: &Message) {
+        let request = self.client.change_message_visibility().queue_url(&self.url).visibility_timeout(0);
+        request.receipt_handle(message.receipt_handle().unwrap()).send().await.unwrap();
+    }
+
     async fn receive(&self, hidden: i32) -> Vec<Message> {
         let request = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
         let request = request.visibility_timeout(hidden).message_attribute_names("All");

@@ -34,10 +34,13 @@ use crate::fanout::invocation;
 use crate::registry::on_both_engines;
 
 /// Users of one run; `TIDINGS_OPERATIONS` for more.
-const USERS: usize = 60;
+const USERS: usize = 20;
 const TOPICS: usize = 40;
 const SIDE_BY_SIDE: usize = 24;
 const LOOKS_SIDE_BY_SIDE: usize = 160;
+/// For how long a message is hidden whose look is under way. Were it shown again before, on a machine that is busy, ever more
+/// would look at one user at once.
+const LONGEST_LOOK_SECONDS: i32 = 300;
 /// What a connection still has to live whose end nobody hears of.
 const SHORT_LIFE_MS: i64 = 6_000;
 
@@ -77,7 +80,7 @@ impl World {
         let mut count = 0;
         let places = Arc::new(Semaphore::new(LOOKS_SIDE_BY_SIDE));
         while !self.is_over.load(Ordering::Relaxed) {
-            let messages = self.looks.lend(1).await;
+            let messages = self.looks.lend(LONGEST_LOOK_SECONDS).await;
             if messages.is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -105,6 +108,8 @@ impl World {
         let looked = self.race.meet(fate, random, self.fan_out.look(&check, 1, &invocation)).await;
         if looked.is_some_and(|looked| looked.is_ok()) {
             self.looks.delete(message).await;
+        } else {
+            self.looks.give_back(message).await;
         }
     }
 
