@@ -1,8 +1,6 @@
 //! Queues to test with.
 
-use aws_sdk_sqs::config::{
-    BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig, retry::RetryConfig,
-};
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig, retry::RetryConfig};
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
 use tidings::aws::Aws;
 use tidings::queue::Queue;
