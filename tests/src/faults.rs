@@ -10,6 +10,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use serde_json::json;
 
+use crate::races;
+
 /// An HTTP client in front of another one that lets a share of DynamoDB's calls fail.
 #[derive(Debug, Clone)]
 pub struct Faulty {
@@ -46,13 +48,15 @@ impl HttpConnector for FaultyConnector {
         if !request.headers().contains_key("x-amz-target") {
             return self.inner.call(request);
         }
-        if fastrand::f64() < self.refused {
-            return HttpConnectorFuture::new(async {
+        races::note(&request);
+        if races::happens(self.refused) {
+            let is_throttled = races::happens(0.5);
+            return HttpConnectorFuture::new(async move {
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                Ok(if fastrand::bool() { throttled() } else { failed() })
+                Ok(if is_throttled { throttled() } else { failed() })
             });
         }
-        let (inner, is_lost) = (self.inner.clone(), fastrand::f64() < self.lost);
+        let (inner, is_lost) = (self.inner.clone(), races::happens(self.lost));
         HttpConnectorFuture::new(async move {
             // Whoever is stopped here has its last answer, and has not sent this.
             tokio::task::yield_now().await;

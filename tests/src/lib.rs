@@ -15,6 +15,7 @@ pub mod mixed;
 pub mod ordered;
 pub mod proxy;
 pub mod queues;
+pub mod races;
 pub mod simulation;
 pub mod stack;
 pub mod standin;

@@ -1,6 +1,6 @@
 //! Queues to test with.
 
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig, retry::RetryConfig};
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
 use tidings::aws::Aws;
 use tidings::queue::Queue;
@@ -21,6 +21,8 @@ pub fn client(endpoint: &str) -> aws_sdk_sqs::Client {
         .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
         .endpoint_url(endpoint)
         .retry_config(RetryConfig::disabled())
+        // A busy machine answers late.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .http_client(crate::engine::http());
     aws_sdk_sqs::Client::from_conf(config.build())
 }
@@ -116,6 +118,15 @@ impl Served {
         let counts = answer.attributes.unwrap_or_default();
         let counts = counts.iter().filter(|(name, _)| name.as_str().starts_with("ApproximateNumberOfMessages"));
         counts.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+    }
+
+    /// Lets a message come again at once.
+    ///
+    /// # Panics
+    /// When the queue does not answer.
+    pub async fn give_back(&self, message: &Message) {
+        let request = self.client.change_message_visibility().queue_url(&self.url).visibility_timeout(0);
+        request.receipt_handle(message.receipt_handle().unwrap()).send().await.unwrap();
     }
 
     async fn receive(&self, hidden: i32) -> Vec<Message> {

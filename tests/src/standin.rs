@@ -84,6 +84,8 @@ pub struct Standin {
     slowness: Arc<Mutex<Duration>>,
     /// Of posts that are taken, the share that is not answered.
     silence: Arc<Mutex<f64>>,
+    /// Of all posts, the share that is refused with 429.
+    throttled: Arc<Mutex<f64>>,
     endpoint: String,
 }
 
@@ -100,6 +102,7 @@ impl Standin {
             posts: Arc::default(),
             slowness: Arc::default(),
             silence: Arc::default(),
+            throttled: Arc::default(),
             endpoint,
         };
         let router = Router::new().route("/dev/{at}/{id}", post(take).delete(close)).with_state(standin.clone());
@@ -144,6 +147,14 @@ impl Standin {
     /// When a thread of the stand-in has panicked.
     pub fn lose_answers(&self, share: f64) {
         *self.silence.lock().unwrap() = share;
+    }
+
+    /// Refuses a share of all posts with 429.
+    ///
+    /// # Panics
+    /// When a thread of the stand-in has panicked.
+    pub fn throttle(&self, share: f64) {
+        *self.throttled.lock().unwrap() = share;
     }
 
     async fn on_the_way(&self) {
@@ -229,6 +240,9 @@ impl Standin {
             Behaviour::Answers(status, times) if used.posts <= times => {
                 let status = StatusCode::from_u16(status).unwrap();
                 return Some((status, r#"{"message":"injected"}"#).into_response());
+            }
+            _ if fastrand::f64() < *self.throttled.lock().unwrap() => {
+                return Some((StatusCode::TOO_MANY_REQUESTS, r#"{"message":"injected"}"#).into_response());
             }
             Behaviour::HangsOnce if used.posts == 1 => return None,
             Behaviour::Hangs => return None,

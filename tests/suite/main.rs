@@ -28,6 +28,7 @@ mod http_api;
 mod inbox;
 mod integrations;
 mod keep_alive;
+mod lanes;
 mod long_poll;
 mod metrics;
 mod mixed;

@@ -1,26 +1,22 @@
 //! Everything at once: users come and go with several connections, functions die between two calls, DynamoDB fails, ends are
-//! never heard of. At last everybody who is there is told of, and nobody else. `TIDINGS_OPERATIONS=10000 cargo test
-//! --workspace --test suite -- racing` is the whole of it; `TIDINGS_SEED` repeats what users do.
-//!
-//! Each of these makes it fail, so none of it can be left out: `change_told` without the condition that the version stands,
-//! `mark_sent` before `send_list`, and `look_at_ends` that looks at nobody.
+//! never heard of. At last everybody who is there is told of, and nobody else. `docs/races.md` has the whole of it, and what
+//! makes it fail.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::Message;
 use fastrand::Rng;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream;
 use serde_json::Value;
-use tests::engine::{Engine, Table, http};
+use tests::engine::{Table, http};
 use tests::faults::Faulty;
 use tests::queues::Served;
+use tests::races::{Fate, Race, say};
 use tests::standin::Standin;
 use tests::{now, queues};
 use tidings::clock::Clock;
@@ -33,19 +29,25 @@ use tidings::{ConnectionId, Topic, UserId};
 
 use tokio::sync::Semaphore;
 
-use super::{LONGEST_LIFE_MS, say};
+use super::LONGEST_LIFE_MS;
 use crate::fanout::invocation;
+use crate::registry::on_both_engines;
 
-/// Users of one run, which a machine of two cores does in less than half a minute; `TIDINGS_OPERATIONS=10000` for the whole.
-const USERS: usize = 150;
+/// Users of one run; `TIDINGS_OPERATIONS` for more.
+const USERS: usize = 20;
 const TOPICS: usize = 40;
 const SIDE_BY_SIDE: usize = 24;
 const LOOKS_SIDE_BY_SIDE: usize = 160;
-/// What is done has so many wake-ups or some more, so that who dies does so anywhere in it, however fast the machine is.
-const MOST_POLLS: u32 = 30;
+/// For how long a message is hidden whose look is under way. Were it shown again before, on a machine that is busy, ever more
+/// would look at one user at once.
+const LONGEST_LOOK_SECONDS: i32 = 300;
 /// What a connection still has to live whose end nobody hears of.
 const SHORT_LIFE_MS: i64 = 6_000;
 
+/// Shares of calls that are refused, and that are done and not answered.
+const FAULTS: (f64, f64) = (0.05, 0.02);
+/// Calls at which those die who look.
+const STEPS: [&str; 5] = ["UpdateItem pres", "Query here", "UpdateItem told", "Query pres", "DeleteItem pres"];
 /// Who is frozen goes on with what it read when those who left meanwhile have been looked at.
 const FREEZE: Duration = Duration::from_millis(4_000);
 
@@ -56,10 +58,11 @@ struct World {
     looks: Served,
     lists: Served,
     is_over: AtomicBool,
+    race: Race,
 }
 
 impl World {
-    async fn new(table: &Table, (refused, lost): (f64, f64)) -> Self {
+    async fn new(table: &Table, race: Race, (refused, lost): (f64, f64)) -> Self {
         let (looks, lists) = (Served::start().await, Served::start().await);
         let lookout = Lookout::new(Presence::parse(r#"["**"]"#).unwrap(), false, looks.queue());
         let registry = Registry::new(table.client_through(Faulty::client(http(), refused, lost)), &table.name);
@@ -69,75 +72,56 @@ impl World {
         let delivery = Delivery::new(sockets, registry.clone(), limits, Clock::System);
         let queues = Queues { notifications: looks.queue(), fan_out: lists.queue(), dead_letters: queues::nowhere() };
         let fan_out = FanOut::new(delivery, queues);
-        Self { registry, fan_out, looks, lists, is_over: AtomicBool::new(false) }
+        Self { registry, fan_out, looks, lists, is_over: AtomicBool::new(false), race }
     }
 
     /// Takes looks out of the queue until it is over. Those that die, or fail, come again.
     async fn work(self: Arc<Self>) {
-        let mut random = Rng::new();
+        let mut count = 0;
         let places = Arc::new(Semaphore::new(LOOKS_SIDE_BY_SIDE));
         while !self.is_over.load(Ordering::Relaxed) {
-            let messages = self.looks.lend(1).await;
+            let messages = self.looks.lend(LONGEST_LOOK_SECONDS).await;
             if messages.is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             for message in messages {
                 let place = Arc::clone(&places).acquire_owned().await.unwrap();
-                let (world, random) = (Arc::clone(&self), random.fork());
+                let (world, name) = (Arc::clone(&self), format!("look{count}"));
+                count += 1;
                 tokio::spawn(async move {
-                    world.look(&message, random).await;
+                    world.look(&message, &name).await;
                     drop(place);
                 });
             }
         }
     }
 
-    async fn look(&self, message: &Message, mut random: Rng) {
+    async fn look(&self, message: &Message, name: &str) {
         let check = Check::parse(message.body.as_deref().unwrap()).expect("a check");
-        let invocation = invocation(&format!("w{}", random.u64(..)), Duration::from_secs(5));
-        let looked = self.fan_out.look(&check, 1, &invocation);
-        let polls = random.u32(..MOST_POLLS);
-        let looked = match random.u8(..100) {
-            0..25 => broken(looked, polls, None).await,
-            25..40 => broken(looked, polls, Some(FREEZE)).await,
-            _ => Some(looked.await),
+        let invocation = invocation(name, Duration::from_secs(60));
+        let mut random = self.race.random(name);
+        let fate = match random.u8(..100) {
+            0..25 => Fate::Dies,
+            25..40 => Fate::Freezes(FREEZE),
+            _ => Fate::Lives,
         };
+        let looked = self.race.meet(fate, random, self.fan_out.look(&check, 1, &invocation)).await;
         if looked.is_some_and(|looked| looked.is_ok()) {
             self.looks.delete(message).await;
+        } else {
+            self.looks.give_back(message).await;
         }
     }
 
-    /// Does something that may fail, or die anywhere in it, again and again until it is through.
-    async fn until_done<T>(&self, random: &mut Rng, mut call: impl AsyncFnMut() -> Option<T>) -> T {
-        for _ in 0..200 {
-            let done = match random.f64() < 0.2 {
-                true => broken(call(), random.u32(..MOST_POLLS), None).await.flatten(),
-                false => call().await,
-            };
-            if let Some(done) = done {
+    /// Does something by name that may fail, or die anywhere in it, again and again until it is through.
+    async fn until_done<T>(&self, name: &str, mut call: impl AsyncFnMut() -> Option<T>) -> T {
+        for attempt in 0..200 {
+            if let Some(done) = self.race.mortal(format!("{name}-{attempt}"), 0.2, call()).await.flatten() {
                 return done;
             }
         }
-        panic!("it is never done");
+        panic!("{name} is never done");
     }
-}
-
-/// Does something that stops anywhere in it, where it waits, unless it is through before: for a while, or for ever.
-async fn broken<T>(call: impl Future<Output = T>, mut polls: u32, pause: Option<Duration>) -> Option<T> {
-    let mut call = pin!(call);
-    let begun = poll_fn(|context| match call.as_mut().poll(context) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending if polls == 0 => Poll::Ready(None),
-        Poll::Pending => {
-            polls -= 1;
-            Poll::Pending
-        }
-    });
-    if let Some(done) = begun.await {
-        return Some(done);
-    }
-    tokio::time::sleep(pause?).await;
-    Some(call.await)
 }
 
 fn topic(user: usize) -> Topic {
@@ -148,17 +132,9 @@ fn name(user: usize) -> UserId {
     UserId::parse(format!("u{user}")).unwrap()
 }
 
-fn operations() -> usize {
-    std::env::var("TIDINGS_OPERATIONS").map_or(USERS, |text| text.parse().unwrap())
-}
-
-fn seed() -> u64 {
-    std::env::var("TIDINGS_SEED").map_or_else(|_| fastrand::u64(..), |text| text.parse().unwrap())
-}
-
 /// What becomes of a connection.
 #[derive(Clone, Copy, PartialEq)]
-enum Fate {
+enum Course {
     /// It stays.
     Stays,
     /// It ends, and API Gateway says so, perhaps twice, perhaps before `connect` is through.
@@ -169,66 +145,78 @@ enum Fate {
     Unsubscribes,
 }
 
-/// One connection from its beginning to its fate; whether it is in the topic then.
-async fn live(world: &World, user: usize, number: usize, mut random: Rng) -> bool {
-    let fate = match random.u8(..10) {
-        0..3 => Fate::Stays,
-        3..7 => Fate::Ends,
-        7..8 => Fate::DiesSilently,
-        _ => Fate::Unsubscribes,
-    };
-    let mut connection = Connection::new(ConnectionId::parse(format!("c{user}-{number}")).unwrap());
+impl Course {
+    fn any(random: &mut Rng) -> Self {
+        match random.u8(..10) {
+            0..3 => Self::Stays,
+            3..7 => Self::Ends,
+            7..8 => Self::DiesSilently,
+            _ => Self::Unsubscribes,
+        }
+    }
+}
+
+/// One connection from its beginning to its end, if it has one; whether it is in the topic then.
+async fn live(world: &World, user: usize, number: usize) -> bool {
+    let key = format!("c{user}-{number}");
+    let mut random = world.race.random(&key);
+    let course = Course::any(&mut random);
+    let mut connection = Connection::new(ConnectionId::parse(&key).unwrap());
     connection.user = Some(name(user));
     // What a $disconnect leaves that dies is there until the longest life is over, too.
-    let is_to_end = matches!(fate, Fate::DiesSilently | Fate::Ends);
+    let is_to_end = matches!(course, Course::DiesSilently | Course::Ends);
     connection.connected_at = now() - if is_to_end { LONGEST_LIFE_MS - SHORT_LIFE_MS } else { 0 };
-    let (id, room) = (connection.id.clone(), topic(user));
+    let room = [topic(user)];
     let with_topic = random.bool();
     if with_topic {
-        connection.topics = vec![room.clone()];
+        connection.topics = room.to_vec();
     }
     tokio::time::sleep(Duration::from_millis(random.u64(..20))).await;
     let registry = &world.registry;
-    let disconnect = async || registry.disconnect(&id, &id.first_socket()).await.ok();
-    if fate == Fate::Ends && random.u8(..5) == 0 {
+    if course == Course::Ends && random.u8(..5) == 0 {
         // The client gives up while it connects.
-        let (_, _) = tokio::join!(registry.connect(&connection), disconnect());
+        let (id, socket) = (&connection.id, connection.id.first_socket());
+        let both = async { tokio::join!(registry.connect(&connection), registry.disconnect(id, &socket)) };
+        world.race.mortal(&key, 0.0, both).await;
         return false;
     }
-    world.until_done(&mut random, async || registry.connect(&connection).await.ok()).await;
-    let room = [room];
+    world.until_done(&format!("{key}-connect"), async || registry.connect(&connection).await.ok()).await;
     if !with_topic {
-        world.until_done(&mut random, async || registry.subscribe(&id, &room).await.ok()).await;
+        let subscribe = async || registry.subscribe(&connection.id, &room).await.ok();
+        world.until_done(&format!("{key}-subscribe"), subscribe).await;
     }
     tokio::time::sleep(Duration::from_millis(random.u64(..80))).await;
-    match fate {
-        Fate::Stays => true,
-        Fate::DiesSilently => false,
-        Fate::Unsubscribes => {
-            world.until_done(&mut random, async || registry.unsubscribe(&id, &room).await.ok()).await;
-            false
+    let is_told_twice = random.bool();
+    end(world, course, &connection.id, &room, is_told_twice).await;
+    course == Course::Stays
+}
+
+async fn end(world: &World, course: Course, id: &ConnectionId, room: &[Topic; 1], is_told_twice: bool) {
+    let registry = &world.registry;
+    let disconnect = async || registry.disconnect(id, &id.first_socket()).await.ok();
+    match course {
+        Course::Stays | Course::DiesSilently => {}
+        Course::Unsubscribes => {
+            let unsubscribe = async || registry.unsubscribe(id, room).await.ok();
+            world.until_done(&format!("{id}-unsubscribe"), unsubscribe).await;
         }
-        Fate::Ends => {
-            if random.bool() {
-                let _ = tokio::join!(disconnect(), disconnect());
+        Course::Ends => {
+            if is_told_twice {
+                let both = async { tokio::join!(disconnect(), disconnect()) };
+                world.race.mortal(format!("{id}-twice"), 0.0, both).await;
             }
-            world.until_done(&mut random, async || disconnect().await).await;
-            false
+            world.until_done(&format!("{id}-disconnect"), async || disconnect().await).await;
         }
     }
 }
 
 /// Lets users come and go; who is there at last.
-async fn run(world: &Arc<World>, seed: u64) -> BTreeSet<UserId> {
-    let users = stream::iter(0..operations()).map(|user| {
+async fn run(world: &Arc<World>) -> BTreeSet<UserId> {
+    let users = stream::iter(0..world.race.operations()).map(|user| {
         let world = Arc::clone(world);
         async move {
-            let mut random = Rng::with_seed(seed ^ (user as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            let mut lives = Vec::new();
-            for number in 0..random.usize(1..4) {
-                lives.push(live(&world, user, number, random.fork()));
-            }
-            let there = futures_util::future::join_all(lives).await;
+            let connections = world.race.random(format!("u{user}")).usize(1..4);
+            let there = join_all((0..connections).map(|number| live(&world, user, number))).await;
             there.contains(&true).then(|| name(user))
         }
     });
@@ -258,12 +246,8 @@ async fn told(world: &World) -> (BTreeMap<UserId, bool>, usize) {
 /// Waits until the time is over of those whose end nobody hears of, has them looked at, and lets all looks come to an end.
 async fn settle(world: &World) {
     tokio::time::sleep(Duration::from_millis(SHORT_LIFE_MS.unsigned_abs() + 1_000)).await;
-    let mut random = Rng::with_seed(7);
-    world
-        .until_done(&mut random, async || {
-            world.fan_out.look_at_ends(&invocation("sweep", Duration::from_secs(60))).await.ok()
-        })
-        .await;
+    let sweep = async || world.fan_out.look_at_ends(&invocation("sweep", Duration::from_secs(60))).await.ok();
+    world.until_done("sweep", sweep).await;
     tests::eventually("an end of all looks", Duration::from_secs(600), async || {
         (world.looks.count().await == 0).then_some(())
     })
@@ -273,8 +257,8 @@ async fn settle(world: &World) {
 
 async fn check(world: &World, table: &Table, there: &BTreeSet<UserId>) {
     let (told, lists) = told(world).await;
-    say(&format!("{} users of {}, told by {lists} lists", there.len(), operations()));
-    let wrong: Vec<_> = (0..operations())
+    say(&format!("{} users of {}, told by {lists} lists", there.len(), world.race.operations()));
+    let wrong: Vec<_> = (0..world.race.operations())
         .map(name)
         .filter(|user| told.get(user).copied().unwrap_or_default() != there.contains(user))
         .collect();
@@ -298,24 +282,14 @@ async fn check(world: &World, table: &Table, there: &BTreeSet<UserId>) {
     assert_eq!(&here, there);
 }
 
-async fn all_interleavings(engine: Engine, faults: (f64, f64)) {
-    let Some(table) = engine.table().await else { return };
-    let seed = seed();
-    say(&format!("TIDINGS_SEED={seed}"));
-    let world = Arc::new(World::new(&table, faults).await);
+on_both_engines!(random_interleavings_of_users_who_come_go_and_die_end_in_what_was_told_of_them);
+
+async fn random_interleavings_of_users_who_come_go_and_die_end_in_what_was_told_of_them(table: Table) {
+    let world = Arc::new(World::new(&table, Race::begin(USERS), FAULTS).await);
     let worker = tokio::spawn(Arc::clone(&world).work());
-    let there = run(&world, seed).await;
+    let there = run(&world).await;
     settle(&world).await;
     worker.await.unwrap();
     check(&world, &table, &there).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_comes_goes_or_dies_at_last_those_who_are_there_are_told_of_and_no_others() {
-    all_interleavings(Engine::Embedded, (0.05, 0.02)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_same_on_dynamodb_local() {
-    all_interleavings(Engine::DynamoDbLocal, (0.05, 0.02)).await;
+    world.race.check_ends(&STEPS);
 }

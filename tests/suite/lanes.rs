@@ -1,0 +1,201 @@
+//! Lanes: whoever says something, dies at it or hands it on, everybody who is live in an ordered topic gets all of it, one
+//! after the other, or is closed. No lane stands still, and none is held for ever. `docs/races.md` has the whole of it, and
+//! what makes it fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::Value;
+use tests::engine::{Engine, Table};
+use tests::now;
+use tests::races::{Race, say};
+use tests::standin::Behaviour;
+use tidings::Topic;
+use tidings::fanout::Invocation;
+use tidings::protocol::Protocol;
+use tidings::registry::Connection;
+
+use crate::appending::log_of;
+use crate::fanout;
+use crate::going_live::{World, notification};
+use crate::registry::{connection, made_at, on_both_engines, registry};
+
+/// Messages of one run; `TIDINGS_OPERATIONS` for more.
+const OPERATIONS: usize = 200;
+/// The same on DynamoDB Local, which is slow.
+const OPERATIONS_ON_DYNAMODB_LOCAL: usize = 100;
+const SIDE_BY_SIDE: usize = 24;
+/// Topics in which something is done at a time.
+const TOPICS: usize = 4;
+/// Messages of one topic. It is over then, so that there are many last messages.
+const OF_A_TOPIC: usize = 10;
+/// Members of a topic that neither sort nor drop what they get, and all.
+const STRICT: usize = 3;
+const MEMBERS: usize = 4;
+/// Shares of calls that are refused, and that are done and not answered. Each may close connections.
+const FAULTS: (f64, f64) = (0.01, 0.003);
+/// Of workers, the share that dies before it is through.
+const DYING: f64 = 0.1;
+/// Calls at which those die who say something, and those who push it.
+const STEPS: [&str; 9] = [
+    "GetItem head",
+    "UpdateItem head",
+    "UpdateItem work",
+    "PutItem log",
+    "Query log",
+    "GetItem lane",
+    "UpdateItem lane",
+    "Query topic",
+    "Query work",
+];
+
+fn topic(number: usize) -> Topic {
+    let block = number / (TOPICS * OF_A_TOPIC);
+    Topic::parse(format!("t{}", block * TOPICS + number % TOPICS)).unwrap()
+}
+
+/// A worker's time, which now and then is short: it hands on what it has not done.
+fn invocation(owner: &str, mut random: Rng) -> Invocation {
+    let lease_until = now() + 3_000;
+    let time = match random.u8(..4) {
+        0 => Duration::from_millis(random.u64(..60)),
+        _ => Duration::from_secs(2),
+    };
+    Invocation { lease_until, ..fanout::invocation(owner, time) }
+}
+
+/// A member of a topic since before anything was said there.
+struct Listener {
+    connection: Connection,
+    topic: Topic,
+    is_strict: bool,
+}
+
+async fn listen(world: &World, table: &Table, topic: &Topic, number: usize) -> Listener {
+    let (is_strict, name) = (number < STRICT, format!("{topic}-{number}"));
+    let mut connection = made_at(now() - 3_600_000, connection(&name, None, &[]));
+    // Now and then one is throttled.
+    let behaviour = if world.race.random(&name).u8(..8) == 0 { Behaviour::Answers(429, 2) } else { Behaviour::Takes };
+    world.standin.add(connection.id.as_str(), behaviour);
+    let registry = registry(table);
+    if is_strict {
+        connection.protocol = Protocol::Centrifuge;
+        registry.connect(&connection).await.unwrap();
+        world.subscribe_at_rest(&registry, &connection, topic).await;
+    } else {
+        registry.connect(&connection).await.unwrap();
+        registry.subscribe(&connection.id, std::slice::from_ref(topic)).await.unwrap();
+    }
+    Listener { connection, topic: topic.clone(), is_strict }
+}
+
+/// Says something to whoever waits for it, and does not say it again; what is said for certain.
+async fn say_directly(world: &World, number: usize) -> Option<String> {
+    let name = format!("d{number}");
+    let (invocation, id) = (invocation(&name, world.race.random(&name)), format!("{name}-0"));
+    let said = world.fan_out.direct(notification(&topic(number), &id), &invocation);
+    world.race.mortal(&name, DYING, said).await.is_some_and(|said| said.is_ok()).then_some(id)
+}
+
+async fn operate(world: &World, number: usize) -> Option<String> {
+    if number.is_multiple_of(3) {
+        return say_directly(world, number).await;
+    }
+    let id = format!("n{number}");
+    world.deliver(&topic(number), &id, invocation).await;
+    Some(id)
+}
+
+/// The offsets of what went over a socket, in order.
+fn offsets(world: &World, listener: &Listener) -> Vec<u64> {
+    let messages = world.standin.used(listener.connection.id.as_str()).messages;
+    let read = |bytes: &bytes::Bytes| {
+        let message: Value = serde_json::from_slice(bytes).unwrap();
+        let offset = if listener.is_strict { &message["push"]["pub"]["offset"] } else { &message["offset"] };
+        offset.as_u64().unwrap_or_else(|| panic!("{message}"))
+    };
+    messages.iter().map(read).collect()
+}
+
+/// Up to where each topic's log is, and up to where it was said for certain: what is behind that may be of somebody who has
+/// died, and was to be asked again.
+async fn ends(table: &Table, topics: &BTreeSet<Topic>, said: &BTreeSet<String>) -> BTreeMap<Topic, (u64, u64)> {
+    let (mut ends, mut missing) = (BTreeMap::new(), said.clone());
+    for topic in topics {
+        let log = log_of(table, topic).await;
+        let certain = log.iter().rposition(|id| said.contains(id)).map_or(0, |index| index + 1);
+        missing.retain(|id| !log.contains(id));
+        ends.insert(topic.clone(), (log.len() as u64, certain as u64));
+    }
+    assert!(missing.is_empty(), "in no log: {missing:?}");
+    ends
+}
+
+/// Everybody has everything, or is closed.
+fn check(world: &World, listeners: &[Listener], ends: &BTreeMap<Topic, (u64, u64)>) {
+    let (mut whole, mut closed) = (0, 0);
+    for listener in listeners {
+        let (id, offsets) = (&listener.connection.id, offsets(world, listener));
+        let (end, certain) = ends[&listener.topic];
+        if listener.is_strict {
+            let in_order = offsets.iter().copied().eq(1..=offsets.len() as u64);
+            assert!(in_order, "{id} was sent {offsets:?}");
+        }
+        if world.standin.used(id.as_str()).is_closed {
+            closed += 1;
+            continue;
+        }
+        let has: BTreeSet<_> = offsets.iter().copied().collect();
+        let missing: Vec<_> = (1..=certain).filter(|offset| !has.contains(offset)).collect();
+        assert!(missing.is_empty(), "{id} misses {missing:?} of {certain}, and was sent {offsets:?}");
+        assert!(has.last().is_none_or(|last| *last <= end), "{id} was sent {offsets:?} of {end}");
+        whole += 1;
+    }
+    say(&format!("{} members: {whole} have everything, {closed} were closed", listeners.len()));
+    assert!(whole > closed / 20 && whole > 0, "{whole} have everything, {closed} were closed");
+}
+
+async fn race(table: &Table) {
+    let race = Race::begin(match table.engine {
+        Engine::Embedded => OPERATIONS,
+        Engine::DynamoDbLocal => OPERATIONS_ON_DYNAMODB_LOCAL,
+    });
+    let operations = race.operations();
+    let world = Arc::new(World::new(table, race, FAULTS, DYING).await);
+    let topics: BTreeSet<_> = (0..operations).map(topic).collect();
+    let places = topics.iter().flat_map(|topic| (0..MEMBERS).map(move |number| (topic, number)));
+    let listening = stream::iter(places).map(|(topic, number)| listen(&world, table, topic, number));
+    let listeners: Vec<_> = listening.buffer_unordered(SIDE_BY_SIDE).collect().await;
+    let server = tokio::spawn(Arc::clone(&world).serve_queue(invocation));
+    let work = stream::iter(0..operations).map(|number| {
+        let world = Arc::clone(&world);
+        async move { operate(&world, number).await }
+    });
+    let said: BTreeSet<_> = work.buffer_unordered(SIDE_BY_SIDE).filter_map(std::future::ready).collect().await;
+    world.settle().await;
+    check(&world, &listeners, &ends(table, &topics, &said).await);
+    // What those left behind who died, and were not asked again, goes with the next message.
+    let last: BTreeSet<_> = topics.iter().map(|topic| format!("last-{topic}")).collect();
+    let say_last = async |topic: &Topic| world.deliver(topic, &format!("last-{topic}"), invocation).await;
+    stream::iter(&topics).for_each_concurrent(SIDE_BY_SIDE, say_last).await;
+    world.settle().await;
+    assert!(!server.is_finished());
+    server.abort();
+    check(&world, &listeners, &ends(table, &topics, &last).await);
+    for topic in &topics {
+        assert!(registry(table).lane_batch(topic).await.unwrap().is_released, "the lane of {topic} is still held");
+    }
+    world.race.check_ends(&STEPS);
+}
+
+on_both_engines!(random_interleavings_of_lanes_and_deaths_push_everything_one_after_the_other_and_let_no_lane_stand);
+
+async fn random_interleavings_of_lanes_and_deaths_push_everything_one_after_the_other_and_let_no_lane_stand(
+    table: Table,
+) {
+    race(&table).await;
+}
