@@ -13,6 +13,7 @@ pub mod kill;
 pub mod ordered;
 pub mod proxy;
 pub mod queues;
+pub mod reliable;
 pub mod simulation;
 pub mod stack;
 pub mod standin;

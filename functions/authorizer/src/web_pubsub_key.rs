@@ -1,5 +1,6 @@
 //! The key that tokens of Azure Web PubSub are signed with, those of clients and those of servers.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tidings::metrics::Recorder;
 use tidings::secret::Secret;
@@ -48,6 +49,12 @@ impl WebPubSubKey {
             Refused::Failed(Error::Keys(error)) => WebPubSubTokenProblem::Keys(error),
             Refused::Failed(error) => WebPubSubTokenProblem::Invalid(error.to_string()),
         })
+    }
+
+    /// A token with these claims, by the key that counts now.
+    pub(crate) async fn sign(&self, claims: &impl Serialize, recorder: &Recorder) -> Result<String, Refused> {
+        let keys = self.keys.current(recorder).await?;
+        keys.sign(claims).ok_or_else(|| Refused::Failed(Error::Keys(KeysError::ShortSecret(0))))
     }
 
     pub(crate) async fn claims(&self, token: &str, recorder: &Recorder) -> Result<Map<String, Value>, Refused> {
