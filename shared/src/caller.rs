@@ -2,9 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::ids::{ConnectionId, InvalidId, UserId};
+use crate::ids::{ConnectionId, InvalidId, Socket, UserId};
 use crate::notification::scope;
-use crate::permissions::{CLAIMS, InvalidPermission, PERMISSIONS, PROTOCOL, Permissions, USER, WEB_PUBSUB};
+use crate::permissions::{
+    CLAIMS, InvalidPermission, PERMISSIONS, PROTOCOL, Permissions, RECONNECTION, RECOVERED, USER, WEB_PUBSUB,
+};
 use crate::protocol::Protocol;
 use crate::trigger::Trigger;
 use crate::web_pubsub::Client;
@@ -18,6 +20,8 @@ pub type Claims = Map<String, Value>;
 pub struct Caller {
     /// Its connection.
     pub connection: ConnectionId,
+    /// What carries that now: another socket than the first one where the client has come back to it.
+    pub socket: Socket,
     /// Its user; `None` for who is anonymous.
     pub user: Option<UserId>,
     /// What it may do of itself.
@@ -28,6 +32,8 @@ pub struct Caller {
     pub protocol: Protocol,
     /// Its hub and roles, where it is a client of Web PubSub.
     pub web_pubsub: Option<Client>,
+    /// What it comes back by to its connection, where it can.
+    pub reconnection_token: Option<String>,
     /// Where it comes from.
     pub source_ip: Option<String>,
     /// API Gateway's id of what it sent.
@@ -49,6 +55,9 @@ pub enum UnknownCaller {
     /// The authorizer's claims are none.
     #[error("the authorizer's `claims` are no JSON object")]
     Claims(#[source] serde_json::Error),
+    /// The connection that the authorizer says it has come back to is none.
+    #[error("the authorizer's `recovered` is not valid: {0}")]
+    Recovered(#[source] InvalidId),
     /// What the authorizer says of a client of Web PubSub is nothing.
     #[error("the authorizer's `webPubSub` is no client of a hub")]
     WebPubSub(#[source] serde_json::Error),
@@ -60,12 +69,14 @@ impl Caller {
     pub fn anonymous(connection: ConnectionId) -> Self {
         let (permissions, claims) = (Permissions::default(), Claims::new());
         Self {
+            socket: connection.first_socket(),
             connection,
             user: None,
             permissions,
             claims,
             protocol: Protocol::default(),
             web_pubsub: None,
+            reconnection_token: None,
             source_ip: None,
             request_id: String::new(),
         }
@@ -80,6 +91,8 @@ impl Caller {
         said("principalId").ok_or(UnknownCaller::Unauthorized)?;
         let permissions = Permissions::parse(said(PERMISSIONS).unwrap_or_default());
         let claims = said(CLAIMS).map(serde_json::from_str).transpose();
+        let socket = connection.first_socket();
+        let recovered = said(RECOVERED).map(ConnectionId::parse).transpose().map_err(UnknownCaller::Recovered)?;
         let web_pubsub = said(WEB_PUBSUB).map(serde_json::from_str).transpose();
         Ok(Self {
             user: said(USER).map(UserId::parse).transpose().map_err(UnknownCaller::User)?,
@@ -87,8 +100,16 @@ impl Caller {
             claims: claims.map_err(UnknownCaller::Claims)?.unwrap_or_default(),
             web_pubsub: web_pubsub.map_err(UnknownCaller::WebPubSub)?,
             protocol: said(PROTOCOL).and_then(Protocol::from_name).unwrap_or_default(),
-            ..Self::anonymous(connection)
+            reconnection_token: said(RECONNECTION).map(str::to_owned),
+            socket,
+            ..Self::anonymous(recovered.unwrap_or(connection))
         })
+    }
+
+    /// Whether another socket than the first one carries its connection.
+    #[must_use]
+    pub fn has_come_back(&self) -> bool {
+        self.socket != self.connection.first_socket()
     }
 
     /// What the ids of its notifications are unique in: its user, or the connection where it has none.

@@ -104,7 +104,15 @@ impl Notifications {
     /// # Errors
     /// When there is no queue, or SQS does not take it.
     pub async fn send(&self, message: String, group: &str) -> Result<(), Error> {
-        self.queue()?.send(vec![message], group, Duration::ZERO).await.map_err(Error::internal)
+        self.send_in(Duration::ZERO, message, group).await
+    }
+
+    /// The same, which is received after `delay`, at most 15 minutes.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_in(&self, delay: Duration, message: String, group: &str) -> Result<(), Error> {
+        self.queue()?.send(vec![message], group, delay).await.map_err(Error::internal)
     }
 
     fn queue(&self) -> Result<&Queue, Error> {

@@ -8,6 +8,7 @@
 pub(crate) mod endpoint;
 mod limiter;
 mod management;
+mod outbox;
 mod post;
 mod run;
 mod sign;

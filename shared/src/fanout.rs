@@ -8,6 +8,7 @@
 mod claim;
 mod direct;
 mod doorkeeper;
+mod errand;
 mod greeting;
 mod handover;
 mod identified;

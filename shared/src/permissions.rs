@@ -26,6 +26,10 @@ pub const WEB_PUBSUB: &str = "webPubSub";
 
 /// Under which name the authorizer's context has the permissions.
 pub const PERMISSIONS: &str = "permissions";
+/// The field of its context with what a client of Web PubSub comes back by to its connection.
+pub const RECONNECTION: &str = "reconnectionToken";
+/// The field of its context with the connection that a client of Web PubSub has come back to.
+pub const RECOVERED: &str = "recovered";
 
 /// Stands for the user's id wherever permissions come from.
 const PLACEHOLDER: &str = "{user}";

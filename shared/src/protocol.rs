@@ -44,6 +44,8 @@ pub enum Protocol {
     WebPubSub,
     /// `webpubsub.reliable`: the same, of clients that would recover.
     WebPubSubReliable,
+    /// `webpubsub.outbox`: the same, of clients that do, for there is an outbox for each.
+    WebPubSubOutbox,
     /// What the application [brings](bring).
     Own,
 }
@@ -298,7 +300,8 @@ impl Spoken {
 
     /// The subprotocols that clients may offer, in the order of preference.
     pub fn subprotocols(&self) -> impl Iterator<Item = &'static str> {
-        Protocol::ALL.into_iter().filter(|protocol| self.has(*protocol)).filter_map(Protocol::subprotocol)
+        let spoken = Protocol::ALL.into_iter().filter(|protocol| self.has(*protocol) && !protocol.has_outbox());
+        spoken.filter_map(Protocol::subprotocol)
     }
 
     /// The protocol of a subprotocol that a client offers, if the stack speaks it.
@@ -439,8 +442,15 @@ pub fn encode_told(told: &Told) -> String {
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 6] =
-        [Self::TidingsV1Json, Self::Raw, Self::Centrifuge, Self::WebPubSub, Self::WebPubSubReliable, Self::Own];
+    pub const ALL: [Self; 7] = [
+        Self::TidingsV1Json,
+        Self::Raw,
+        Self::Centrifuge,
+        Self::WebPubSub,
+        Self::WebPubSubReliable,
+        Self::WebPubSubOutbox,
+        Self::Own,
+    ];
 
     /// The name a client chooses it by in `?protocol=`, and that rows carry.
     #[must_use]
@@ -451,6 +461,7 @@ impl Protocol {
             Self::Centrifuge => centrifuge::NAME,
             Self::WebPubSub => "webpubsub",
             Self::WebPubSubReliable => "webpubsub.reliable",
+            Self::WebPubSubOutbox => "webpubsub.outbox",
             Self::Own => own::brought().map_or("", own::Own::name),
         }
     }
@@ -463,7 +474,7 @@ impl Protocol {
             Self::Own => own::brought().map(own::Own::name),
             Self::Centrifuge => None,
             Self::WebPubSub => Some(web_pubsub::SUBPROTOCOL),
-            Self::WebPubSubReliable => Some(web_pubsub::RELIABLE_SUBPROTOCOL),
+            Self::WebPubSubReliable | Self::WebPubSubOutbox => Some(web_pubsub::RELIABLE_SUBPROTOCOL),
         }
     }
 
@@ -491,10 +502,16 @@ impl Protocol {
         self.family() == Self::WebPubSub
     }
 
+    /// Whether what is for a connection is numbered and kept until its client has it, and another socket may carry it on.
+    #[must_use]
+    pub fn has_outbox(self) -> bool {
+        self == Self::WebPubSubOutbox
+    }
+
     /// The one that a stack names where it speaks this one.
     fn family(self) -> Self {
         match self {
-            Self::WebPubSubReliable => Self::WebPubSub,
+            Self::WebPubSubReliable | Self::WebPubSubOutbox => Self::WebPubSub,
             protocol => protocol,
         }
     }
@@ -539,14 +556,14 @@ impl Protocol {
         match self {
             Self::TidingsV1Json | Self::Raw | Self::Own => None,
             Self::Centrifuge => Some(centrifuge::keep_alive().into()),
-            Self::WebPubSub | Self::WebPubSubReliable => Some(web_pubsub::keep_alive().into()),
+            Self::WebPubSub | Self::WebPubSubReliable | Self::WebPubSubOutbox => Some(web_pubsub::keep_alive().into()),
         }
     }
 
     /// Whether its clients come back for what they missed.
     #[must_use]
     pub fn recovers(self) -> bool {
-        matches!(self, Self::TidingsV1Json | Self::Centrifuge)
+        matches!(self, Self::TidingsV1Json | Self::Centrifuge | Self::WebPubSubOutbox)
     }
 
     /// The text frame that says what the connection's user has not read, unasked; `None` where the protocol has none.
@@ -583,7 +600,9 @@ impl Protocol {
             Self::Centrifuge if matches!(target, Target::Watchers(topic) if topic.is_watching()) => {
                 centrifuge::encode_moved(notification, target)
             }
-            Self::WebPubSub | Self::WebPubSubReliable => self.encode_for_web_pubsub(notification, target),
+            Self::WebPubSub | Self::WebPubSubReliable | Self::WebPubSubOutbox => {
+                self.encode_for_web_pubsub(notification, target)
+            }
             // As replies, they are the same for all of ours.
             _ if matches!(target, Target::Watchers(_)) => tidings_v1::encode_message(notification, target),
             _ if matches!(target, Target::Quiet | Target::Newcomer(_)) => self.keep_alive().unwrap_or_default(),
@@ -598,7 +617,7 @@ impl Protocol {
         match target {
             Target::Newcomer(connection) => {
                 let user = notification.from.as_ref().and_then(|from| from.user.as_ref());
-                web_pubsub::connected(connection, user).into()
+                web_pubsub::connected(connection, user, None).into()
             }
             Target::Watchers(_) | Target::Quiet => self.keep_alive().unwrap_or_default(),
             _ => web_pubsub::encode_message(notification, target),

@@ -16,6 +16,7 @@ pub mod ordered;
 pub mod proxy;
 pub mod queues;
 pub mod races;
+pub mod reliable;
 pub mod simulation;
 pub mod stack;
 pub mod standin;

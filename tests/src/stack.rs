@@ -132,7 +132,7 @@ impl Stack {
     /// When a row has no key.
     pub async fn connection_rows(&self) -> Vec<engine::Row> {
         let mut rows = self.rows().await;
-        let outlives = ["work#", "rate", "keep-alive", "head#", "log#", "lane#", "pres#", "told#"];
+        let outlives = ["work#", "rate", "keep-alive", "head#", "log#", "lane#", "pres#", "told#", "outbox#"];
         rows.retain(|row| !outlives.iter().any(|kind| row["pk"].as_s().unwrap().starts_with(kind)));
         rows
     }

@@ -43,6 +43,7 @@ async fn deps(notifications: Queue) -> Deps {
     let clients = tidings_authorizer::Deps {
         spoken: tidings::protocol::Spoken::default(),
         web_pubsub: None,
+        web_pubsub_reliable: false,
         authentication: Authentication::Anonymous,
         default_permissions: PermissionTemplates::default(),
         anonymous_permissions: PermissionTemplates::parse("subscribe:**").unwrap(),

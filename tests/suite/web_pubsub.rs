@@ -31,17 +31,26 @@ async fn control(proxy: &'static Proxy, asked: mpsc::Sender<Asked>) -> String {
         asked.send((body, told)).await.unwrap();
         if taken.await.unwrap_or_default() { StatusCode::OK } else { StatusCode::BAD_REQUEST }
     };
+    let away = async || {
+        proxy.refuse(true);
+        proxy.cut();
+    };
     let router = Router::new().route("/cut", get(async || proxy.cut())).route("/notify", post(notify));
+    let router = router.route("/away", get(away)).route("/back", get(async || proxy.refuse(false)));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     address
 }
 
 /// Starts a stack, with its frames in disorder where there is a seed, and runs a program against it. It prints what holds.
 #[expect(clippy::print_stderr, reason = "what the client has checked")]
-async fn run(seed: Option<u64>, program: &Path, script: &str, folder: &Path) {
+async fn run((seed, is_reliable): (Option<u64>, bool), program: &Path, script: &str, folder: &Path) {
     let stack = Stack::start_with(|options| {
-        let parameters =
-            [("Authentication", "hs256"), ("AllowAnonymous", "true"), ("Protocols", "centrifuge,webpubsub")];
+        let parameters = [
+            ("Authentication", "hs256"),
+            ("AllowAnonymous", "true"),
+            ("Protocols", "centrifuge,webpubsub"),
+            ("WebPubSubReliable", if is_reliable { "true" } else { "false" }),
+        ];
         options.parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         options.shuffle = seed;
     })
@@ -53,6 +62,7 @@ async fn run(seed: Option<u64>, program: &Path, script: &str, folder: &Path) {
     let (key, tokens) = (secret("webpubsub-key"), secret("tokens"));
     let mut command = Command::new(program);
     command.args([script, &proxy.url(stack.url()), &key, &tokens, &control]).current_dir(folder);
+    command.args(is_reliable.then_some("reliable"));
     let output = command.output();
     tokio::pin!(output);
     let output = loop {
@@ -74,14 +84,14 @@ async fn run(seed: Option<u64>, program: &Path, script: &str, folder: &Path) {
 async fn javascript(seed: Option<u64>) {
     if has("npm").await {
         let folder = for_javascript().await;
-        run(seed, Path::new("node"), "webpubsub.mjs", &folder).await;
+        run((seed, false), Path::new("node"), "webpubsub.mjs", &folder).await;
     }
 }
 
-async fn python(seed: Option<u64>) {
+async fn python(seed: Option<u64>, is_reliable: bool) {
     if has("python3").await {
         let folder = for_python().await;
-        run(seed, &folder.join("venv/bin/python"), "webpubsub_client.py", &folder).await;
+        run((seed, is_reliable), &folder.join("venv/bin/python"), "webpubsub_client.py", &folder).await;
     }
 }
 
@@ -97,12 +107,34 @@ async fn the_library_for_javascript_does_the_same_where_frames_overtake_one_anot
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_library_for_python_connects_joins_sends_comes_back_and_is_refused() {
-    python(None).await;
+    python(None, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_library_for_python_does_the_same_where_frames_overtake_one_another() {
-    python(Some(7)).await;
+    python(Some(7), false).await;
+}
+
+async fn reliably(seed: Option<u64>) {
+    if has("npm").await {
+        let folder = for_javascript().await;
+        run((seed, true), Path::new("node"), "webpubsub_reliable.mjs", &folder).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_library_for_javascript_recovers_where_that_is_kept_and_nobody_recovers_what_is_not_theirs() {
+    reliably(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_library_for_javascript_recovers_where_frames_overtake_one_another() {
+    reliably(Some(7)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_library_for_python_recovers_where_that_is_kept() {
+    python(None, true).await;
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tidings::permissions::{CLAIMS, PERMISSIONS, PROTOCOL, USER, WEB_PUBSUB};
+use tidings::permissions::{CLAIMS, PERMISSIONS, PROTOCOL, RECONNECTION, RECOVERED, USER, WEB_PUBSUB};
 use tidings::protocol::Protocol;
 
 use crate::Denial;
 use crate::identity::Identity;
+use crate::reconnection::Reconnection;
 
 /// API Gateway takes no more than 8 KB from an authorizer and fails the handshake with 500 otherwise.
 const MOST_BYTES: usize = 8 * 1024;
@@ -54,6 +55,11 @@ impl Answer {
         if let Some(client) = &client.web_pubsub {
             // Names can be written.
             context.insert(WEB_PUBSUB, serde_json::to_string(client).unwrap_or_default());
+        }
+        match &client.reconnection {
+            Some(Reconnection::By(token)) => drop(context.insert(RECONNECTION, token.clone())),
+            Some(Reconnection::To(connection)) => drop(context.insert(RECOVERED, connection.to_string())),
+            None => {}
         }
         if !client.claims.is_empty() {
             // Texts and numbers under text: there is nothing in it that cannot be written.

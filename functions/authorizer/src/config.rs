@@ -30,6 +30,8 @@ pub struct Deps {
     pub spoken: Spoken,
     /// What tokens of Web PubSub are verified with, where its clients may come.
     pub web_pubsub: Option<WebPubSubKey>,
+    /// Whether those of its clients that can come back to their connections.
+    pub web_pubsub_reliable: bool,
     /// What counts.
     pub metrics: Metrics,
 }
@@ -58,7 +60,8 @@ pub struct PermissionTemplates(Vec<String>);
 impl Deps {
     /// Reads the environment: `AUTHENTICATION`, `ALLOW_ANONYMOUS`, `TOKEN_SECRET_ARN`, `TOKEN_ISSUER`, `TOKEN_AUDIENCE`,
     /// `JWKS_URL`, `USER_CLAIM`, `PERMISSIONS_CLAIM`, `SCOPE_PREFIX`, `DEFAULT_PERMISSIONS`, `ANONYMOUS_PERMISSIONS`,
-    /// `ALLOWED_ORIGINS`, `PROTOCOLS`, `WEBPUBSUB_KEY`, the name of the secret that tokens of Web PubSub are signed with.
+    /// `ALLOWED_ORIGINS`, `PROTOCOLS`, `WEBPUBSUB_KEY`, the name of the secret that tokens of Web PubSub are signed with, and
+    /// `RELIABLE`.
     ///
     /// # Errors
     /// When one is missing or not what it should be; the error names it.
@@ -73,6 +76,7 @@ impl Deps {
                 Some(secret) => Some(WebPubSubKey::new(Aws::from_env()?.secret(secret), Refresh::default())),
                 None => None,
             },
+            web_pubsub_reliable: parsed("RELIABLE", false, "use true or false", |_| true)?,
             metrics: Metrics::from_env(),
         })
     }

@@ -1,5 +1,6 @@
 //! The signatures of tokens, by ring: the crate that TLS uses here already. See `docs/decisions/0006-jwt.md`.
 
+use aws_smithy_types::base64;
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind, new_error};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
@@ -8,9 +9,10 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
     RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
+use serde::Serialize;
 use signature::Verifier;
 
-/// What `jsonwebtoken` verifies with. It signs nothing: this function only reads tokens.
+/// What `jsonwebtoken` verifies with. What this function signs is one kind of token, see [`signed`].
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(new_error(ErrorKind::UnsupportedAlgorithm)),
     verifier_factory: verifier,
@@ -21,6 +23,19 @@ static RING: CryptoProvider = CryptoProvider {
 pub(crate) fn install() {
     // It fails where it is installed already, which is then the same.
     let _ = RING.install_default();
+}
+
+/// A token with these claims, by HS256; `None` where they cannot be written.
+pub(crate) fn signed(secret: &[u8], claims: &impl Serialize) -> Option<String> {
+    let claims = serde_json::to_vec(claims).ok()?;
+    let body = format!("{}.{}", base64url(br#"{"alg":"HS256","typ":"JWT"}"#), base64url(&claims));
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), body.as_bytes());
+    Some(format!("{body}.{}", base64url(signature.as_ref())))
+}
+
+/// The alphabet of addresses, without padding.
+fn base64url(bytes: &[u8]) -> String {
+    base64::encode(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
 
 struct Ring {

@@ -5,6 +5,8 @@ use tidings::permissions::Permissions;
 use tidings::web_pubsub::Client;
 use tidings::{Claims, Refusal, UserId};
 
+use crate::reconnection::Reconnection;
+
 /// Who a client is, what it may do, and what the application knows of it besides.
 ///
 /// ```
@@ -31,6 +33,8 @@ pub struct Identity {
     pub claims: Claims,
     /// Its hub and roles, where it is a client of Web PubSub.
     pub web_pubsub: Option<Client>,
+    /// How it comes back to its connection, where it can.
+    pub(crate) reconnection: Option<Reconnection>,
 }
 
 impl Identity {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Serialize;
 use tidings::metrics::{Metric, Recorder};
 use tidings::secret::{Secret, SecretError};
 use tokio::sync::Mutex;
@@ -125,6 +126,12 @@ impl fmt::Debug for Key {
 impl KeySet {
     pub(crate) fn new(keys: Vec<Key>) -> Self {
         Self(keys)
+    }
+
+    /// A token with these claims, signed with the first secret; `None` where there is none.
+    pub(crate) fn sign(&self, claims: &impl Serialize) -> Option<String> {
+        let key = self.0.iter().find(|key| key.algorithm == Algorithm::HS256)?;
+        crypto::signed(key.key.try_get_as_bytes().ok()?, claims)
     }
 
     /// The keys that a token may mean by this name. One that names none means the only key there is.

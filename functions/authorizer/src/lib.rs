@@ -37,6 +37,7 @@ mod function;
 mod identity;
 pub mod keys;
 mod origin;
+mod reconnection;
 mod request;
 mod server_key;
 mod token;
@@ -237,7 +238,10 @@ impl<S> Authorizer<S> {
         let recorder = self.deps.metrics.recorder();
         let allowed = match self.decide(&handshake, &recorder).await {
             Ok(identity) => {
-                let protocol = Protocol::of_handshake(&handshake, &self.deps.spoken).unwrap_or_default();
+                let protocol = match identity.reconnection {
+                    Some(_) => Protocol::WebPubSubOutbox,
+                    None => Protocol::of_handshake(&handshake, &self.deps.spoken).unwrap_or_default(),
+                };
                 Answer::allow(resource, &identity, protocol).map_err(Refused::Denied)
             }
             Err(refused) => Err(refused),
@@ -291,7 +295,7 @@ impl<S> Authorizer<S> {
             None => None,
         };
         if protocol.is_web_pubsub() {
-            return web_pubsub::identify(deps, said, handshake, recorder).await;
+            return web_pubsub::identify(deps, said, (protocol, handshake), recorder).await;
         }
         if let Some(identity) = said {
             return Ok(deps.with_defaults(identity));
@@ -323,6 +327,9 @@ impl<S> Authorizer<S> {
             return Err(Denial::Handshake(ONLY_BINARY));
         }
         let protocol = known.unwrap_or_default();
+        if protocol.has_outbox() {
+            return Err(Denial::Handshake("who recovers offers json.reliable.webpubsub.azure.v1"));
+        }
         match spoken.has(protocol) {
             true => Ok(protocol),
             false => Err(Denial::Protocol(protocol.name())),

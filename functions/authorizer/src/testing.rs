@@ -31,6 +31,7 @@ fn deps(authentication: Authentication) -> Deps {
         spoken: tidings::protocol::Spoken::default(),
         authentication,
         web_pubsub: None,
+        web_pubsub_reliable: false,
         default_permissions: PermissionTemplates::parse("subscribe:users/{user}/**").unwrap(),
         anonymous_permissions: PermissionTemplates::parse("subscribe:public/** publish:rooms/{user}").unwrap(),
         origins: Origins::default(),

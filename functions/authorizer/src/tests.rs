@@ -456,6 +456,24 @@ async fn whom_an_application_lets_in_as_a_client_of_web_pubsub_has_no_defaults()
     assert_eq!((&answer["context"]["user"], &answer["context"]["permissions"]), (&json!("shop-1"), &json!("")));
 }
 
+#[tokio::test]
+async fn a_connection_is_kept_only_where_that_is_asked_for_and_only_by_the_reliable_subprotocol() {
+    let mut anybody = authorizer(Authentication::Anonymous).await;
+    anybody.deps.spoken = tidings::protocol::Spoken::parse("webpubsub").unwrap();
+    let reliable = |query: Value| {
+        let headers = json!({"Sec-WebSocket-Protocol": "json.reliable.webpubsub.azure.v1"});
+        json!({"headers": headers, "queryStringParameters": query})
+    };
+    let plain = reliable(json!({"hub": "chat"}));
+    let context = ask(&anybody, &plain).await.unwrap()["context"].clone();
+    assert_eq!((&context["protocol"], &context["reconnectionToken"]), (&json!("webpubsub.reliable"), &Value::Null));
+    let back = reliable(json!({"hub": "chat", "awps_connection_id": "c=", "awps_reconnection_token": "a.b.c"}));
+    assert!(!is_allowed(&ask(&anybody, &back).await.unwrap()), "nothing is kept, and its library begins anew");
+    let query = json!({"hub": "chat", "protocol": "webpubsub.outbox"});
+    let named = json!({"queryStringParameters": query});
+    assert!(!is_allowed(&ask(&anybody, &named).await.unwrap()), "nobody asks for it by name");
+}
+
 /// By an API key; `None` goes on with tokens.
 async fn by_key(
     keys: Arc<BTreeMap<&'static str, &'static str>>,

@@ -2,19 +2,43 @@
 
 use tidings::Handshake;
 use tidings::metrics::Recorder;
+use tidings::protocol::Protocol;
 use tidings::web_pubsub::{Claimed, Client, Hub, claimed};
 
 use crate::config::Deps;
 use crate::identity::Identity;
+use crate::reconnection;
 use crate::request::{Credential, credential, named_user};
 use crate::{Authentication, Denial, Refused};
 
 /// Why a client is denied that has no token, which would name its hub.
 const NO_HUB: Denial = Denial::Handshake("there is no hub; name it with ?hub=");
 
-/// Who asks for a connection of Web PubSub: as the application's own way says, else by its token. What our own clients may
-/// where nobody says it is no default of theirs. Without a token nobody gets in, unless the stack asks nobody who it is.
+/// Why a client is denied that wants a connection back where none is kept.
+const NOT_KEPT: Denial = Denial::Handshake("connections are not kept here (RELIABLE); begin anew");
+
+/// Who asks for a connection of Web PubSub, or comes back to one, which needs no other token.
 pub(crate) async fn identify(
+    deps: &Deps,
+    said: Option<Identity>,
+    (protocol, handshake): (Protocol, &Handshake),
+    recorder: &Recorder,
+) -> Result<Identity, Refused> {
+    let is_reliable = protocol == Protocol::WebPubSubReliable;
+    let keeps = deps.web_pubsub.as_ref().filter(|_| deps.web_pubsub_reliable);
+    if is_reliable && reconnection::is_asked_for(handshake) {
+        return reconnection::recover(keeps.ok_or(NOT_KEPT)?, handshake, recorder).await;
+    }
+    let identity = newcomer(deps, said, handshake, recorder).await?;
+    match keeps.filter(|_| is_reliable) {
+        Some(key) => reconnection::with_token(key, identity, &handshake.connection, recorder).await,
+        None => Ok(identity),
+    }
+}
+
+/// Who asks for a connection: as the application's own way says, else by its token. What our own clients may
+/// where nobody says it is no default of theirs. Without a token nobody gets in, unless the stack asks nobody who it is.
+async fn newcomer(
     deps: &Deps,
     said: Option<Identity>,
     handshake: &Handshake,

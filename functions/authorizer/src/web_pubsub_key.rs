@@ -1,8 +1,7 @@
 //! The key that tokens of Azure Web PubSub are signed with, those of clients and those of servers.
 
-use aws_smithy_types::base64;
-use ring::hmac;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use tidings::metrics::Recorder;
 use tidings::secret::Secret;
 
@@ -52,39 +51,18 @@ impl WebPubSubKey {
         })
     }
 
-    /// A token with these claims, signed with the present key by HS256.
+    /// A token with these claims, by the key that counts now.
     ///
     /// # Errors
     /// When the key cannot be read.
-    pub async fn sign(&self, claims: &Map<String, Value>, recorder: &Recorder) -> Result<String, KeysError> {
+    pub async fn sign(&self, claims: &impl Serialize, recorder: &Recorder) -> Result<String, KeysError> {
         let keys = self.keys.current(recorder).await?;
-        let secret = keys.named(None).into_iter().find_map(|key| key.key.try_get_as_bytes().ok());
-        let secret = secret.ok_or(KeysError::ShortSecret(0))?;
-        let header = json!({"alg": "HS256", "typ": "JWT"}).to_string();
-        // Names and numbers can be written.
-        let claims = serde_json::to_string(claims).unwrap_or_default();
-        let content = format!("{}.{}", base64url(header.as_bytes()), base64url(claims.as_bytes()));
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), content.as_bytes());
-        Ok(format!("{content}.{}", base64url(tag.as_ref())))
+        keys.sign(claims).ok_or(KeysError::ShortSecret(0))
     }
 
     pub(crate) async fn claims(&self, token: &str, recorder: &Recorder) -> Result<Map<String, Value>, Refused> {
         // Nothing of ours is asked of it: neither an issuer nor one of our audiences.
         let verified = Unverified::read(token)?.with_leeway(LEEWAY).verify(&self.keys, &Rules::none(), recorder).await;
         Ok(verified?.into_all())
-    }
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    base64::encode(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_for_urls_has_neither_padding_nor_signs_that_mean_something() {
-        assert_eq!(base64url(&[0xfb, 0xff, 0xbf, 0x3e]), "-_-_Pg");
     }
 }

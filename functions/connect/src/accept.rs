@@ -6,12 +6,14 @@ use std::sync::Arc;
 use tidings::caller::UnknownCaller;
 use tidings::context::{Call, Notifications};
 use tidings::events::{Event, EventBus};
-use tidings::function::Failure;
+use tidings::function::{BoxError, Failure};
 use tidings::metrics::{Metric, Metrics};
 use tidings::protocol::Spoken;
-use tidings::registry::{Connection, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError};
-use tidings::web_pubsub::Greeting;
-use tidings::{Attributes, Caller, Context, Handshake, Refusal};
+use tidings::registry::{
+    Connection, LONGEST_MOVING_MS, MAX_TOPIC_BYTES, MAX_TOPICS_PER_CONNECTION, Registry, RegistryError,
+};
+use tidings::web_pubsub::{Errand, Greeting, Step};
+use tidings::{Attributes, Caller, ConnectionId, Context, Handshake, Refusal};
 
 use crate::hook::{Hook, Welcome};
 use crate::request::{Asked, invalid};
@@ -47,11 +49,17 @@ pub enum Error {
     /// The connection could not be registered.
     #[error("the connection could not be registered")]
     Registry(#[source] RegistryError),
+    /// Nobody could be asked to go on with the connection.
+    #[error("nobody could be asked to go on with the connection")]
+    Queue(#[source] BoxError),
 }
 
 impl Failure for Error {
     fn kind(&self) -> &'static str {
-        "RegistryError"
+        match self {
+            Self::Registry(_) => "RegistryError",
+            Self::Queue(_) => "QueueError",
+        }
     }
 }
 
@@ -103,6 +111,8 @@ impl<S> Connect<S> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let Asked { mut connection, caller, subprotocol } = asked;
+        let back = caller.has_come_back().then(|| caller.connection.clone());
+        let token = caller.reconnection_token.clone();
         if let Some(hook) = &self.hook {
             match hook(self.context(&handshake, caller), handshake).await {
                 Ok(welcome) => add(&mut connection, welcome),
@@ -112,6 +122,10 @@ impl<S> Connect<S> {
         if connection.protocol.identifies_in_a_frame() {
             self.registry.open(&connection).await.map_err(Error::Registry)?;
             tracing::info!(connection.id = %connection.id, protocol = connection.protocol.name(), "opened");
+            return Ok(Ok(subprotocol));
+        }
+        if let Some(back) = back {
+            self.go_on(&connection, &back).await?;
             return Ok(Ok(subprotocol));
         }
         let durable = match self.registry.connect(&connection).await {
@@ -127,7 +141,7 @@ impl<S> Connect<S> {
             "connected"
         );
         if connection.protocol.is_web_pubsub() {
-            self.greet(&connection).await;
+            self.greet(&connection, token).await;
         }
         self.tell(&connection).await;
         Ok(Ok(subprotocol))
@@ -147,11 +161,35 @@ impl<S> Connect<S> {
     }
 
     /// Has the client told that it is connected, once it is. It is let in even if that fails: it can do without.
-    async fn greet(&self, connection: &Connection) {
-        let greeting = Greeting::new(connection.id.clone(), connection.user.clone(), connection.connected_at);
-        if let Err(error) = self.notifications.send(greeting.to_message(), connection.id.as_str()).await {
+    async fn greet(&self, connection: &Connection, token: Option<String>) {
+        let (id, user) = (connection.id.clone(), connection.user.clone());
+        let message = match token {
+            Some(token) => {
+                let socket = connection.socket.clone();
+                Errand { outbox: id, socket, step: Step::Greet { user, token } }.to_message()
+            }
+            None => Greeting::new(id, user, connection.connected_at).to_message(),
+        };
+        if let Err(error) = self.notifications.send(message, connection.id.as_str()).await {
             tracing::error!(connection.id = %connection.id, %error, "the client is not told that it is connected");
         }
+    }
+
+    /// Lets the socket of this handshake carry on a connection that another one has. Where there is none any more, its client
+    /// is let in to be told so, and begins anew: one that is refused tries for half a minute.
+    async fn go_on(&self, asked: &Connection, id: &ConnectionId) -> Result<(), Error> {
+        let (socket, now) = (&asked.socket, asked.connected_at);
+        let was = self.registry.move_to(id, socket, now, now - LONGEST_MOVING_MS).await.map_err(Error::Registry)?;
+        tracing::info!(connection.id = %id, socket = %socket, is_there = was.is_some(), "came back");
+        let step = was.as_ref().map_or(Step::SendAway, |was| Step::Resume(was.socket.clone()));
+        if let Some(was) = &was {
+            self.metrics.recorder().add(Metric::ConnectionsOpened, 1);
+            self.tell(was).await;
+        }
+        let errand = Errand { outbox: id.clone(), socket: socket.clone(), step };
+        let sent = self.notifications.send(errand.to_message(), id.as_str()).await;
+        // The client tries again.
+        sent.map_err(|error| Error::Queue(error.to_string().into()))
     }
 
     fn context(&self, handshake: &Handshake, caller: Caller) -> Context<S> {

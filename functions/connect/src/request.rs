@@ -32,6 +32,10 @@ impl Asked {
         if !spoken.has(protocol) {
             return Err(invalid(format!("?protocol={} is not spoken here; name it in PROTOCOLS", protocol.name())));
         }
+        if protocol.has_outbox() {
+            return Err(invalid("?protocol= is not known; offer json.reliable.webpubsub.azure.v1"));
+        }
+        let protocol = if caller.protocol.has_outbox() { caller.protocol } else { protocol };
         let topics = match protocol.is_web_pubsub() {
             true => groups(handshake, &caller)?,
             false => asked_topics(handshake, &caller, protocol)?,

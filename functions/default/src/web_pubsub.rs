@@ -83,6 +83,10 @@ impl<S: 'static> Commands<S> {
         let done = match (verdict, asked) {
             (Verdict::Refuse(error), _) => Err(error.clone().into()),
             (_, Err(error)) => Err(error.into()),
+            (_, Ok(Asked::SequenceAck(number))) => {
+                self.confirm(&frame, number).await;
+                return None;
+            }
             (_, Ok(asked)) => match unsupported(&asked) {
                 Some(answer) => return answer,
                 None => self.acknowledged(&frame, recorder, ack_id, asked).await,
@@ -100,11 +104,21 @@ impl<S: 'static> Commands<S> {
         }
     }
 
+    /// Notes up to where a client has everything. One that is lost is made up for by the next.
+    async fn confirm(&self, frame: &Frame, number: u64) {
+        let caller = &frame.caller;
+        if caller.protocol.has_outbox()
+            && let Err(error) = self.services.registry.confirm(&caller.connection, number).await
+        {
+            drop(failed(&error));
+        }
+    }
+
     /// Tells a client why its connection ends, and ends it.
     async fn send_away(&self, frame: &Frame, why: &str) -> Option<String> {
         let id = &frame.caller.connection;
         tracing::info!(connection.id = %id, reason = why, "disconnects a client");
-        self.services.sockets.dismiss(&id.first_socket(), &disconnected(why)).await;
+        self.services.sockets.dismiss(&frame.caller.socket, &disconnected(why)).await;
         None
     }
 
@@ -150,7 +164,7 @@ fn unsupported(asked: &Asked) -> Option<Option<String>> {
     match asked {
         Asked::Ping => Some(Some(pong())),
         // Nothing was numbered, opened or invoked.
-        Asked::SequenceAck | Asked::CancelInvocation | Asked::EndStream => Some(None),
+        Asked::SequenceAck(_) | Asked::CancelInvocation | Asked::EndStream => Some(None),
         Asked::Invoke(id) => Some(Some(web_pubsub::invocation_refused(id, &error("invocations")))),
         Asked::Stream(id) => Some(Some(web_pubsub::stream_refused(id, &error("streams")))),
         Asked::Join(_) | Asked::Leave(_) | Asked::Send(_) | Asked::Event(_) | Asked::GroupState => None,

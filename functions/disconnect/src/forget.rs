@@ -2,15 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tidings::clock::Clock;
 use tidings::context::{Call, Notifications};
 use tidings::events::{Event, EventBus};
 use tidings::function::Failure;
 use tidings::metrics::{Metric, Metrics};
-use tidings::registry::{Registry, RegistryError};
+use tidings::registry::{Connection, Registry, RegistryError};
+use tidings::web_pubsub::{Errand, Step};
 use tidings::{Attributes, Caller, Context};
 
 use crate::hook::{Hook, Reason};
+
+/// How clients close a connection that they do not come back to.
+const NORMAL: u16 = 1_000;
+/// Their libraries try for half a minute.
+const RECOVERY: Duration = Duration::from_secs(35);
 
 /// What forgets connections: the registry, and an application's hook.
 pub struct Disconnect<S = ()> {
@@ -57,9 +65,15 @@ impl<S> Disconnect<S> {
     /// When the registry fails.
     pub async fn handle(&self, caller: Caller, reason: Reason) -> Result<(), Error> {
         let id = caller.connection.clone();
-        let removed = self.registry.disconnect(&id, &id.first_socket()).await;
-        // It has ended, whatever the registry says: a push that found the client gone has removed it already.
-        self.tell(&caller, &reason).await;
+        let removed = match caller.protocol.has_outbox() {
+            true => self.leave(&caller, &reason).await,
+            false => self.registry.disconnect(&id, &caller.socket).await,
+        };
+        // It has ended, whatever the registry says: a push that found the client gone has removed it already. One that another
+        // socket carries on has not.
+        if !caller.protocol.has_outbox() || matches!(&removed, Ok(Some(_))) {
+            self.tell(&caller, &reason).await;
+        }
         let removed = removed.map_err(Error::Registry)?;
         // A second $disconnect finds nothing, and neither does one after a push that found the client gone.
         self.metrics.recorder().add(Metric::ConnectionsClosed, u64::from(removed.is_some()));
@@ -71,6 +85,28 @@ impl<S> Disconnect<S> {
             tracing::error!(connection.id = %id, %error, "the application's hook failed");
         }
         Ok(())
+    }
+
+    /// The socket of a connection that its client may come back to has ended. Who closes it normally does not; who does not
+    /// come for half a minute does not either, and the notifier forgets it. What it is or was, unless another socket carries
+    /// it.
+    async fn leave(&self, caller: &Caller, reason: &Reason) -> Result<Option<Connection>, RegistryError> {
+        let (id, socket) = (&caller.connection, &caller.socket);
+        let Some((outbox, _)) = self.registry.outbox(id, 0).await? else { return Ok(None) };
+        if outbox.socket != *socket {
+            return Ok(None);
+        }
+        // We close some too, whose clients are to come back.
+        if reason.status == Some(NORMAL) && outbox.gone_at.is_none() {
+            return self.registry.disconnect(id, socket).await;
+        }
+        self.registry.note_gone(id, socket, Clock::System.milliseconds()).await?;
+        let errand = Errand { outbox: id.clone(), socket: socket.clone(), step: Step::End };
+        if let Err(error) = self.notifications.send_in(RECOVERY, errand.to_message(), id.as_str()).await {
+            // The next push finds it gone.
+            tracing::error!(connection.id = %id, %error, "nobody is told to forget it");
+        }
+        self.registry.connection(id).await
     }
 
     /// Tells the bus. A failure fails nothing else: API Gateway says only once that a connection has ended.

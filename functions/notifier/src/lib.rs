@@ -54,7 +54,7 @@ use tidings::metrics::{Metric, Metrics};
 use tidings::notification::{Defaults, MAX_TTL_SECONDS, Notification as Checked, Target};
 use tidings::presence::{Check, Moved};
 use tidings::trigger::Trigger;
-use tidings::web_pubsub::Greeting;
+use tidings::web_pubsub::{Errand, Greeting};
 use tidings::{NotificationId, Topic};
 
 pub use error::Error;
@@ -95,6 +95,8 @@ enum Asked {
     },
     /// A member that a lane has passed.
     Passed(PassedMember),
+    /// Something for a client that recovers.
+    Errand(Errand),
     /// An event of a client that has said who it is.
     Tell(Identified),
     /// A look at who is there.
@@ -183,6 +185,10 @@ impl Notifier {
                 let woken = Box::pin(self.deps.fan_out.wake(&topic, receives, invocation)).await;
                 return woken.map_err(|error| Undelivered::Failed(error, None));
             }
+            Asked::Errand(errand) => {
+                let run = Box::pin(self.deps.fan_out.run_errand(&errand)).await;
+                return run.map_err(|error| Undelivered::Failed(error, None));
+            }
             Asked::Tell(identified) => {
                 let told = self.deps.fan_out.tell_identified(&identified).await;
                 return told.map_err(|error| Undelivered::Failed(error, None));
@@ -239,6 +245,9 @@ impl Notifier {
         if let Some(moved) = Moved::parse(&message.body) {
             let told = fan_out.moved(&moved, &record.id, invocation).await.map_err(failed)?;
             return Ok(Some(Asked::Segments(vec![told])));
+        }
+        if let Some(errand) = Errand::parse(&message.body) {
+            return Ok(Some(Asked::Errand(errand)));
         }
         if let Some(greeting) = Greeting::parse(&message.body) {
             return Ok(Some(Asked::Segments(fan_out.greeting(greeting).into_iter().collect())));

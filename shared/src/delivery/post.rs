@@ -96,6 +96,9 @@ impl<'a> Messages<'a> {
 /// What a message to a topic or a user leaves free in a frame: for its place in a log, and for what a reply puts around it.
 const ROOM: usize = 2 * 1_024;
 
+/// What `"sequenceId":` and a number take, at most.
+const NUMBER: usize = 34;
+
 /// How long a message of the notification may be, in bytes: [`MAX_MESSAGE_BYTES`], or two kilobytes less where it may come
 /// in a log.
 #[must_use]
@@ -117,8 +120,12 @@ pub fn check_size(notification: &Notification) -> Result<(), DeliveryError> {
     // Once it stands in a log, it was checked.
     let most = if notification.log.is_some() { MAX_MESSAGE_BYTES } else { most };
     let Some(longest) = notification.to.iter().max_by_key(length) else { return Ok(()) };
-    let bytes =
-        Protocol::ALL.map(|protocol| protocol.encode_message(notification, longest, true).len()).into_iter().max();
+    let sizes = Protocol::ALL.map(|protocol| {
+        // A number is put into it later.
+        let number = if protocol.has_outbox() { NUMBER } else { 0 };
+        protocol.encode_message(notification, longest, true).len() + number
+    });
+    let bytes = sizes.into_iter().max();
     match bytes {
         Some(bytes) if bytes > most => Err(DeliveryError::PayloadTooLarge { bytes, most }),
         _ => Ok(()),

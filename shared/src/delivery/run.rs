@@ -13,13 +13,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::endpoint::Message;
 use super::limiter::Share;
+use super::outbox::{Outboxes, Parcel};
 use super::post::{Messages, Outcome, post};
 use super::track::{MAX_OPEN, Track};
 use super::{
     Admission, Delivery, DeliveryError, Finish, Job, Lagging, Progress, Reach, Report, Rest, Retry, SaveError, Verdict,
     Why,
 };
-use crate::notification::Notification;
+use crate::notification::{Notification, Target};
 use crate::registry::{Member, Members, Position, RegistryError};
 pub(super) use strict::admitted;
 
@@ -134,6 +135,7 @@ pub(super) struct Run<'a> {
     /// Members of an ordered topic whose message is not taken.
     lagging_members: usize,
     strict: strict::Strict,
+    outboxes: Outboxes,
 }
 
 impl<'a> Run<'a> {
@@ -172,6 +174,7 @@ impl<'a> Run<'a> {
             ok_since: None,
             lagging_members: 0,
             strict: strict::Strict::new(job.doorkeeper, job.begun),
+            outboxes: delivery.outboxes(),
             ready: VecDeque::new(),
             posts: FuturesUnordered::new(),
             waiting: FuturesUnordered::new(),
@@ -425,6 +428,10 @@ impl<'a> Run<'a> {
             self.track.begin(attempt.number);
             self.strict.posted(&attempt);
             let message = self.message(&attempt);
+            if attempt.member.protocol.has_outbox() {
+                self.posts.push(self.through_outbox(attempt, permit.epoch, message));
+                continue;
+            }
             let answer = post(self.delivery.sockets.clone(), attempt.member.socket.clone(), message);
             self.posts.push(Box::pin(async move {
                 let outcome = answer.await;
@@ -432,6 +439,23 @@ impl<'a> Run<'a> {
             }));
         }
         None
+    }
+
+    /// Has a member's message posted by way of its outbox. What its memberships say of its socket may be old.
+    fn through_outbox(&self, mut attempt: Attempt, epoch: Option<i64>, message: Message) -> Later<Answer> {
+        let outboxes = self.outboxes.clone();
+        let notification = &self.notifications[attempt.next];
+        let target = notification.to.get(attempt.member.target).unwrap_or(&Target::Everyone);
+        let parcel = Parcel::of(notification, target, &message.bytes);
+        Box::pin(async move {
+            let (id, first) = (&attempt.member.connection, attempt.member.socket.clone());
+            let (outcome, socket) = match parcel {
+                Some(parcel) => outboxes.deliver(id, first, parcel).await,
+                None => outboxes.sign(id, first, message).await,
+            };
+            attempt.member.socket = socket;
+            Answer { attempt, epoch, outcome }
+        })
     }
 
     /// The first notification from this index on that the member gets something of: its message, or that there is none.

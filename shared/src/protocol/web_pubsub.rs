@@ -3,15 +3,16 @@
 //!
 //! A frame has one JSON object, in both directions
 //! (<https://learn.microsoft.com/azure/azure-web-pubsub/reference-json-webpubsub-subprotocol>). Without a `sequenceId` and
-//! without a `reconnectionToken` both are the same: libraries then acknowledge nothing and come back as new connections.
+//! without a `reconnectionToken` both are the same: libraries then acknowledge nothing and come back as new connections. With
+//! them the latter recovers what was missed, out of an outbox.
 
 mod command;
 mod message;
 
 pub use command::{Asked, BadFrame, Command, Event, Send, decode};
 pub use message::{
-    AckError, ErrorName, ack, connected, disconnected, encode_message, invocation_refused, keep_alive, pong, refused,
-    reply, stream_refused,
+    AckError, ErrorName, ack, connected, disconnected, encode_message, invocation_refused, keep_alive, numbered, pong,
+    refused, reply, stream_refused,
 };
 
 /// The names that clients offer.

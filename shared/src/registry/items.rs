@@ -20,6 +20,12 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// API Gateway closes a connection after two hours; a quarter of an hour more covers what comes late.
 const LIFETIME_SECONDS: i64 = 2 * 3_600 + 900;
+/// One that moves from socket to socket lives for a day.
+const LONG_LIFETIME_SECONDS: i64 = 24 * 3_600;
+
+/// A connection that moves from socket to socket does so for so long, in milliseconds: the last socket may live out its
+/// own life.
+pub const LONGEST_MOVING_MS: i64 = (LONG_LIFETIME_SECONDS - LIFETIME_SECONDS) * 1_000;
 
 /// One client's presence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +116,8 @@ impl Connection {
 
     /// In seconds since the epoch.
     pub(super) fn expires_at(&self) -> i64 {
-        self.connected_at / 1_000 + LIFETIME_SECONDS
+        let seconds = if self.protocol.has_outbox() { LONG_LIFETIME_SECONDS } else { LIFETIME_SECONDS };
+        self.connected_at / 1_000 + seconds
     }
 }
 

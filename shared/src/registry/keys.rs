@@ -12,6 +12,8 @@
 //! | head of a log | `head#<audience>` | `head` |
 //! | lane of an ordered topic | `lane#<audience>` | `lane` |
 //! | entry of a log | `log#<audience>#<epoch>` | the offset, in 20 digits |
+//! | outbox of a connection that recovers | `outbox#<connection id>` | `row` |
+//! | entry of an outbox | `outbox#<connection id>` | its number, in 20 digits |
 //! | how far a user has read | `inbox#<user id>` | `read` |
 //! | connection that has not said who it is | `opening#<minute>` | `<hash prefix>#<connection id>` |
 //! | up to when quiet connections were kept alive | `keep-alive` | `keep-alive` |
@@ -38,6 +40,9 @@ use crate::log::{Epoch, LogName};
 
 /// Above every sort key of a member.
 pub(super) const ABOVE_ALL: &str = "g";
+
+/// The sort key of the row beside an outbox's entries: above those of all of them.
+pub(super) const OUTBOX_ROW: &str = "row";
 
 /// Topics whose names are longer are hashed in keys, so that no key costs much more than its row.
 const LONGEST_PLAIN_TOPIC: usize = 256;
@@ -83,6 +88,16 @@ impl Key {
 
     pub(super) fn lane(topic: &Topic) -> Self {
         Self { pk: format!("lane#{}", topic_partition(topic)), sk: "lane".to_owned() }
+    }
+
+    /// The outbox of a connection.
+    pub(super) fn outbox(connection: &ConnectionId) -> Self {
+        Self { pk: format!("outbox#{connection}"), sk: OUTBOX_ROW.to_owned() }
+    }
+
+    /// An entry of an outbox.
+    pub(super) fn kept(connection: &ConnectionId, number: u64) -> Self {
+        Self { sk: entry(number), ..Self::outbox(connection) }
     }
 
     /// How far a user has read its messages.
@@ -225,7 +240,7 @@ pub fn entries_of_head(partition: &str, epoch: &str) -> Option<String> {
     Some(format!("log#{}#{epoch}", partition.strip_prefix("head#")?))
 }
 
-/// The sort key of an entry: as text in the order of offsets.
+/// The sort key of an entry of a log or an outbox: as text in the order of numbers.
 pub(super) fn entry(offset: u64) -> String {
     format!("{offset:020}")
 }

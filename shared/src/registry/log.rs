@@ -199,7 +199,7 @@ impl Registry {
     }
 
     /// Puts a row where none stands; the row that stands there already, if one does.
-    async fn put_new(&self, item: Item) -> Result<Result<(), Item>, RegistryError> {
+    pub(super) async fn put_new(&self, item: Item) -> Result<Result<(), Item>, RegistryError> {
         let put = retry::retrying("PutItem", || async {
             let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
             let request = request

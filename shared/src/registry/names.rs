@@ -79,6 +79,21 @@ pub(super) const PROBE_AT: &str = "probe_at";
 /// When a post was last taken, in microseconds since the epoch.
 pub(super) const OK_AT: &str = "ok_at";
 
+/// Up to which number the entries of an outbox were posted.
+pub(super) const POSTED: &str = "posted";
+/// Up to which number a client has said that it has them.
+pub(super) const CONFIRMED: &str = "confirmed";
+/// Since when the socket of an outbox is gone, in milliseconds since the epoch.
+pub(super) const GONE_AT: &str = "gone_at";
+/// When the socket came that carries a connection, in milliseconds since the epoch; absent while it is the first one.
+pub(super) const MOVED_AT: &str = "moved_at";
+/// A text frame.
+pub(super) const FRAME: &str = "frame";
+/// When an entry of an outbox was put there, in milliseconds since the epoch.
+pub(super) const STORED_AT: &str = "stored_at";
+/// Until when it is worth posting, in milliseconds since the epoch.
+pub(super) const UNTIL: &str = "until";
+
 /// Where a log ends, as far as its head knows.
 pub(super) const OFFSET: &str = "offset";
 /// Up to which offset a log's entries are out of reach.

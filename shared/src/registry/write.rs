@@ -34,6 +34,9 @@ impl Registry {
     }
 
     async fn join_everything(&self, connection: &Connection) -> Result<Vec<Topic>, RegistryError> {
+        if connection.protocol.has_outbox() {
+            self.open_outbox(connection).await?;
+        }
         let mut requests = vec![batch::put(items::connection_item(connection))];
         requests.extend(memberships(connection).map(|membership| batch::put(join(connection, membership))));
         // What stands beside those of topics is written with what the memberships say at last.
@@ -158,7 +161,8 @@ impl Registry {
             let own = batch::delete(leave(&connection.id, membership));
             [own].into_iter().chain(self.writes_beside(Change::Leave, connection, membership))
         });
-        self.write_all(writes.collect()).await
+        let outbox = connection.protocol.has_outbox().then(|| batch::delete(Key::outbox(&connection.id)));
+        self.write_all(writes.chain(outbox).collect()).await
     }
 
     /// Forgets a connection whose socket a push found gone: the connection, its memberships, and the membership that

@@ -159,7 +159,11 @@ impl Run<'_> {
     /// Closes a client that does not read, so that it comes back, or does not.
     pub(super) fn close(&self, attempt: Attempt) {
         let (sockets, socket) = (self.delivery.sockets.clone(), attempt.member.socket.clone());
+        let outboxes = attempt.member.protocol.has_outbox().then(|| self.outboxes.clone());
         self.closing.push(Box::pin(async move {
+            if let Some(outboxes) = outboxes {
+                outboxes.expect_back(&attempt.member.connection, &socket).await;
+            }
             let closed = match sockets.delete(&socket).await {
                 // 400 and 410: it is gone by itself.
                 Ok(answer) => matches!(answer.status, 200..300 | 400 | 410),

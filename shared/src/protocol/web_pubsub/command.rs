@@ -33,7 +33,7 @@ pub enum Asked {
     /// Show that both ends are alive.
     Ping,
     /// Up to where it has everything.
-    SequenceAck,
+    SequenceAck(u64),
     /// An event that is to be answered, by its own number.
     Invoke(String),
     /// That is not to be answered any more.
@@ -94,6 +94,7 @@ struct Wire<'a> {
     stream: Option<Stream>,
     stream_id: Option<String>,
     invocation_id: Option<String>,
+    sequence_id: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,7 +127,7 @@ fn asked(wire: Wire<'_>) -> Result<Asked, String> {
         },
         "event" => Asked::Event(event(wire)?),
         "ping" => Asked::Ping,
-        "sequenceack" => Asked::SequenceAck,
+        "sequenceack" => Asked::SequenceAck(wire.sequence_id.ok_or("`sequenceId` is missing; give a number")?),
         "invoke" => Asked::Invoke(named(wire.invocation_id, "invocationId")?),
         "cancelinvocation" => Asked::CancelInvocation,
         "streamdata" => Asked::Stream(named(wire.stream_id, "streamId")?),
@@ -214,7 +215,7 @@ mod tests {
         assert_eq!(event.ack_id, Some(9_223_372_036_854_775_807));
         assert!(matches!(event.asked, Asked::Event(event) if event.name == "ev"));
         assert!(matches!(read(r#"{"type":"PING"}"#).asked, Asked::Ping));
-        assert!(matches!(read(r#"{"type":"sequenceAck","sequenceId":5}"#).asked, Asked::SequenceAck));
+        assert!(matches!(read(r#"{"type":"sequenceAck","sequenceId":5}"#).asked, Asked::SequenceAck(5)));
         let last = read(r#"{"type":"sendToGroup","group":"g","data":0,"ackId":18446744073709551615}"#);
         assert_eq!(last.ack_id, Some(u64::MAX));
     }
@@ -242,6 +243,7 @@ mod tests {
             (r#"{"type":"joinGroup","group":"g","ackId":1.5}"#, None, "the frame is no command"),
             (r#"{"type":"joinGroup","group":7,"ackId":1}"#, None, "the frame is no command"),
             (r#"{"type":"fly","ackId":1}"#, Some(1), "`type` is not known"),
+            (r#"{"type":"sequenceAck"}"#, None, "`sequenceId` is missing"),
             (r#"{"type":"joinGroup","ackId":1}"#, Some(1), "`group` is missing"),
             (r#"{"type":"sendToGroup","group":"g","ackId":1}"#, Some(1), "`data` is missing"),
             (r#"{"type":"sendToGroup","group":"g","data":null}"#, None, "`data` is missing or null"),

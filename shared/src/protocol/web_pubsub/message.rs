@@ -55,6 +55,8 @@ enum Frame<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         connection_id: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        reconnection_token: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<&'a str>,
     },
     Ack {
@@ -91,17 +93,27 @@ impl Frame<'_> {
     }
 }
 
-/// The first frame of a connection.
+/// The first frame of a connection. With a token its client recovers it, without one it begins anew.
 #[must_use]
-pub fn connected(connection: &ConnectionId, user: Option<&UserId>) -> String {
+pub fn connected(connection: &ConnectionId, user: Option<&UserId>, reconnection_token: Option<&str>) -> String {
     let (user_id, connection_id) = (user.map(UserId::as_str), Some(connection.as_str()));
-    Frame::System { event: "connected", user_id, connection_id, message: None }.text()
+    Frame::System { event: "connected", user_id, connection_id, reconnection_token, message: None }.text()
+}
+
+/// A frame with its number: what is above it came later, and what is below is dropped.
+#[must_use]
+pub fn numbered(frame: &str, sequence_id: u64) -> String {
+    match frame.strip_suffix('}') {
+        Some(open) => format!("{open},\"sequenceId\":{sequence_id}}}"),
+        None => frame.to_owned(),
+    }
 }
 
 /// The last frame of a connection: API Gateway's close frames cannot carry a reason of ours.
 #[must_use]
 pub fn disconnected(reason: &str) -> String {
-    Frame::System { event: "disconnected", user_id: None, connection_id: None, message: Some(reason) }.text()
+    let (user_id, connection_id, reconnection_token) = (None, None, None);
+    Frame::System { event: "disconnected", user_id, connection_id, reconnection_token, message: Some(reason) }.text()
 }
 
 /// A command is done.
@@ -201,8 +213,14 @@ mod tests {
         let connection = ConnectionId::parse("cid1=").unwrap();
         let user = UserId::parse("u1").unwrap();
         let expected = r#"{"type":"system","event":"connected","userId":"u1","connectionId":"cid1="}"#;
-        assert_eq!(connected(&connection, Some(&user)), expected);
-        assert_eq!(connected(&connection, None), r#"{"type":"system","event":"connected","connectionId":"cid1="}"#);
+        assert_eq!(connected(&connection, Some(&user), None), expected);
+        let recovers = connected(&connection, None, Some("a.b-c"));
+        let expected = r#"{"type":"system","event":"connected","connectionId":"cid1=","reconnectionToken":"a.b-c"}"#;
+        assert_eq!(recovers, expected);
+        assert_eq!(
+            connected(&connection, None, None),
+            r#"{"type":"system","event":"connected","connectionId":"cid1="}"#
+        );
         assert_eq!(disconnected("why"), r#"{"type":"system","event":"disconnected","message":"why"}"#);
         assert_eq!(ack(0), r#"{"type":"ack","ackId":0,"success":true}"#);
         assert_eq!(keep_alive(), r#"{"type":"ack","ackId":9223372036854775807,"success":true}"#);
@@ -211,6 +229,7 @@ mod tests {
         assert_eq!(refused(1, &error), expected);
         let own = AckError::new(ErrorName::Application("RoomIsFull"), "");
         assert!(refused(1, &own).contains(r#""name":"RoomIsFull""#));
+        assert_eq!(numbered(r#"{"type":"message"}"#, 7), r#"{"type":"message","sequenceId":7}"#);
         assert_eq!(pong(), r#"{"type":"pong"}"#);
         let error = AckError::new(ErrorName::NotSupported, "no");
         let expected = r#"{"type":"invokeResponse","invocationId":"1","success":false,"error":{"name":"NotSupported","message":"no"}}"#;
