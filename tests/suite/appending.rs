@@ -82,7 +82,7 @@ enum Done {
     Said(String),
     /// Whoever said it has died, or failed, and nothing comes again.
     Perhaps,
-    Subscribed(Subscriber),
+    Subscribed(Box<Subscriber>),
     /// A client that was refused.
     Nothing,
 }
@@ -126,7 +126,7 @@ impl World {
         match number % 5 {
             // Should it die, nobody goes on with what it did last in its topic.
             _ if !self.is_ordered && is_last(number) => self.say_directly(number).await,
-            0 => self.subscribe(number).await.map_or(Done::Nothing, Done::Subscribed),
+            0 => self.subscribe(number).await.map_or(Done::Nothing, |one| Done::Subscribed(Box::new(one))),
             // In an ordered topic somebody looks after those who are waited for, which `lanes.rs` has.
             1 if !self.is_ordered => self.say_directly(number).await,
             _ => self.deliver(number).await,
@@ -251,7 +251,7 @@ fn certain(done: &[Done]) -> BTreeSet<&String> {
 }
 
 fn subscribers(done: &[Done]) -> Vec<&Subscriber> {
-    done.iter().filter_map(|done| if let Done::Subscribed(one) = done { Some(one) } else { None }).collect()
+    done.iter().filter_map(|done| if let Done::Subscribed(one) = done { Some(&**one) } else { None }).collect()
 }
 
 fn check_subscribers(world: &World, logs: &BTreeMap<Topic, Vec<String>>, done: &[Done]) {
