@@ -166,8 +166,9 @@ fn findings(template: &Template) -> Vec<String> {
     if let Some(authorizer) = environments.get("AuthorizerFunction").cloned()
         && let Some(default) = environments.get_mut("DefaultFunction")
     {
-        // Web PubSub's clients say in their handshake who they are, so that it needs no key of theirs.
-        default.extend(authorizer.into_iter().filter(|(name, _)| name != "WEBPUBSUB_KEY"));
+        // Web PubSub's clients say in their handshake who they are, so that it needs nothing of theirs.
+        default
+            .extend(authorizer.into_iter().filter(|(name, _)| !["WEBPUBSUB_KEY", "RELIABLE"].contains(&name.as_str())));
     }
     let finding = |(name, variables): (&String, &Map<String, Value>)| match template.size(variables) {
         Ok(size) if size + RESERVE <= LIMIT => None,

@@ -226,9 +226,9 @@ const MESSAGES: u64 = 25;
 async fn one_race(setup: &Setup, id: String) {
     let one = setup.connect(&id).await;
     let dies = fastrand::u64(1..=MESSAGES);
-    let worker = async |shift: u64| {
-        for number in (0..MESSAGES).map(|number| (number + shift) % MESSAGES + 1) {
-            let deadline = if number == dies && shift == 0 {
+    let worker = async |begins: u64| {
+        for number in (0..MESSAGES).map(|number| (number + begins) % MESSAGES + 1) {
+            let deadline = if number == dies && begins == 0 {
                 Duration::from_millis(fastrand::u64(1..15))
             } else {
                 Duration::from_secs(50)

@@ -7,8 +7,7 @@ use tidings::permissions::{CLAIMS, PERMISSIONS, PROTOCOL, RECONNECTION, RECOVERE
 use tidings::protocol::Protocol;
 
 use crate::Denial;
-use crate::identity::Identity;
-use crate::reconnection::Reconnection;
+use crate::identity::{Identity, Reconnection};
 
 /// API Gateway takes no more than 8 KB from an authorizer and fails the handshake with 500 otherwise.
 const MOST_BYTES: usize = 8 * 1024;

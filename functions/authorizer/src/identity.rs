@@ -3,9 +3,7 @@
 use serde_json::Value;
 use tidings::permissions::Permissions;
 use tidings::web_pubsub::Client;
-use tidings::{Claims, Refusal, UserId};
-
-use crate::reconnection::Reconnection;
+use tidings::{Claims, ConnectionId, Refusal, UserId};
 
 /// Who a client is, what it may do, and what the application knows of it besides.
 ///
@@ -35,6 +33,15 @@ pub struct Identity {
     pub web_pubsub: Option<Client>,
     /// How it comes back to its connection, where it can.
     pub(crate) reconnection: Option<Reconnection>,
+}
+
+/// What a client does about the connection that it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reconnection {
+    /// It gets this token for a new one.
+    By(String),
+    /// It comes back to this one.
+    To(ConnectionId),
 }
 
 impl Identity {

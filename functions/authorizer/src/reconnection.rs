@@ -8,7 +8,7 @@ use tidings::permissions::Permissions;
 use tidings::web_pubsub::Client;
 use tidings::{Claims, ConnectionId, Handshake, UserId};
 
-use crate::identity::Identity;
+use crate::identity::{Identity, Reconnection};
 use crate::web_pubsub_key::WebPubSubKey;
 use crate::{Denial, Refused};
 
@@ -21,15 +21,6 @@ const AUDIENCE: &str = "reconnection";
 const SECONDS: u64 = 24 * 3_600;
 /// Together with all else that API Gateway carries from an authorizer, and in an address, there is room for so many bytes.
 const MOST_BYTES: usize = 2_048;
-
-/// What a client does about the connection that it has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reconnection {
-    /// It gets this token for a new one.
-    By(String),
-    /// It comes back to this one.
-    To(ConnectionId),
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Said {
