@@ -1,30 +1,33 @@
 //! Azure Web PubSub's API for servers: its official libraries, unmodified, and what they hide on the wire.
 
-use std::path::Path;
+mod libraries;
 
 use serde_json::{Value, json};
 use tests::issuer::secret_token;
 use tests::stack::Stack;
 use tests::wire::{self, Answer, Url};
 use tidings_test::Client;
-use tokio::process::Command;
-
-use tests::clients::{do_in, has, installed};
 
 const FAR: i64 = 4_102_444_800;
 const VERSION: &str = "api-version=2024-12-01";
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 async fn start() -> Stack {
-    Stack::start(&[("Protocols", "centrifuge,webpubsub"), ("Authentication", "anonymous")]).await
+    start_shuffled(None).await
+}
+
+/// A stack whose frames overtake one another where there is a seed.
+async fn start_shuffled(seed: Option<u64>) -> Stack {
+    Stack::start_with(|options| {
+        let parameters = [("Protocols", "centrifuge,webpubsub"), ("Authentication", "anonymous")];
+        options.parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        options.shuffle = seed;
+    })
+    .await
 }
 
 fn key(stack: &Stack) -> String {
     stack.running().secrets().text("tidings-dev/webpubsub-key").unwrap()
-}
-
-fn connection_string(stack: &Stack) -> String {
-    format!("Endpoint={};AccessKey={};Version=1.0;", stack.root(), key(stack))
 }
 
 /// A call below `/api/hubs/`, signed for its whole address.
@@ -54,55 +57,18 @@ async fn connect(stack: &Stack, query: &str) -> (Client, String) {
     (client, who["connection"].as_str().unwrap().to_owned())
 }
 
-#[expect(clippy::print_stderr, reason = "what the library has checked")]
-async fn run(stack: &Stack, program: &Path, args: &[&str], folder: &Path) {
-    let mut command = Command::new(program);
-    // A proxy of the machine's is not for what is on it.
-    let output = command.args(args).current_dir(folder).env("NO_PROXY", "127.0.0.1").output().await.unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    eprintln!("{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}\n{}", stack.log());
-    assert!(!stack.log().contains(&key(stack)), "no key is logged");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_library_for_servers_in_javascript_makes_all_its_calls() {
-    if !has("npm").await {
-        return;
-    }
-    let install = async |folder: &Path| {
-        do_in(folder, "npm", &["ci", "--no-audit", "--no-fund", "--quiet", "--ignore-scripts"]).await;
-    };
-    let folder = installed("azure-js", "package-lock.json", install).await;
-    let stack = start().await;
-    run(&stack, Path::new("node"), &["server.mjs", &connection_string(&stack)], &folder).await;
-    stack.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_library_for_servers_in_python_makes_all_its_calls() {
-    if !has("python3").await {
-        return;
-    }
-    let install = async |folder: &Path| {
-        do_in(folder, "python3", &["-m", "venv", "venv"]).await;
-        do_in(folder, "venv/bin/pip", &["install", "--quiet", "--requirement", "requirements.txt"]).await;
-    };
-    let folder = installed("azure-python", "requirements.txt", install).await;
-    let stack = start().await;
-    let hub = "chat";
-    // Of the hub, and so a connection of Web PubSub.
-    let audience = format!("{}/client/hubs/{hub}", stack.root());
-    let token = secret_token(key(&stack).as_bytes(), &json!({"aud": audience, "exp": FAR, "sub": "u1"}));
-    let address = format!("{}/client/hubs/{hub}?access_token={token}", stack.root().replacen("http", "ws", 1));
+/// A client of Web PubSub's in a hub, with the roles of its token, and its id.
+async fn client_of(stack: &Stack, hub: &str, user: &str, roles: &[&str]) -> (wire::Socket, String) {
+    let root = stack.root();
+    let claims = json!({"aud": format!("{root}/client/hubs/{hub}"), "exp": FAR, "sub": user, "role": roles});
+    let token = secret_token(key(stack).as_bytes(), &claims);
+    let address = format!("{root}/client/hubs/{hub}?access_token={token}").replacen("http", "ws", 1);
     let (answer, mut socket) =
         wire::handshake(&address, &[("Sec-WebSocket-Protocol", "json.webpubsub.azure.v1")]).await;
     assert_eq!(answer.status, 101, "{answer:?}");
     let connected: Value = serde_json::from_str(&socket.text().await).unwrap();
-    let id = connected["connectionId"].as_str().unwrap();
-    let program = folder.join("venv/bin/python");
-    run(&stack, &program, &["server.py", &connection_string(&stack), hub, id, "u1"], &folder).await;
-    stack.stop().await;
+    let id = connected["connectionId"].as_str().unwrap().to_owned();
+    (socket, id)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,6 +211,62 @@ async fn each_operation_has_its_statuses() {
             assert!(body["message"].is_string() && body["target"] == "Request", "{body}");
         }
     }
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_granted_and_denied_counts_beside_roles_up_to_what_a_row_holds() {
+    let stack = start().await;
+    let (mut client, id) = client_of(&stack, "h", "u1", &["webpubsub.sendToGroups.room-*"]).await;
+    let ask = async |method: &str, right: &str, group: &str| {
+        let target = format!("h/permissions/{right}/connections/{id}?{group}");
+        call(&stack, method, &target, &[], b"").await.status
+    };
+    for (status, method, right, group) in [
+        (404, "HEAD", "joinLeaveGroup", ""),
+        (200, "HEAD", "sendToGroup", "targetName=room-1"),
+        (404, "HEAD", "sendToGroup", "targetName=hall"),
+        (204, "DELETE", "sendToGroup", "targetName=room-1"),
+        (404, "HEAD", "SENDTOGROUP", "targetName=room-1"),
+        (200, "HEAD", "sendToGroup", "targetName=room-2"),
+        (200, "PUT", "sendToGroup", "targetName=hall"),
+        (200, "HEAD", "sendToGroup", "targetName=hall"),
+        (404, "HEAD", "sendToGroup", "targetName=Hall"),
+        (404, "HEAD", "sendToGroup", ""),
+        // What is said of one group counts before what is said of all.
+        (200, "PUT", "sendToGroup", ""),
+        (404, "HEAD", "sendToGroup", "targetName=room-1"),
+        (200, "PUT", "joinLeaveGroup", "TargetName=hall"),
+        (200, "HEAD", "joinLeaveGroup", "targetName=hall"),
+        (400, "PUT", "sendToGroup", "targetName="),
+        (400, "DELETE", "sendToGroup", "targetName=%20"),
+        (400, "PUT", "sendToGroup", "targetName=a&targetName=b"),
+        (400, "PUT", "invoke", "targetName=a"),
+    ] {
+        assert_eq!(ask(method, right, group).await, status, "{method} {right} {group}");
+    }
+    let answers = [("room-1", "Forbidden"), ("room-2", ""), ("hall", "")];
+    for (number, (group, error)) in answers.into_iter().enumerate() {
+        let frame = json!({"type": "sendToGroup", "group": group, "ackId": number, "dataType": "text", "data": "hi"});
+        client.send(&wire::frame(0x81, frame.to_string().as_bytes())).await;
+        let ack: Value = serde_json::from_str(&client.text().await).unwrap();
+        assert_eq!(
+            (&ack["ackId"], ack["error"]["name"].as_str().unwrap_or_default()),
+            (&json!(number), error),
+            "{ack}"
+        );
+    }
+    // Of another hub it is not known.
+    let elsewhere = call(&stack, "HEAD", &format!("h2/permissions/sendToGroup/connections/{id}"), &[], b"").await;
+    assert_eq!(elsewhere.status, 404);
+    let mut granted = Vec::new();
+    for number in 0..20 {
+        granted.push(ask("PUT", "sendToGroup", &format!("targetName={}{number}", "g".repeat(900))).await);
+    }
+    let taken = granted.iter().filter(|status| **status == 200).count();
+    assert!((1..20).contains(&taken), "{granted:?}");
+    assert!(granted[taken..].iter().all(|status| *status == 409), "{granted:?}");
+    assert_eq!(ask("HEAD", "sendToGroup", "targetName=hall").await, 200, "what was granted before stays");
     stack.stop().await;
 }
 
