@@ -1,7 +1,7 @@
-//! Gateways that run as programs: ours and serverless-offline.
+//! Gateways that run as programs: ours, serverless-offline and ministack.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -73,18 +73,30 @@ impl Gateway {
         let log = std::fs::File::create(setup.log("serverless-offline"))?;
         command.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut program = Program::spawn(command)?;
-        let begin = Instant::now();
-        while TcpStream::connect(("127.0.0.1", websocket)).await.is_err() {
-            if begin.elapsed() > PATIENCE || program.child().try_wait()?.is_some() {
-                return Err(format!(
-                    "serverless-offline does not start: see {}",
-                    setup.log("serverless-offline").display()
-                )
-                .into());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        listening(&mut program, websocket, &setup.log("serverless-offline")).await?;
         let websocket = format!("ws://localhost:{websocket}");
+        Ok(Self { program, websocket, addresses: Value::Null, seen: BTreeMap::new() })
+    }
+
+    /// Starts ministack, and deploys the same API to it.
+    pub(crate) async fn ministack(setup: &Setup, python: &Path) -> Result<Self> {
+        let [port] = free_ports().await?;
+        let mut command = Command::new(python);
+        // Besides where it listens, what else would listen on ports of its own.
+        command.args(["-m", "ministack"]).env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
+        command.env("IOT_MTLS_ENABLED", "0").env("SFTP_ENABLED", "0");
+        let folder = setup.scratch.join("ministack");
+        let log = std::fs::File::create(setup.log("ministack"))?;
+        command.current_dir(&folder).stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut program = Program::spawn(command)?;
+        listening(&mut program, port, &setup.log("ministack")).await?;
+        let mut deploy = Command::new(python);
+        deploy.arg(folder.join("deploy.py")).arg(format!("http://127.0.0.1:{port}"));
+        let deployed = tokio::time::timeout(PATIENCE, deploy.kill_on_drop(true).output()).await??;
+        if !deployed.status.success() {
+            return Err(String::from_utf8_lossy(&deployed.stderr).into_owned().into());
+        }
+        let websocket = format!("ws://127.0.0.1:{port}{}", String::from_utf8(deployed.stdout)?.trim());
         Ok(Self { program, websocket, addresses: Value::Null, seen: BTreeMap::new() })
     }
 
@@ -95,6 +107,18 @@ impl Gateway {
         }
         self.program.cpu() + self.seen.values().sum::<Duration>()
     }
+}
+
+/// Waits until a program listens there.
+async fn listening(program: &mut Program, port: u16, log: &Path) -> Result<()> {
+    let begin = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        if begin.elapsed() > PATIENCE || program.child().try_wait()?.is_some() {
+            return Err(format!("it does not start: see {}", log.display()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 async fn free_ports<const N: usize>() -> Result<[u16; N]> {

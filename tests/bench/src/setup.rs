@@ -24,6 +24,8 @@ pub(crate) struct Setup {
     pub(crate) scratch: PathBuf,
     /// Node.js with its packages, or why it is not there.
     pub(crate) node: std::result::Result<Node, String>,
+    /// ministack's Python, in the folder of what deploys to it, or why it is not there.
+    pub(crate) ministack: std::result::Result<PathBuf, String>,
 }
 
 /// Node.js and the folder of its packages.
@@ -47,6 +49,16 @@ impl Setup {
                 false => Err("Node.js was left out (--quick)".to_owned()),
             }
         };
+        let python = scratch.join("ministack");
+        let ministack = async {
+            match arguments.needs_ministack() {
+                true => tokio::task::spawn_blocking(move || measure::install_ministack(&python))
+                    .await
+                    .map_err(|error| error.to_string())?
+                    .map_err(|error| error.to_string()),
+                false => Err("ministack was left out (--quick)".to_owned()),
+            }
+        };
         let (rows, build) = (arguments.rows().to_vec(), !arguments.no_build);
         let baseline = arguments.baseline.as_ref().map(|commit| Baseline::new(commit, &scratch.join("baseline")));
         let baseline = baseline.transpose()?;
@@ -58,10 +70,11 @@ impl Setup {
             measure::build(&rows, &[])?;
             compared.map_or(Ok(()), |baseline| baseline.build(&BASELINE_PROGRAMS))
         });
-        let (built, node) = tokio::join!(programs_built, node);
+        let (built, node, ministack) = tokio::join!(programs_built, node, ministack);
         built??;
         let (quick, picture) = (arguments.quick, arguments.picture.clone());
-        Ok(Self { quick, rounds: arguments.rounds.map(usize::from), picture, baseline, programs, scratch, node })
+        let rounds = arguments.rounds.map(usize::from);
+        Ok(Self { quick, rounds, picture, baseline, programs, scratch, node, ministack })
     }
 
     /// How often to measure: what was asked for, or `usually`.

@@ -6,13 +6,13 @@ use clap::{Parser, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo measure                            everything, in about eight minutes once it is built
+  cargo measure                            everything, in about ten minutes once it is built
   cargo measure --row pushes --row start   only these
   cargo measure --row size --json          for a script
   cargo measure --row notifications --baseline HEAD~20
 
-Needs Linux. Peers in Node.js are installed into the target folder if node and npm are there; what is missing is said in
-the table. Exit code 0: measured, whatever came out; 1: something could not be measured; 2: bad arguments.";
+Needs Linux. Peers in Node.js and Python are installed into the target folder if node, npm and python3 are there; what is
+missing is said in the table. Exit code 0: measured, whatever came out; 1: something could not be measured; 2: bad arguments.";
 
 /// Measure Tidings against what people would use instead, and print a table in Markdown
 #[derive(Debug, Parser)]
@@ -21,7 +21,7 @@ pub struct Arguments {
     /// Measure only this; repeatable
     #[arg(long = "row", value_name = "NAME")]
     rows: Vec<Row>,
-    /// Few and small measurements without Node.js, to see that everything works
+    /// Few and small measurements without Node.js and Python, to see that everything works
     #[arg(long)]
     pub quick: bool,
     /// Measure each thing so often, instead of 1 to 101 times
@@ -56,6 +56,12 @@ impl Arguments {
     pub fn needs_node(&self) -> bool {
         !self.quick && self.rows().iter().any(|row| row.needs_node())
     }
+
+    /// Whether ministack is to be measured.
+    #[must_use]
+    pub fn needs_ministack(&self) -> bool {
+        !self.quick && self.rows().contains(&Row::Gateway)
+    }
 }
 
 /// The programs of a baseline that are measured.
@@ -78,7 +84,7 @@ pub enum Row {
     Notifications,
     /// Connect, subscribe and disconnect at a million rows
     Registry,
-    /// The local gateway against serverless-offline
+    /// The local gateway against serverless-offline and ministack
     Gateway,
     /// Instructions per push, per frame and per start
     Instructions,

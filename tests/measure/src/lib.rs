@@ -9,4 +9,4 @@ mod peers;
 pub use arguments::{Arguments, BASELINE_PROGRAMS, Row};
 pub use baseline::Baseline;
 pub use build::build;
-pub use peers::install_peers;
+pub use peers::{install_ministack, install_peers};

@@ -41,6 +41,9 @@ fn prepare(arguments: &Arguments, scratch: &Path) -> Result<()> {
             // Where this fails the bench tries again, and its table says why.
             scope.spawn(|| measure::install_peers(&scratch.join("peers")));
         }
+        if arguments.needs_ministack() {
+            scope.spawn(|| measure::install_ministack(&scratch.join("ministack")));
+        }
         measure::build(arguments.rows(), &["bench"])?;
         baseline.map_or(Ok(()), |baseline| baseline.build(&BASELINE_PROGRAMS))
     })

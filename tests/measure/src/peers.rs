@@ -1,6 +1,6 @@
-//! The peers in Node.js: their sources, their packages, one bundle.
+//! The peers in Node.js, their sources, their packages, one bundle; and the one in Python.
 
-use std::fs::{create_dir_all, read_to_string, write};
+use std::fs::{copy, create_dir_all, read_to_string, write};
 use std::io::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +13,13 @@ const PEERS: [(&str, &str); 6] = [
     ("notify.mjs", include_str!("../../bench/peers/notify.mjs")),
     ("echo.mjs", include_str!("../../bench/peers/echo.mjs")),
     ("serverless.yml", include_str!("../../bench/peers/serverless.yml")),
+];
+
+/// What deploys to ministack, and what.
+const MINISTACK: [(&str, &str); 3] = [
+    ("requirements.txt", include_str!("../../bench/peers/requirements.txt")),
+    ("deploy.py", include_str!("../../bench/peers/deploy.py")),
+    ("echo.mjs", include_str!("../../bench/peers/echo.mjs")),
 ];
 
 /// Copies the peers to `folder`, installs their packages unless they are there already, and bundles what is measured bundled
@@ -39,6 +46,28 @@ pub fn install_peers(folder: &Path) -> Result<PathBuf> {
     let arguments = ["connect.mjs", "--bundle", "--platform=node", "--minify", "--log-level=error", bundled];
     output(&esbuild.to_string_lossy(), &arguments, folder)?;
     Ok(node.into())
+}
+
+/// Installs ministack into `folder`, unless it is there already, with what deploys to it. Gives the path of its Python.
+///
+/// # Errors
+///
+/// Where Python is missing, or pip fails.
+pub fn install_ministack(folder: &Path) -> Result<PathBuf> {
+    create_dir_all(folder)?;
+    for (name, text) in MINISTACK {
+        write(folder.join(name), text)?;
+    }
+    let (wanted, mark) = (folder.join("requirements.txt"), folder.join("installed.txt"));
+    let python = folder.join("venv/bin/python");
+    if read_to_string(&mark).unwrap_or_default() != read_to_string(&wanted)? {
+        output("python3", &["-m", "venv", "--clear", "venv"], folder)?;
+        let pip =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt"];
+        output(&python.to_string_lossy(), &pip, folder)?;
+        copy(wanted, mark)?;
+    }
+    Ok(python)
 }
 
 /// What a program says on its standard output.
