@@ -2,8 +2,8 @@
 //! below an earlier one on any socket, nothing is missed, and nothing comes twice.
 //!
 //! The stack of the template runs with its own functions. The clients do what the official libraries do, see
-//! `docs/webpubsub.md`, and look at every frame. Messages come through the queue, which several notifiers read, so that they
-//! push to the same connections at once. All that is left to chance comes from one seed.
+//! `docs/webpubsub.md`, and look at every frame. Half of the messages are direct invokes and half come through the queue, so
+//! that several notifiers push to the same connections at once. All that is left to chance comes from one seed.
 
 mod client;
 
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use serde_json::json;
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::chaos::template::impatient;
@@ -133,20 +134,41 @@ pub async fn run(plan: &Plan, mut tell: impl FnMut(String)) -> Report {
 
 /// Says all messages, to the group and to the user in turn. How many there were.
 async fn say(plan: &Plan, stack: &Stack, clients: &[Client], tell: &mut impl FnMut(String)) -> u64 {
+    let mut chance = Rng::with_seed(plan.seed);
     let count = (plan.time.as_secs_f64() * f64::from(plan.rate)) as u64;
     let mut ticks = interval(Duration::from_secs(1) / plan.rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut invokes: Vec<JoinHandle<()>> = Vec::new();
     for number in 0..count {
         ticks.tick().await;
         let to = if number % 2 == 0 { json!({"topic": "chat/all"}) } else { json!({"user": "crowd"}) };
         let body = json!({"id": format!("reliable-{number}"), "to": to, "data": number}).to_string();
-        stack.send("NotificationQueue", &body).await;
+        match chance.bool() {
+            true => stack.send("NotificationQueue", &body).await,
+            false => invokes.push(invoke(stack, body)),
+        }
         if (number + 1) % u64::from(plan.rate * 10) == 0 {
             let received: u64 = clients.iter().map(Client::received).sum();
             tell(format!("{} messages said, given out {received} times", number + 1));
         }
     }
+    for invoke in invokes {
+        invoke.await.unwrap();
+    }
     count
+}
+
+/// A direct invoke, until it is answered: one that is killed may have said nothing, or everything. Under its id it is the same.
+fn invoke(stack: &Stack, body: String) -> JoinHandle<()> {
+    let mut attempts: Vec<_> = (0..10).map(|_| stack.invoking("notifier", &body)).collect();
+    tokio::spawn(async move {
+        while let Some(attempt) = attempts.pop() {
+            if attempt.await.is_ok_and(|answer| !answer.failed) {
+                return;
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    })
 }
 
 /// Kills notifiers until all is calm. How many there were.

@@ -171,6 +171,8 @@ pub(super) async fn append<T>(
         };
         let appended = registry.append(&append, now).await?;
         let position = appended.position.clone();
+        // One that is sent again is the one that was sent first.
+        part.notification.at = appended.said_at.unwrap_or(part.notification.at);
         part.notification.log = Some(Place { log: log.name.clone(), position: position.clone() });
         let raise = async {
             Ok(match head.is_written {

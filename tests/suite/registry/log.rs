@@ -106,7 +106,7 @@ async fn a_notification_that_comes_again_keeps_its_place(table: Table) {
         from: Some(&from),
     };
     let again = registry.append(&append, NOW).await.unwrap();
-    assert_eq!((again.position.offset, again.was_there), (1, true));
+    assert_eq!((again.position.offset, again.was_there, again.said_at), (1, true, Some(NOW)));
     let elsewhere = Append { scope: "other", ..append };
     let other = registry.append(&elsewhere, NOW).await.unwrap();
     assert_eq!((other.position.offset, other.was_there), (3, false), "the same id in another scope is another one");

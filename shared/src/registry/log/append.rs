@@ -1,6 +1,7 @@
 //! Appending: one entry for a notification, however often it comes again.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Deserialize;
 
 use super::{Head, entry_id, number};
 use crate::history::Retention;
@@ -43,14 +44,16 @@ pub struct Appended {
     pub contended: u32,
     /// Whether it stood there already.
     pub was_there: bool,
+    /// When it was said, as it stands there, if it stood there already; in milliseconds since the epoch.
+    pub said_at: Option<i64>,
 }
 
 /// What stands at a place after an attempt to put an entry there.
 enum Put {
     /// The entry, as of now.
     Done,
-    /// The entry, since an earlier attempt.
-    WasThere,
+    /// The entry, since an earlier attempt, with when that was said.
+    WasThere(Option<i64>),
     /// Another one.
     Taken,
 }
@@ -64,23 +67,21 @@ impl Registry {
     pub async fn append(&self, append: &Append<'_>, now: i64) -> Result<Appended, RegistryError> {
         let epoch = &append.head.epoch;
         let (mut last, mut contended, mut failures) = (append.head.offset, 0, 0);
-        let at = |offset, contended, was_there| Appended {
-            position: LogPosition { offset, epoch: epoch.clone() },
-            contended,
-            was_there,
-        };
+        let position = |offset| LogPosition { offset, epoch: epoch.clone() };
+        let new = |offset, contended| Appended { position: position(offset), contended, was_there: false, said_at: None };
+        let own = |offset, contended, said_at| Appended { was_there: true, said_at, ..new(offset, contended) };
         if let Some(from) = append.from.filter(|_| append.head.is_written) {
             // A log that has begun anew since has little in it.
             let after = if from.epoch == *epoch { from.offset } else { 0 };
             match self.find(append, after).await? {
-                Ok(own) => return Ok(at(own, 0, true)),
+                Ok((offset, said_at)) => return Ok(own(offset, 0, said_at)),
                 Err(end) => last = end,
             }
         }
         loop {
             match self.put_entry(append, last + 1, now).await? {
-                Put::Done => return Ok(at(last + 1, contended, false)),
-                Put::WasThere => return Ok(at(last + 1, contended, true)),
+                Put::Done => return Ok(new(last + 1, contended)),
+                Put::WasThere(said_at) => return Ok(own(last + 1, contended, said_at)),
                 Put::Taken => {}
             }
             (last, contended) = (last + 1, contended + 1);
@@ -93,13 +94,17 @@ impl Registry {
         }
     }
 
-    /// The notification's own place above `after`; else where the log ends.
-    async fn find(&self, append: &Append<'_>, mut after: u64) -> Result<Result<u64, u64>, RegistryError> {
+    /// The notification's own place above `after`, and when it was said there; else where the log ends.
+    async fn find(
+        &self,
+        append: &Append<'_>,
+        mut after: u64,
+    ) -> Result<Result<(u64, Option<i64>), u64>, RegistryError> {
         let id = entry_id(append.scope, append.id);
         loop {
             let read = self.entries(append.log, &append.head.epoch, (after, MOST_OFFSET), false, usize::MAX).await?;
             if let Some(own) = read.entries.iter().find(|entry| entry.id == id) {
-                return Ok(Ok(own.offset));
+                return Ok(Ok((own.offset, said_at(&own.notification))));
             }
             after = read.entries.last().map_or(after, |entry| entry.offset);
             if !read.goes_on {
@@ -124,8 +129,19 @@ impl Registry {
         item.insert(EXPIRES_AT.to_owned(), number(expires_at));
         Ok(match self.put_new(item).await? {
             Ok(()) => Put::Done,
-            Err(there) if items::text(&there, ID) == Some(&id) => Put::WasThere,
+            Err(there) if items::text(&there, ID) == Some(&id) => {
+                Put::WasThere(items::text(&there, NOTIFICATION).and_then(|text| said_at(text)))
+            }
             Err(_) => Put::Taken,
         })
     }
+}
+
+/// When a notification was said that stands in a log.
+fn said_at(notification: &str) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Said {
+        at: i64,
+    }
+    serde_json::from_str::<Said>(notification).ok().map(|said| said.at)
 }
