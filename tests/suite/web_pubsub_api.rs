@@ -233,8 +233,10 @@ async fn what_is_granted_and_denied_counts_beside_roles_up_to_what_a_row_holds()
         (200, "HEAD", "sendToGroup", "targetName=hall"),
         (404, "HEAD", "sendToGroup", "targetName=Hall"),
         (404, "HEAD", "sendToGroup", ""),
-        // What is said of one group counts before what is said of all.
+        // What is said of all is said of each, and what is said of one after that counts more.
         (200, "PUT", "sendToGroup", ""),
+        (200, "HEAD", "sendToGroup", "targetName=room-1"),
+        (204, "DELETE", "sendToGroup", "targetName=room-1"),
         (404, "HEAD", "sendToGroup", "targetName=room-1"),
         (200, "PUT", "joinLeaveGroup", "TargetName=hall"),
         (200, "HEAD", "joinLeaveGroup", "targetName=hall"),
@@ -343,11 +345,13 @@ async fn a_generated_token_opens_a_connection_in_its_hub_by_the_path_that_librar
     let token = serde_json::from_str::<Value>(&answer.body).unwrap()["token"].as_str().unwrap().to_owned();
     let root = stack.root().replacen("http", "ws", 1);
     let offers = [("Sec-WebSocket-Protocol", "json.webpubsub.azure.v1")];
+    let mut sockets = Vec::new();
     for path in ["/client/hubs/chat?", "/client/?hub=CHAT&"] {
         let (answer, mut socket) = wire::handshake(&format!("{root}{path}access_token={token}"), &offers).await;
         assert_eq!(answer.status, 101, "{path}: {answer:?}");
         let connected: Value = serde_json::from_str(&socket.text().await).unwrap();
         assert_eq!((&connected["event"], &connected["userId"]), (&json!("connected"), &json!("u1")), "{connected}");
+        sockets.push(socket);
     }
     let (answer, _) = wire::handshake(&format!("{root}/client/hubs/other?access_token={token}"), &offers).await;
     assert!([401, 403].contains(&answer.status), "{answer:?}");

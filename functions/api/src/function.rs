@@ -9,6 +9,7 @@ use tidings::function::BoxError;
 use tidings::history::History;
 use tidings::lambda;
 use tidings::metrics::Metrics;
+use tidings::protocol::{Protocol, Spoken};
 use tidings::trigger::Trigger;
 use tidings_authorizer::keys::Refresh;
 use tidings_authorizer::{ServerKey, WebPubSubKey};
@@ -33,9 +34,8 @@ impl Function {
     }
 
     /// Serves Lambda until it ends the environment. Reads `TABLE_NAME`, `WEBSOCKET_ENDPOINT`, `NOTIFICATION_QUEUE_URL`,
-    /// `HISTORY`, `PRESENCE`, `LONG_POLLS` (20 where it is not set), what the authorizer does, `SERVER_KEY`, which names the
-    /// secret with the key of Centrifugo's server API where the stack has that, and `WEBPUBSUB_KEY`, which does it for that of
-    /// Web PubSub's.
+    /// `HISTORY`, `PRESENCE`, `LONG_POLLS` (20 where it is not set), what the authorizer does, and `SECRETS`, what the names of the
+    /// keys begin with that the servers of foreign protocols have: `/server-key` for Centrifugo's, `/webpubsub-key` for Web PubSub's.
     #[must_use]
     pub fn run(self) -> ExitCode {
         lambda::run(deps(), async |deps, event, _| handle(deps, event).await)
@@ -46,6 +46,11 @@ async fn deps() -> Result<Deps, BoxError> {
     let aws = Aws::from_env()?;
     let endpoint = required("WEBSOCKET_ENDPOINT", "it is where sockets are closed, as https://…/<stage>")?;
     let queue = required("NOTIFICATION_QUEUE_URL", "it is where notifications go")?;
+    let (spoken, secrets) = (Spoken::from_env()?, optional("SECRETS"));
+    let key = |protocol, name: &str| {
+        let secrets = secrets.as_ref().filter(|_| spoken.has(protocol))?;
+        Some(aws.secret(format!("{secrets}/{name}")))
+    };
     Ok(Deps {
         registry: aws.registry_from_env()?,
         notifications: aws.queue(queue).marked(Trigger::Rest),
@@ -56,7 +61,7 @@ async fn deps() -> Result<Deps, BoxError> {
         long_polls: parsed("LONG_POLLS", DEFAULT_LONG_POLLS, "use a whole number up to 500", |most| {
             *most <= MOST_LONG_POLLS
         })?,
-        server_key: optional("SERVER_KEY").map(|name| ServerKey::new(aws.secret(name), Refresh::default())),
-        web_pubsub_key: optional("WEBPUBSUB_KEY").map(|name| WebPubSubKey::new(aws.secret(name), Refresh::default())),
+        server_key: key(Protocol::Centrifuge, "server-key").map(|key| ServerKey::new(key, Refresh::default())),
+        web_pubsub_key: key(Protocol::WebPubSub, "webpubsub-key").map(|key| WebPubSubKey::new(key, Refresh::default())),
     })
 }

@@ -68,7 +68,8 @@ impl Registry {
         let epoch = &append.head.epoch;
         let (mut last, mut contended, mut failures) = (append.head.offset, 0, 0);
         let position = |offset| LogPosition { offset, epoch: epoch.clone() };
-        let new = |offset, contended| Appended { position: position(offset), contended, was_there: false, said_at: None };
+        let new =
+            |offset, contended| Appended { position: position(offset), contended, was_there: false, said_at: None };
         let own = |offset, contended, said_at| Appended { was_there: true, said_at, ..new(offset, contended) };
         if let Some(from) = append.from.filter(|_| append.head.is_written) {
             // A log that has begun anew since has little in it.
