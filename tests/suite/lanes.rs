@@ -15,7 +15,7 @@ use tests::now;
 use tests::races::{Race, say};
 use tests::standin::Behaviour;
 use tidings::Topic;
-use tidings::fanout::{Invocation, Segment};
+use tidings::fanout::{FanOutError, Invocation, Segment};
 use tidings::protocol::Protocol;
 use tidings::registry::{Connection, LaneHolder, LaneTaker, Registry};
 
@@ -207,6 +207,11 @@ async fn race(table: &Table) {
     world.race.check_ends(&STEPS);
 }
 
+/// A worker with so much time that it hands nothing on.
+fn patient(owner: &str, _: Rng) -> Invocation {
+    fanout::invocation(owner, Duration::from_secs(30))
+}
+
 /// A topic whose lane nobody has held, with a member that sorts nothing and one that sorts.
 async fn new_topic(table: &Table) -> (World, Registry, Topic, [Listener; 2]) {
     let race = Race::begin(1);
@@ -214,20 +219,27 @@ async fn new_topic(table: &Table) -> (World, Registry, Topic, [Listener; 2]) {
     world.standin.lose_answers(0.0);
     let topic = topic(0);
     let listeners = [listen(&world, table, &topic, 0).await, listen(&world, table, &topic, STRICT).await];
+    for listener in &listeners {
+        world.standin.add(listener.connection.id.as_str(), Behaviour::Takes);
+    }
+    world.standin.throttle(0.0);
     (world, registry(table), topic, listeners)
 }
 
-/// Worker of a time that is over long since: what it appends is old.
+/// A worker of a time that is over long since: what it appends is old.
 fn long_ago(owner: &str) -> Invocation {
-    Invocation { now: now() - LONG_AGO, ..fanout::invocation(owner, Duration::from_secs(2)) }
+    Invocation { now: now() - LONG_AGO, ..fanout::invocation(owner, Duration::from_secs(30)) }
 }
 
 /// Appends something old, while another holds the lane, who pushes nothing.
 async fn append_long_ago(world: &World, registry: &Registry, topic: &Topic, is_given_back: bool) {
-    let taker = LaneTaker { owner: "dead", cause: Some("dead"), ends_at: now() + 1_500 };
+    // The message waits until its lease is over, as if it were its own worker that died.
+    let cause = tidings::hash(&["sqs-1", "old"]);
+    let taker = LaneTaker { owner: "dead", cause: Some(&cause), ends_at: now() + 1_500 };
     let (lease, at) = registry.take_lane(topic, &taker, now()).await.unwrap().expect("nobody holds it");
     let segment = Segment::whole(notification(topic, "old"), "sqs-1");
-    world.fan_out.take_up(&segment, &long_ago("old")).await.unwrap();
+    let held = world.fan_out.take_up(&segment, &long_ago("old")).await;
+    assert!(matches!(held, Err(FanOutError::Held { .. })), "{held:?}");
     if is_given_back {
         lease.release(&at).await.unwrap();
     }
@@ -239,7 +251,7 @@ async fn what_a_dead_first_holder_of_a_lane_may_have_posted_no_strict_client_get
     let (world, registry, topic, [strict, sorting]) = new_topic(&table).await;
     let taker = LaneTaker { owner: "dead", cause: None, ends_at: now() - 1 };
     registry.take_lane(&topic, &taker, now()).await.unwrap().expect("nobody holds it");
-    world.deliver(&topic, "first", invocation).await;
+    world.deliver(&topic, "first", patient).await;
     assert!(world.standin.used(strict.connection.id.as_str()).is_closed);
     assert_eq!(offsets(&world, &strict), Vec::<u64>::new());
     assert_eq!(offsets(&world, &sorting), [1]);
@@ -258,7 +270,7 @@ async fn what_a_dead_first_holder_of_a_lane_left_is_pushed_however_late_the_next
         (holder == LaneHolder::Nobody).then_some(())
     })
     .await;
-    world.deliver(&topic, "next", invocation).await;
+    world.deliver(&topic, "next", patient).await;
     assert_eq!(offsets(&world, &sorting), [1, 2]);
 }
 
@@ -267,10 +279,19 @@ async fn a_strict_client_that_misses_what_is_too_old_for_a_new_lane_is_closed() 
     let table = Engine::Embedded.table().await.unwrap();
     let (world, registry, topic, [strict, sorting]) = new_topic(&table).await;
     append_long_ago(&world, &registry, &topic, true).await;
-    world.deliver(&topic, "next", invocation).await;
+    world.deliver(&topic, "next", patient).await;
     assert!(world.standin.used(strict.connection.id.as_str()).is_closed, "{:?}", offsets(&world, &strict));
     assert_eq!(offsets(&world, &strict), Vec::<u64>::new());
     assert_eq!(offsets(&world, &sorting), [2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_again_is_pushed_however_long_ago_it_was_appended() {
+    let table = Engine::Embedded.table().await.unwrap();
+    let (world, registry, topic, [strict, _]) = new_topic(&table).await;
+    append_long_ago(&world, &registry, &topic, true).await;
+    world.deliver(&topic, "old", patient).await;
+    assert_eq!(offsets(&world, &strict), [1]);
 }
 
 on_both_engines!(random_interleavings_of_lanes_and_deaths_push_everything_one_after_the_other_and_let_no_lane_stand);
