@@ -15,9 +15,9 @@ use tests::now;
 use tests::races::{Race, say};
 use tests::standin::Behaviour;
 use tidings::Topic;
-use tidings::fanout::Invocation;
+use tidings::fanout::{FanOutError, Invocation, Segment};
 use tidings::protocol::Protocol;
-use tidings::registry::Connection;
+use tidings::registry::{Connection, LaneHolder, LaneTaker, Registry};
 
 use crate::appending::log_of;
 use crate::fanout;
@@ -40,8 +40,10 @@ const MEMBERS: usize = 4;
 const FAULTS: (f64, f64) = (0.01, 0.003);
 /// Of workers, the share that dies before it is through.
 const DYING: f64 = 0.1;
+/// Longer than what is too old when a lane begins, in milliseconds.
+const LONG_AGO: i64 = 100_000;
 /// Calls at which those die who say something, and those who push it.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 8] = [
     "GetItem head",
     "UpdateItem head",
     "UpdateItem work",
@@ -50,7 +52,6 @@ const STEPS: [&str; 9] = [
     "GetItem lane",
     "UpdateItem lane",
     "Query topic",
-    "Query work",
 ];
 
 fn topic(number: usize) -> Topic {
@@ -135,6 +136,16 @@ async fn ends(table: &Table, topics: &BTreeSet<Topic>, said: &BTreeSet<String>) 
     ends
 }
 
+/// What each member of a topic was sent, and whether it was closed.
+fn everybody(world: &World, listeners: &[Listener], topic: &Topic) -> String {
+    let members = listeners.iter().filter(|listener| listener.topic == *topic).map(|listener| {
+        let used = world.standin.used(listener.connection.id.as_str());
+        let end = if used.is_closed { ", then closed" } else { "" };
+        format!("{} {:?}{end}", listener.connection.id, offsets(world, listener))
+    });
+    members.collect::<Vec<_>>().join("; ")
+}
+
 /// Everybody has everything, or is closed.
 fn check(world: &World, listeners: &[Listener], ends: &BTreeMap<Topic, (u64, u64)>) {
     let (mut whole, mut closed) = (0, 0);
@@ -143,7 +154,11 @@ fn check(world: &World, listeners: &[Listener], ends: &BTreeMap<Topic, (u64, u64
         let (end, certain) = ends[&listener.topic];
         if listener.is_strict {
             let in_order = offsets.iter().copied().eq(1..=offsets.len() as u64);
-            assert!(in_order, "{id} was sent {offsets:?}");
+            assert!(
+                in_order,
+                "{id} was sent {offsets:?}, and so were all: {}",
+                everybody(world, listeners, &listener.topic)
+            );
         }
         if world.standin.used(id.as_str()).is_closed {
             closed += 1;
@@ -190,6 +205,93 @@ async fn race(table: &Table) {
         assert!(registry(table).lane_batch(topic).await.unwrap().is_released, "the lane of {topic} is still held");
     }
     world.race.check_ends(&STEPS);
+}
+
+/// A worker with so much time that it hands nothing on.
+fn patient(owner: &str, _: Rng) -> Invocation {
+    fanout::invocation(owner, Duration::from_secs(30))
+}
+
+/// A topic whose lane nobody has held, with a member that sorts nothing and one that sorts.
+async fn new_topic(table: &Table) -> (World, Registry, Topic, [Listener; 2]) {
+    let race = Race::begin(1);
+    let world = World::new(table, race, (0.0, 0.0), 0.0).await;
+    world.standin.lose_answers(0.0);
+    let topic = topic(0);
+    let listeners = [listen(&world, table, &topic, 0).await, listen(&world, table, &topic, STRICT).await];
+    for listener in &listeners {
+        world.standin.add(listener.connection.id.as_str(), Behaviour::Takes);
+    }
+    world.standin.throttle(0.0);
+    (world, registry(table), topic, listeners)
+}
+
+/// A worker of a time that is over long since: what it appends is old.
+fn long_ago(owner: &str) -> Invocation {
+    Invocation { now: now() - LONG_AGO, ..fanout::invocation(owner, Duration::from_secs(30)) }
+}
+
+/// Appends something old, while another holds the lane, who pushes nothing.
+async fn append_long_ago(world: &World, registry: &Registry, topic: &Topic, is_given_back: bool) {
+    // The message waits until its lease is over, as if it were its own worker that died.
+    let cause = tidings::hash(&["sqs-1", "old"]);
+    let taker = LaneTaker { owner: "dead", cause: Some(&cause), ends_at: now() + 1_500 };
+    let (lease, at) = registry.take_lane(topic, &taker, now()).await.unwrap().expect("nobody holds it");
+    let segment = Segment::whole(notification(topic, "old"), "sqs-1");
+    let held = world.fan_out.take_up(&segment, &long_ago("old")).await;
+    assert!(matches!(held, Err(FanOutError::Held { .. })), "{held:?}");
+    if is_given_back {
+        lease.release(&at).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_first_holder_of_a_lane_may_have_posted_no_strict_client_gets_again() {
+    let table = Engine::Embedded.table().await.unwrap();
+    let (world, registry, topic, [strict, sorting]) = new_topic(&table).await;
+    let taker = LaneTaker { owner: "dead", cause: None, ends_at: now() - 1 };
+    registry.take_lane(&topic, &taker, now()).await.unwrap().expect("nobody holds it");
+    world.deliver(&topic, "first", patient).await;
+    assert!(world.standin.used(strict.connection.id.as_str()).is_closed);
+    assert_eq!(offsets(&world, &strict), Vec::<u64>::new());
+    assert_eq!(offsets(&world, &sorting), [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_first_holder_of_a_lane_left_is_pushed_however_late_the_next_one_comes() {
+    let table = Engine::Embedded.table().await.unwrap();
+    let (world, registry, topic, [_, sorting]) = new_topic(&table).await;
+    let taker = LaneTaker { owner: "first", cause: None, ends_at: now() - LONG_AGO };
+    registry.take_lane(&topic, &taker, now() - LONG_AGO).await.unwrap().expect("nobody holds it");
+    append_long_ago(&world, &registry, &topic, false).await;
+    // It waits until the lease is over.
+    tests::eventually("the end of the lease", Duration::from_secs(10), async || {
+        let holder = registry.lane_holder(&topic, now()).await.unwrap();
+        (holder == LaneHolder::Nobody).then_some(())
+    })
+    .await;
+    world.deliver(&topic, "next", patient).await;
+    assert_eq!(offsets(&world, &sorting), [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_client_that_misses_what_is_too_old_for_a_new_lane_is_closed() {
+    let table = Engine::Embedded.table().await.unwrap();
+    let (world, registry, topic, [strict, sorting]) = new_topic(&table).await;
+    append_long_ago(&world, &registry, &topic, true).await;
+    world.deliver(&topic, "next", patient).await;
+    assert!(world.standin.used(strict.connection.id.as_str()).is_closed, "{:?}", offsets(&world, &strict));
+    assert_eq!(offsets(&world, &strict), Vec::<u64>::new());
+    assert_eq!(offsets(&world, &sorting), [2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_again_is_pushed_however_long_ago_it_was_appended() {
+    let table = Engine::Embedded.table().await.unwrap();
+    let (world, registry, topic, [strict, _]) = new_topic(&table).await;
+    append_long_ago(&world, &registry, &topic, true).await;
+    world.deliver(&topic, "old", patient).await;
+    assert_eq!(offsets(&world, &strict), [1]);
 }
 
 on_both_engines!(random_interleavings_of_lanes_and_deaths_push_everything_one_after_the_other_and_let_no_lane_stand);

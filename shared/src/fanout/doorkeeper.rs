@@ -53,6 +53,8 @@ pub(super) struct Batch {
     pub(super) end: u64,
     /// Whether members may have a part of it that nobody has written down.
     pub(super) is_unsure: bool,
+    /// Up to here nothing was pushed: whoever is live from before it misses something.
+    pub(super) skipped: u64,
 }
 
 impl Batch {
@@ -87,6 +89,7 @@ impl Batch {
             Standing::Left => Some(Verdict::Passed),
             Standing::Live(from) if from.epoch != self.epoch => Some(Verdict::Uncertain),
             Standing::Live(from) if self.is_unsure && from.offset < self.end => Some(Verdict::Uncertain),
+            Standing::Live(from) if from.offset < self.skipped => Some(Verdict::Uncertain),
             Standing::Live(_) => Some(Verdict::Live),
             Standing::Pending { since } if self.clock.milliseconds() - since > LONGEST_SUBSCRIBE_MS => {
                 Some(Verdict::Uncertain)

@@ -26,7 +26,7 @@ use crate::registry::{Entry, Head, LaneHolder, LaneLease, LanePosition, LaneTake
 const MOST_AT_ONCE: usize = 50;
 /// And their bytes.
 const MOST_BYTES: usize = 1024 * 1024;
-/// What is older, in seconds, when a lane begins was pushed before the topic was ordered: longer than any invocation.
+/// What is older, in seconds, when a lane is first held was pushed before the topic was ordered: longer than any invocation.
 const BEFORE_THE_LANE: i64 = 60;
 /// A lease that stood a moment ago is over then.
 const AFTER_A_LEASE: Duration = Duration::from_secs(11);
@@ -80,6 +80,10 @@ struct Holder<'a> {
     at: LanePosition,
     /// What is not older than this, in seconds since the epoch, is pushed; all else was before the lane began.
     since: i64,
+    /// This message made the worker, and it and what is behind it is pushed however old it is.
+    own: Option<u64>,
+    /// The last offset that is not pushed for its age.
+    skipped: u64,
     reports: Vec<(u64, Report)>,
 }
 
@@ -124,7 +128,7 @@ impl FanOut {
                 // Somebody was faster, between the two calls.
                 continue;
             };
-            let (done, reports) = match self.hold(log, topic, lease, at, invocation).await {
+            let (done, reports) = match self.hold(log, topic, (lease, at), own, invocation).await {
                 // Somebody else holds it by now, and pushes what is there.
                 Err(FanOutError::Registry(RegistryError::LeaseLost)) => return Ok(report),
                 Err(error) if cause.is_none() => {
@@ -177,8 +181,8 @@ impl FanOut {
         &self,
         log: &Log,
         topic: &Topic,
-        lease: LaneLease,
-        at: LanePosition,
+        (lease, at): (LaneLease, LanePosition),
+        own: Option<u64>,
         invocation: &Invocation,
     ) -> Result<(Option<LogPosition>, Vec<(u64, Report)>), FanOutError> {
         let lease = Arc::new(lease);
@@ -186,7 +190,7 @@ impl FanOut {
             lease.release(&at).await?;
             return Ok((None, Vec::new()));
         };
-        let mut holder = Holder::new(self, invocation, log, topic, &head, Arc::clone(&lease), at);
+        let mut holder = Holder { own, ..Holder::new(self, invocation, log, topic, &head, Arc::clone(&lease), at) };
         let left = tokio::select! {
             biased;
             left = holder.push_all() => left,
@@ -237,12 +241,15 @@ impl<'a> Holder<'a> {
         at: LanePosition,
     ) -> Self {
         let epoch = head.epoch.clone();
-        let is_new = at.epoch.is_none();
-        let since = if is_new { invocation.now / 1_000 - BEFORE_THE_LANE } else { 0 };
-        // The log has begun anew since the lane was last held.
-        let at = if at.epoch.as_ref() == Some(&epoch) { at } else { LanePosition::default() };
+        // Not the time of now: the first holder may have died, and what it left comes again minutes later.
+        let since = lease.began() - BEFORE_THE_LANE;
+        // The log has begun anew since the lane was last held, or its first holder died before it wrote anything down: what
+        // that one has posted, nobody knows.
+        let is_known = at.epoch.as_ref() == Some(&epoch);
+        let at = if is_known { at } else { LanePosition { is_unsure: at.is_unsure, ..LanePosition::default() } };
         let at = LanePosition { epoch: Some(epoch.clone()), ..at };
-        Self { fan_out, invocation, log, topic, epoch, head: head.offset, lease, at, since, reports: Vec::new() }
+        let (head, own, skipped, reports) = (head.offset, None, 0, Vec::new());
+        Self { fan_out, invocation, log, topic, epoch, head, lease, at, since, own, skipped, reports }
     }
 
     async fn push_all(&mut self) -> Result<Left, FanOutError> {
@@ -296,15 +303,18 @@ impl<'a> Holder<'a> {
     }
 
     /// The messages that are still to be pushed, with what their ids are unique in.
-    fn notifications(&self, entries: &[Entry]) -> Vec<(String, Notification)> {
+    fn notifications(&mut self, entries: &[Entry]) -> Vec<(String, Notification)> {
         let now = self.fan_out.delivery.clock().milliseconds();
+        let kept = i64::from(self.log.retention.seconds);
+        let is_old =
+            |entry: &&Entry| entry.expires_at - kept < self.since && self.own.is_none_or(|own| entry.offset < own);
+        self.skipped = entries.iter().take_while(is_old).last().map_or(self.skipped, |entry| entry.offset);
         let parsed = entries.iter().filter_map(|entry| {
-            let appended_at = entry.expires_at - i64::from(self.log.retention.seconds);
             let defaults = Defaults { id: NotificationId::parse("entry").ok()?, at: 0 };
             let mut notification = Notification::parse_own(&entry.notification, &defaults).ok()?;
             let position = LogPosition { offset: entry.offset, epoch: self.epoch.clone() };
             notification.log = Some(Place { log: self.log.name.clone(), position });
-            (appended_at >= self.since && !notification.is_expired(now)).then(|| (entry.scope(), notification))
+            (entry.offset > self.skipped && !notification.is_expired(now)).then(|| (entry.scope(), notification))
         });
         parsed.collect()
     }
@@ -350,7 +360,8 @@ impl<'a> Holder<'a> {
         let (registry, queue, clock) =
             (delivery.registry().clone(), self.fan_out.queues.fan_out.clone(), delivery.clock());
         let (topic, epoch) = (self.topic.clone(), self.epoch.clone());
-        Batch { registry, queue, clock, topic, epoch, end, is_unsure }.doorkeeper()
+        let skipped = self.skipped;
+        Batch { registry, queue, clock, topic, epoch, end, is_unsure, skipped }.doorkeeper()
     }
 
     /// What a delivery says of its members: the failed and those in their handshake go on by name, with each message; the

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use super::items::{self, Item};
 use super::keys::Key;
 use super::names::{
-    BATCH_END, BEGUN, CAUSE, CURSOR, EPOCH, EXPIRES_AT, LEASE, NEXT, OWNER, STRAGGLERS, UNSURE, WAKES_AT,
+    BATCH_END, BEGAN, BEGUN, CAUSE, CURSOR, EPOCH, EXPIRES_AT, LEASE, NEXT, OWNER, STRAGGLERS, UNSURE, WAKES_AT,
 };
 use super::work::position;
 use super::{Position, Registry, RegistryError, retry};
@@ -90,6 +90,8 @@ pub struct LaneLease {
     registry: Registry,
     topic: Topic,
     owner: String,
+    /// When the lane was held for the first time, in seconds since the epoch.
+    began: i64,
     /// When its holder ends at the latest, in milliseconds since the epoch.
     ends_at: i64,
     /// When it ends, in milliseconds since the epoch. Held while it is changed.
@@ -181,7 +183,12 @@ impl Registry {
         let LaneTaker { owner, cause, ends_at } = *taker;
         let until = ends_at.min(now + LEASE_MS);
         let request = lane_row(self, topic)
-            .update_expression("SET #lease = :until, #owner = :owner, #cause = :cause, #expires_at = :expires_at")
+            .update_expression(
+                "SET #lease = :until, #owner = :owner, #cause = :cause, #expires_at = :expires_at, \
+                 #began = if_not_exists(#began, :began)",
+            )
+            .expression_attribute_names("#began", BEGAN)
+            .expression_attribute_values(":began", number(now / 1_000))
             .condition_expression("attribute_not_exists(#lease) OR #lease < :now")
             .expression_attribute_names("#lease", LEASE)
             .expression_attribute_names("#owner", OWNER)
@@ -195,7 +202,11 @@ impl Registry {
             .return_values(ReturnValue::AllOld);
         let Some(before) = self.update_lane(request).await? else { return Ok(None) };
         let (topic, owner) = (topic.clone(), owner.to_owned());
-        let lease = LaneLease { registry: self.clone(), topic, owner, ends_at, until: Mutex::new(until) };
+        let began = match before.contains_key(BEGAN) {
+            true => items::number(&before, BEGAN)?,
+            false => now / 1_000,
+        };
+        let lease = LaneLease { registry: self.clone(), topic, owner, began, ends_at, until: Mutex::new(until) };
         Ok(Some((lease, LanePosition::read(&before)?)))
     }
 
@@ -218,6 +229,12 @@ impl Registry {
 }
 
 impl LaneLease {
+    /// When the lane was held for the first time, in seconds since the epoch.
+    #[must_use]
+    pub fn began(&self) -> i64 {
+        self.began
+    }
+
     /// Holds the lane for longer. `now` is in milliseconds since the epoch. One that is overtaken by what was written later,
     /// a release above all, does nothing; one that is repeated does no harm.
     ///

@@ -108,6 +108,8 @@ pub(super) const BEGUN: &str = "begun";
 pub(super) const UNSURE: &str = "unsure";
 /// What made a lane's holder work, where that comes again, should it die; empty where it does not.
 pub(super) const CAUSE: &str = "cause";
+/// When a lane was held for the first time, in seconds.
+pub(super) const BEGAN: &str = "began";
 /// Until when a message is on its way that looks whether a lane goes on, in milliseconds since the epoch.
 pub(super) const WAKES_AT: &str = "wakes_at";
 /// Since when a membership is pending, or a connection is in a topic, in milliseconds since the epoch.
