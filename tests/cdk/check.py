@@ -21,7 +21,7 @@ FUNCTIONS = ("Api", "Authorizer", "Connect", "Default", "Disconnect", "Notifier"
 PARTS = {
     "AWS::ApiGatewayV2::Api": 2,
     "AWS::ApiGatewayV2::Stage": 2,
-    "AWS::CloudFormation::Stack": 1,
+    "AWS::CloudFormation::Stack": 2,
     "AWS::DynamoDB::Table": 2,
     "AWS::Lambda::EventSourceMapping": 3,
     "AWS::Lambda::Function": 6,
