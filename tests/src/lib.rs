@@ -34,6 +34,12 @@ pub fn now() -> i64 {
     i64::try_from(since.as_millis()).unwrap()
 }
 
+/// A time that is this long on average, of what has no memory: sockets that are cut, processes that die.
+#[must_use]
+pub fn about(mean: Duration, chance: &mut fastrand::Rng) -> Duration {
+    mean.mul_f64(-(1.0 - chance.f64()).ln())
+}
+
 /// Waits until `condition` gives a value, looking again every few milliseconds.
 ///
 /// # Panics

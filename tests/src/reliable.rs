@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::about;
 use crate::chaos::template::impatient;
 use crate::kill::kill_one;
 use crate::stack::Stack;
@@ -185,11 +186,6 @@ async fn kill(dynamodb: String, plan: Plan, calm: Arc<AtomicBool>) -> u64 {
         }
     }
     kills
-}
-
-/// A time that is this long on average: things that have no memory.
-fn about(mean: Duration, chance: &mut Rng) -> Duration {
-    mean.mul_f64(-(1.0 - chance.f64()).ln())
 }
 
 /// Waits until everybody has everything; how long that took, unless it took too long.

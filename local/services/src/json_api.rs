@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::events::{self, Events};
+use crate::query;
 use crate::secrets::{self, Secrets};
 use crate::sns::{self, Sns};
 use crate::sqs::{self, REQUEST_LIMIT, Sqs};
@@ -43,8 +44,7 @@ async fn call(State(services): State<Services>, headers: HeaderMap, body: Bytes)
             respond(answer.map_err(|refusal| (refusal.code, refusal.message)))
         }
         None if target.is_none() && sns::is_meant(&body) => {
-            let wants_json = headers.get(header::ACCEPT).is_some_and(|kinds| kinds.as_bytes() == b"application/json");
-            sns::answer(&services.sns, &body, wants_json)
+            sns::answer(&services.sns, &body, query::wants_json(&headers))
         }
         _ => sqs::answer(&services.sqs, &headers, &body).await,
     }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::{HeaderMap, header};
+use serde_json::{Value, json};
+
 /// Parameters by the parts of their names, `Attribute.1.Name` being three.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
@@ -49,4 +52,21 @@ pub(crate) fn escaped(text: &str) -> String {
         }
     }
     out
+}
+
+/// Whether a caller asks for JSON, as API Gateway does; all others get XML.
+pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).is_some_and(|kinds| kinds.as_bytes() == b"application/json")
+}
+
+/// A result as the JSON that API Gateway gets.
+pub(crate) fn success_in_json(action: &str, result: &Value, request_id: &str) -> Value {
+    let metadata = json!({"RequestId": request_id});
+    json!({format!("{action}Response"): {"ResponseMetadata": metadata, format!("{action}Result"): result}})
+}
+
+/// A refusal as JSON.
+pub(crate) fn failure_in_json(code: &str, message: &str, request_id: &str) -> Value {
+    let error = json!({"Code": code, "Message": message, "Type": "Sender"});
+    json!({"Error": error, "RequestId": request_id})
 }

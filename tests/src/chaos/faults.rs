@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fastrand::Rng;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Plan;
+use crate::about;
 use crate::kill::kill_one;
 use crate::proxy::Proxy;
 
@@ -71,11 +71,6 @@ impl Faults {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (read(&self.cuts), read(&self.freezes), read(&self.kills))
     }
-}
-
-/// A time that is this long on average: things that have no memory.
-fn about(mean: Duration, chance: &mut Rng) -> Duration {
-    mean.mul_f64(-(1.0 - chance.f64()).ln())
 }
 
 /// Waits; whether it is not calm yet.

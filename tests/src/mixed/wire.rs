@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::about;
 use crate::wire::Url;
 
 /// How often it happened.
@@ -50,7 +51,7 @@ impl Wire {
         let counting = Arc::clone(&counters);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let life = life.mul_f64(-(1.0 - chance.f64()).ln());
+                let life = about(life, &mut chance);
                 tokio::spawn(socket(client, server.clone(), life, Arc::clone(&counting), calm.clone()));
             }
         });

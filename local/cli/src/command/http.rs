@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
 
 use super::Failure;
 
@@ -66,4 +67,31 @@ pub(super) fn sign_for(
         request.headers_mut().insert(name, value);
     }
     Ok(())
+}
+
+/// Calls a service at an address that takes any keys, as a gateway of this machine does. What it answers, or in one sentence why
+/// nobody did.
+pub(super) async fn call_local(
+    endpoint: &str,
+    path: &str,
+    (service, headers): (&str, &[(&str, &str)]),
+    body: String,
+) -> Result<(Parts, Bytes), Failure> {
+    let url = format!("{}{path}", endpoint.trim_end_matches('/'));
+    let request = headers.iter().fold(Request::post(url), |request, (name, value)| request.header(*name, *value));
+    let request = request.body(Full::from(body.clone()));
+    let mut request =
+        request.map_err(|error| Failure(format!("{endpoint} is no address: {error}; see --endpoint-url")))?;
+    let keys = Credentials::new("local", "local", None, None, "tidings");
+    sign_for(&mut request, body.as_bytes(), (service, "us-east-1"), keys)?;
+    call(request).await.map_err(|error| match error {
+        CallError::Unreachable(_) => Failure(format!("nothing listens at {endpoint}: is `cargo dev` running?")),
+        error => Failure(format!("{endpoint}: {}", tidings::describe(&error))),
+    })
+}
+
+/// Why a call was refused, in the service's own words where it has some.
+pub(super) fn refused(endpoint: &str, parts: &Parts, answer: &Value) -> Failure {
+    let said = answer["message"].as_str().or_else(|| answer["Message"].as_str());
+    Failure(said.map_or_else(|| format!("{endpoint} answers {}", parts.status), str::to_owned))
 }

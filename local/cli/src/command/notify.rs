@@ -2,11 +2,8 @@
 
 use std::io::{self, Read, Write};
 
-use aws_credential_types::Credentials;
 use bytes::Bytes;
 use clap::ArgGroup;
-use http::Request;
-use http_body_util::Full;
 use serde_json::{Map, Value, json};
 
 use tidings_local_services::net::is_aws;
@@ -14,7 +11,7 @@ use tidings_local_services::net::is_aws;
 use tidings_local_dev::NOTIFY_ENDPOINT;
 
 use super::Failure;
-use super::http::{CallError, call, sign_for};
+use super::http::{call_local, refused};
 use super::identity::{Identity, Named};
 use super::rest::encoded;
 
@@ -100,22 +97,12 @@ struct Answer {
 
 /// Invokes a function at a Lambda Invoke API that takes any credentials.
 async fn invoke(endpoint: &str, function: &str, body: String) -> Result<Answer, Failure> {
-    let url = format!("{}/2015-03-31/functions/{}/invocations", endpoint.trim_end_matches('/'), encoded(function));
-    let request = Request::post(&url).body(Full::from(body.clone()));
-    let mut request =
-        request.map_err(|error| Failure(format!("{endpoint} is no address: {error}; see --endpoint-url")))?;
-    let credentials = Credentials::new("local", "local", None, None, "tidings");
-    sign_for(&mut request, body.as_bytes(), ("lambda", "us-east-1"), credentials)?;
-    let (parts, payload) = call(request).await.map_err(|error| match error {
-        CallError::Unreachable(_) => Failure(format!("nothing listens at {endpoint}: is `cargo dev` running?")),
-        error => Failure(format!("{endpoint}: {}", tidings::describe(&error))),
-    })?;
+    let path = format!("/2015-03-31/functions/{}/invocations", encoded(function));
+    let (parts, payload) = call_local(endpoint, &path, ("lambda", &[]), body).await?;
     if parts.status.is_success() {
         return Ok(Answer { payload, has_failed: parts.headers.contains_key("x-amz-function-error") });
     }
-    let problem: Value = serde_json::from_slice(&payload).unwrap_or_default();
-    let said = problem["message"].as_str().or_else(|| problem["Message"].as_str());
-    Err(Failure(said.map_or_else(|| format!("{endpoint} answers {}", parts.status), str::to_owned)))
+    Err(refused(endpoint, &parts, &serde_json::from_slice(&payload).unwrap_or_default()))
 }
 
 fn standard_input() -> Result<String, Failure> {

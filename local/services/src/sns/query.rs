@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Sns;
 use super::operations::{self, Refusal};
-use crate::query::{Tree, escaped};
+use crate::query::{Tree, escaped, failure_in_json, success_in_json};
 
 /// The version of the API, by which a form is told from one of SQS.
 const VERSION: &str = "2010-03-31";
@@ -49,22 +49,12 @@ pub(crate) fn answer(sns: &Sns, form: &[u8], wants_json: bool) -> Response {
     };
     let (kind, body) = match (called, wants_json) {
         (Ok(output), true) => ("application/json", success_in_json(&action, &output, &id).to_string()),
-        (Err(refusal), true) => ("application/json", failure_in_json(&refusal, &id).to_string()),
+        (Err(refusal), true) => ("application/json", failure_in_json(refusal.code, &refusal.message, &id).to_string()),
         (Ok(output), false) => ("text/xml", success(&action, &output, &id)),
         (Err(refusal), false) => ("text/xml", failure(&refusal, &id)),
     };
     let headers = [(header::CONTENT_TYPE, kind), (header::HeaderName::from_static("x-amzn-requestid"), &id)];
     (status, headers, body).into_response()
-}
-
-fn success_in_json(action: &str, output: &Value, request_id: &str) -> Value {
-    let metadata = json!({"RequestId": request_id});
-    json!({format!("{action}Response"): {format!("{action}Result"): output, "ResponseMetadata": metadata}})
-}
-
-fn failure_in_json(refusal: &Refusal, request_id: &str) -> Value {
-    let error = json!({"Code": refusal.code, "Message": refusal.message, "Type": "Sender"});
-    json!({"Error": error, "RequestId": request_id})
 }
 
 /// Parameters as JSON: lists are written with `member`, and maps with `entry`.

@@ -3,10 +3,10 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
-use crate::query::{Tree, escaped};
+use crate::query::{self, Tree, escaped};
 
 const NAMESPACE: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
 
@@ -85,14 +85,12 @@ pub(super) fn success_in_json(action: &str, result: &Value, request_id: &str) ->
             members.entry(name).or_insert(Value::Null);
         }
     }
-    let metadata = json!({"RequestId": request_id});
-    json!({format!("{action}Response"): {"ResponseMetadata": metadata, format!("{action}Result"): result}})
+    query::success_in_json(action, &result, request_id)
 }
 
 /// A refusal as JSON.
 pub(super) fn failure_in_json(refusal: &Refusal, request_id: &str) -> Value {
-    let error = json!({"Code": refusal.code.query_name(), "Message": refusal.message, "Type": "Sender"});
-    json!({"Error": error, "RequestId": request_id})
+    query::failure_in_json(&refusal.code.query_name(), &refusal.message, request_id)
 }
 
 fn members(xml: &mut String, action: &str, object: &Value) {

@@ -67,7 +67,7 @@ async fn answer_query(sqs: &Sqs, queue: Option<&str>, headers: &HeaderMap, form:
         "" => Err(Refusal::missing("Action")),
         action => operations::call(sqs, action, traced(action, headers, input)).await,
     };
-    let wants_json = headers.get(header::ACCEPT).is_some_and(|kinds| kinds.as_bytes() == b"application/json");
+    let wants_json = crate::query::wants_json(headers);
     let (status, body) = match &result {
         Ok(output) if wants_json => (StatusCode::OK, query::success_in_json(&action, output, &id).to_string()),
         Ok(output) => (StatusCode::OK, query::success(&action, output, &id)),

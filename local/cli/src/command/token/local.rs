@@ -1,13 +1,9 @@
 //! Secrets of a gateway on this machine, or of what behaves as AWS.
 
-use aws_credential_types::Credentials;
-use bytes::Bytes;
-use http::{Request, header};
-use http_body_util::Full;
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::super::http::{CallError, call, sign_for};
+use super::super::http::{call_local, refused};
 use super::Kind;
 
 /// Why there is no secret.
@@ -55,29 +51,14 @@ async fn only(endpoint: &str, end: &str) -> Result<Option<String>, Refusal> {
 }
 
 async fn ask(endpoint: &str, action: &str, input: &Value) -> Result<Value, Refusal> {
-    let body = input.to_string();
-    let request = Request::post(format!("{}/", endpoint.trim_end_matches('/')))
-        .header(header::CONTENT_TYPE, "application/x-amz-json-1.1")
-        .header("x-amz-target", format!("secretsmanager.{action}"))
-        .body(Full::new(Bytes::from(body.clone())));
-    let unusable = |error| Refusal::Other(Failure(format!("{endpoint} is no address: {error}; see --endpoint-url")));
-    let mut request = request.map_err(unusable)?;
-    let credentials = Credentials::new("local", "local", None, None, "tidings");
-    sign_for(&mut request, body.as_bytes(), ("secretsmanager", "us-east-1"), credentials).map_err(Refusal::Other)?;
-    let (parts, body) = call(request).await.map_err(|error| {
-        Refusal::Other(match error {
-            CallError::Unreachable(_) => Failure(format!("nothing listens at {endpoint}: is `cargo dev` running?")),
-            error => Failure(format!("{endpoint}: {}", tidings::describe(&error))),
-        })
-    })?;
+    let target = format!("secretsmanager.{action}");
+    let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
+    let called = call_local(endpoint, "/", ("secretsmanager", &headers), input.to_string()).await;
+    let (parts, body) = called.map_err(Refusal::Other)?;
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if parts.status.is_success() {
-        return Ok(answer);
+    match answer["__type"].as_str() {
+        _ if parts.status.is_success() => Ok(answer),
+        Some(kind) if kind.ends_with("ResourceNotFoundException") => Err(Refusal::Missing),
+        _ => Err(Refusal::Other(refused(endpoint, &parts, &answer))),
     }
-    let kind = answer["__type"].as_str().unwrap_or_default();
-    if kind.ends_with("ResourceNotFoundException") {
-        return Err(Refusal::Missing);
-    }
-    let said = answer["Message"].as_str().or_else(|| answer["message"].as_str());
-    Err(Refusal::Other(Failure(said.map_or_else(|| format!("{endpoint} answers {}", parts.status), str::to_owned))))
 }
