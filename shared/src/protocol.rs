@@ -6,6 +6,7 @@
 pub mod centrifuge;
 mod own;
 mod raw;
+mod spoken;
 mod tidings_v1;
 pub mod web_pubsub;
 
@@ -14,7 +15,6 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use crate::config::{ConfigError, optional};
 use crate::handshake::Handshake;
 use crate::ids::{ConnectionId, Topic, UserId};
 use crate::log::{Epoch, LogPosition, Place, Since};
@@ -23,6 +23,7 @@ use crate::presence::Here;
 use crate::unread::Unread;
 
 pub use own::{Own, bring};
+pub use spoken::Spoken;
 
 /// Most topics that one `subscribe` or `unsubscribe` may name: with the connection itself they are one transaction.
 pub const MAX_TOPICS_PER_COMMAND: usize = 50;
@@ -266,51 +267,6 @@ pub enum ReplyBody {
 
 /// What a message's frame has that the stored notification has not, in bytes, at most.
 pub(crate) const ENVELOPE_BYTES: usize = 128;
-
-/// The protocols that a stack speaks beside those of its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Spoken(Vec<Protocol>);
-
-impl Spoken {
-    /// Reads names that are separated by commas, as `PROTOCOLS` has them; `None` where one of them is none.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-        let foreign = names.map(|name| {
-            Protocol::from_name(name).filter(|protocol| protocol.is_foreign() && protocol.family() == *protocol)
-        });
-        foreign.collect::<Option<_>>().map(Self)
-    }
-
-    /// Reads `PROTOCOLS`; without it nothing else is spoken.
-    ///
-    /// # Errors
-    /// When it names what is no protocol.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        let Some(value) = optional("PROTOCOLS") else { return Ok(Self::default()) };
-        let expected = "list protocols, separated by commas; there are centrifuge and webpubsub";
-        Self::parse(&value).ok_or(ConfigError::Invalid { name: "PROTOCOLS", value, expected })
-    }
-
-    /// Whether the stack speaks it.
-    #[must_use]
-    pub fn has(&self, protocol: Protocol) -> bool {
-        !protocol.is_foreign() || self.0.contains(&protocol.family())
-    }
-
-    /// The subprotocols that clients may offer, in the order of preference.
-    pub fn subprotocols(&self) -> impl Iterator<Item = &'static str> {
-        let spoken = Protocol::ALL.into_iter().filter(|protocol| self.has(*protocol) && !protocol.has_outbox());
-        spoken.filter_map(Protocol::subprotocol)
-    }
-
-    /// The protocol of a subprotocol that a client offers, if the stack speaks it.
-    #[must_use]
-    pub fn offered(&self, name: &str) -> Option<Protocol> {
-        let mut spoken = Protocol::ALL.into_iter().filter(|protocol| self.has(*protocol));
-        spoken.find(|protocol| protocol.subprotocol() == Some(name))
-    }
-}
 
 /// What a client is told of a log.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use futures_util::future::try_join_all;
 use super::interval::Interval;
 use super::items::{self, Connection};
 use super::keys::{connection_of, topic_partition, user_partition};
-use super::names::{EXPIRES_AT, LEFT, STATE, USER};
+use super::names::{EXPIRES_AT, LEFT, PK, SK, STATE, USER};
 use super::{Registry, RegistryError, members, retry};
 use crate::ids::{ConnectionId, Topic, UserId};
 
@@ -81,6 +81,29 @@ impl Registry {
         let answer = retry::retrying("Query", || async { Ok(query.clone().send().await?) }).await?;
         self.counter.add_read(answer.consumed_capacity.as_ref());
         Ok(answer)
+    }
+
+    /// The rows of a partition from one sort key to another, both included, at most so many; the last one first where
+    /// `backwards`. Asked for consistently.
+    pub(super) async fn between(
+        &self,
+        pk: String,
+        (first, last): (String, String),
+        backwards: bool,
+        limit: i32,
+    ) -> Result<QueryOutput, RegistryError> {
+        let query = self.client.query().table_name(&self.table);
+        let query = query
+            .key_condition_expression("#pk = :pk AND #sk BETWEEN :first AND :last")
+            .expression_attribute_names("#pk", PK)
+            .expression_attribute_names("#sk", SK)
+            .expression_attribute_values(":pk", AttributeValue::S(pk))
+            .expression_attribute_values(":first", AttributeValue::S(first))
+            .expression_attribute_values(":last", AttributeValue::S(last))
+            .scan_index_forward(!backwards)
+            .limit(limit)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        self.ask(query).await
     }
 
     /// Up to `limit` connections of an audience, from behind `after` on. Rows that have expired at `now` (milliseconds

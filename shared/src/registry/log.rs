@@ -338,24 +338,8 @@ impl Registry {
         limit: usize,
     ) -> Result<Entries, RegistryError> {
         let limit = i32::try_from(limit).unwrap_or(PAGE_ENTRIES).clamp(1, PAGE_ENTRIES);
-        let pk = keys::log_partition(log, epoch);
-        let answer = retry::retrying("Query", || async {
-            let request = self.client.query().table_name(&self.table);
-            let request = request
-                .key_condition_expression("#pk = :pk AND #sk BETWEEN :first AND :last")
-                .expression_attribute_names("#pk", PK)
-                .expression_attribute_names("#sk", SK)
-                .expression_attribute_values(":pk", AttributeValue::S(pk))
-                .expression_attribute_values(":first", AttributeValue::S(keys::entry(after.saturating_add(1))))
-                .expression_attribute_values(":last", AttributeValue::S(keys::entry(to)))
-                .scan_index_forward(!backwards)
-                .consistent_read(true)
-                .limit(limit)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            Ok(request.send().await?)
-        })
-        .await?;
-        self.counter.add_read(answer.consumed_capacity.as_ref());
+        let stretch = (keys::entry(after.saturating_add(1)), keys::entry(to));
+        let answer = self.between(keys::log_partition(log, epoch), stretch, backwards, limit).await?;
         let entries = answer.items().iter().map(Entry::read).collect::<Result<_, _>>()?;
         Ok(Entries { entries, goes_on: answer.last_evaluated_key.is_some() })
     }

@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::types::{
 use super::items::{self, Connection, Item};
 use super::keys::{self, Key};
 use super::names::{
-    CONFIRMED, CONNECTED_AT, EXPIRES_AT, FRAME, GONE_AT, ID, LEASE, LIVE, MOVED_AT, OWNER, PK, POSTED, SK, SOCKET,
-    STATE, STORED_AT, UNTIL, WEB_PUBSUB,
+    CONFIRMED, CONNECTED_AT, EXPIRES_AT, FRAME, GONE_AT, ID, LEASE, LIVE, MOVED_AT, OWNER, POSTED, SK, SOCKET, STATE,
+    STORED_AT, UNTIL, WEB_PUBSUB,
 };
 use super::{Registry, RegistryError, batch, retry};
 use crate::ids::{ConnectionId, Socket};
@@ -164,23 +164,7 @@ impl Registry {
         limit: i32,
     ) -> Result<Vec<Item>, RegistryError> {
         let last = last.map_or_else(|| keys::OUTBOX_ROW.to_owned(), keys::entry);
-        let answer = retry::retrying("Query", || async {
-            let request = self.client.query().table_name(&self.table);
-            let request = request
-                .key_condition_expression("#pk = :pk AND #sk BETWEEN :first AND :last")
-                .expression_attribute_names("#pk", PK)
-                .expression_attribute_names("#sk", SK)
-                .expression_attribute_values(":pk", AttributeValue::S(Key::outbox(id).pk))
-                .expression_attribute_values(":first", AttributeValue::S(keys::entry(first)))
-                .expression_attribute_values(":last", AttributeValue::S(last))
-                .scan_index_forward(!backwards)
-                .consistent_read(true)
-                .limit(limit)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            Ok(request.send().await?)
-        })
-        .await?;
-        self.counter.add_read(answer.consumed_capacity.as_ref());
+        let answer = self.between(Key::outbox(id).pk, (keys::entry(first), last), backwards, limit).await?;
         Ok(answer.items.unwrap_or_default())
     }
 
