@@ -28,6 +28,8 @@ struct Expected {
 struct Peer {
     version: String,
     fails: Vec<String>,
+    /// What holds there by chance, so that one run says nothing.
+    sometimes: Vec<String>,
     /// What has a case, but not there.
     unchecked: Vec<String>,
 }
@@ -54,6 +56,7 @@ fn expected() -> Expected {
 enum Outcome {
     Holds,
     Fails,
+    Sometimes,
     Unchecked,
 }
 
@@ -65,6 +68,7 @@ impl Outcome {
             (_, None) => Self::Holds,
             (_, Some(peer)) if listed(&peer.unchecked) => Self::Unchecked,
             (_, Some(peer)) if listed(&peer.fails) => Self::Fails,
+            (_, Some(peer)) if listed(&peer.sometimes) => Self::Sometimes,
             (_, Some(_)) => Self::Holds,
         }
     }
@@ -73,6 +77,7 @@ impl Outcome {
         match self {
             Self::Holds => "holds",
             Self::Fails => "**fails**",
+            Self::Sometimes => "sometimes",
             Self::Unchecked => "–",
         }
     }
@@ -101,7 +106,7 @@ fn page(expected: &Expected) -> String {
         let fact = all().find(|one| one.id == fact).expect("it is a fact");
         writeln!(text, "| {} | {} | {} | {source} | {says} |", fact.id, fact.grade, fact.text).unwrap();
     }
-    text += "\nEach fact; – is not checked:\n\n";
+    text += "\nEach fact; sometimes is by chance, – is not checked:\n\n";
     text += &head("fact | evidence | what");
     for fact in all() {
         let cells: Vec<_> = columns.iter().map(|peer| Outcome::of(fact, *peer).cell()).collect();
@@ -114,8 +119,8 @@ fn page(expected: &Expected) -> String {
 fn count(grade: Grade, peer: Option<&Peer>) -> String {
     let outcomes: Vec<_> = all().filter(|fact| fact.grade == grade).map(|fact| Outcome::of(fact, peer)).collect();
     let those = |outcome| outcomes.iter().filter(|one| **one == outcome).count();
-    let (holds, fails) = (those(Outcome::Holds), those(Outcome::Fails));
-    format!("{holds} of {}", holds + fails)
+    let holds = those(Outcome::Holds);
+    format!("{holds} of {}", outcomes.len() - those(Outcome::Unchecked))
 }
 
 #[test]
@@ -138,7 +143,7 @@ fn the_list_of_what_fails_elsewhere_names_facts_that_have_a_case() {
     let checked: BTreeSet<_> =
         all().filter(|fact| !matches!(fact.check, Check::None(_))).map(|fact| fact.id.to_owned()).collect();
     for (name, peer) in &expected.peers {
-        let listed: Vec<_> = peer.fails.iter().chain(&peer.unchecked).collect();
+        let listed: Vec<_> = peer.fails.iter().chain(&peer.sometimes).chain(&peer.unchecked).collect();
         let distinct: BTreeSet<_> = listed.iter().map(|id| (*id).clone()).collect();
         assert_eq!(distinct.len(), listed.len(), "{name}: a fact is listed twice");
         assert!(distinct.is_subset(&checked), "{name}: {:?}", distinct.difference(&checked));
