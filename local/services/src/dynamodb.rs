@@ -199,7 +199,7 @@ async fn developers_keys() -> Result<Keys, String> {
 
 #[cfg(feature = "account")]
 async fn developers_keys() -> Result<Keys, String> {
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(crate::net::https_client());
+    let config = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(crate::net::http_client(None));
     let config = config.load().await;
     let provider = config.credentials_provider().ok_or_else(|| "none are configured".to_owned())?;
     let credentials = aws_credential_types::provider::ProvideCredentials::provide_credentials(&provider).await;
@@ -278,7 +278,7 @@ pub fn client(endpoint: &str, region: &str, keys: &Keys) -> Client {
         .credentials_provider(credentials)
         .retry_config(RetryConfig::standard().with_max_attempts(2))
         .timeout_config(TimeoutConfig::builder().operation_timeout(Duration::from_secs(10)).build())
-        .http_client(crate::net::https_client())
+        .http_client(crate::net::http_client(Some(endpoint)))
         .build();
     Client::from_conf(config)
 }

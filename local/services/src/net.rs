@@ -3,8 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use aws_smithy_http_client::tls;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{SharedHttpClient, http_client_fn};
 
 /// The address at which this machine reaches a listener: loopback where it listens on all interfaces.
 pub fn reachable(mut address: SocketAddr) -> SocketAddr {
@@ -25,10 +24,10 @@ pub async fn is_listening(url: &str) -> bool {
     matches!(tokio::time::timeout(Duration::from_secs(3), connect).await, Ok(Ok(_)))
 }
 
-/// An HTTP client for AWS SDKs, with TLS by rustls and ring.
-pub fn https_client() -> SharedHttpClient {
-    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-    aws_smithy_http_client::Builder::new().tls_provider(provider).build_https()
+/// An HTTP client for AWS SDKs that call `endpoint`, or AWS itself: the one that functions have.
+pub fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
+    let connector = tidings::aws::connector_to(endpoint.unwrap_or("https://"));
+    http_client_fn(move |_, _| connector.clone())
 }
 
 /// Whether a URL leads to AWS itself, where keys count.

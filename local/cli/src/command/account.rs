@@ -4,7 +4,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
-use tidings_local_services::net::{https_client, is_aws};
+use tidings_local_services::net::{http_client, is_aws};
 
 use super::identity::Identity;
 
@@ -38,10 +38,10 @@ impl Account<'_> {
                 .endpoint_url(endpoint)
                 .credentials_provider(SharedCredentialsProvider::new(keys))
                 .retry_config(RetryConfig::disabled())
-                .http_client(https_client())
+                .http_client(http_client(Some(endpoint)))
                 .build();
         }
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(https_client());
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client(self.endpoint));
         if let Some(region) = region {
             loader = loader.region(region);
         }

@@ -43,14 +43,15 @@ impl Streams {
         let keys = &services.keys;
         let token = keys.session_token.clone();
         let credentials = Credentials::new(&keys.access_key_id, &keys.secret_access_key, token, None, "tidings");
+        let dynamodb = services.dynamodb.as_deref().unwrap_or_default();
         let config = aws_sdk_dynamodbstreams::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(services.region.clone()))
-            .endpoint_url(endpoint(services.dynamodb.as_deref().unwrap_or_default()))
+            .endpoint_url(endpoint(dynamodb))
             .credentials_provider(credentials)
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().operation_timeout(Duration::from_secs(10)).build())
-            .http_client(tidings_local_services::net::https_client())
+            .http_client(tidings_local_services::net::http_client(Some(dynamodb)))
             .build();
         Self { client: Client::from_conf(config), table: table.to_owned() }
     }
