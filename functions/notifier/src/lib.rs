@@ -200,6 +200,7 @@ impl Notifier {
         };
         for segment in segments {
             match self.push(&segment, record, answer, invocation).await {
+                Ok(report) if is_idle(&report, &segment.notification) => tracing::debug!("nobody needs a sign of life"),
                 Ok(report) => log(&report, topic(&segment.notification).as_ref()),
                 Err(error) => return Err(Undelivered::Failed(error, Some(Box::new(segment)))),
             }
@@ -335,6 +336,11 @@ fn topic(notification: &Checked) -> Option<Topic> {
         Target::Topic(topic) => Some(topic.clone()),
         _ => None,
     })
+}
+
+/// Whether signs of life were due, and nobody was there for them: each minute of a stack that nobody uses.
+fn is_idle(report: &Report, notification: &Checked) -> bool {
+    report.audience == 0 && matches!(notification.to[..], [Target::Quiet])
 }
 
 /// The one line that the log gets of a delivery.

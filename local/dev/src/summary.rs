@@ -197,7 +197,10 @@ fn rule_lines(rule: &Rule, names: &Names) -> Vec<String> {
         Destination::Queue { name: queue, .. } => format!("  the rule {name} sends to {queue} ({when})"),
         Destination::Topic { name: topic, .. } => format!("  the rule {name} publishes to {topic} ({when})"),
     };
-    targets.iter().map(line).collect()
+    let mut lines: Vec<_> = targets.iter().map(line).collect();
+    // Two targets with an input each are one function.
+    lines.dedup();
+    lines
 }
 
 /// Says it loudly where nobody has to show who they are, because a deployed stack may be set up in the same way.
@@ -226,8 +229,8 @@ fn hs256(stack: &Stack) -> String {
 
 /// A listener and a notification, as they have to be typed here.
 fn next_commands(addresses: &Addresses, wants_token: bool) -> [String; 2] {
-    // Cargo sets this for what it runs.
-    let tidings = if std::env::var_os("CARGO").is_some() { "cargo run -q --bin tidings --" } else { "tidings" };
+    // Cargo sets this for what it runs: from a clone, whose alias builds nothing more than is there.
+    let tidings = if std::env::var_os("CARGO").is_some() { "cargo tidings" } else { "tidings" };
     let url = match addresses.websocket.as_str() {
         crate::LISTEN_URL => String::new(),
         other => format!(" --url {other}"),

@@ -1,5 +1,6 @@
 //! Rules of EventBridge: what they match goes to functions, which nobody waits for, and to queues; schedules fire.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -119,8 +120,14 @@ fn now() -> Duration {
 
 impl Delivery {
     async fn run(self, mut matched: UnboundedReceiver<Matched>) {
+        let mut fired = HashSet::new();
         while let Some(matched) = matched.recv().await {
-            self.logs.say(&self.line(&matched));
+            // What comes every minute would hide all the rest.
+            match matched.schedule().map(|rule| fired.insert(rule.to_owned())) {
+                None => self.logs.say(&self.line(&matched)),
+                Some(true) => self.logs.say(&format!("{}; next times are in the console only", self.line(&matched))),
+                Some(false) => {}
+            }
             self.observer.record(|| self.shown(&matched));
             for rule in &matched.rules {
                 for target in &rule.targets {
@@ -165,7 +172,8 @@ impl Delivery {
             Destination::Queue { name, .. } => format!("goes to {name}"),
             Destination::Topic { name, .. } => format!("is published to {name}"),
         });
-        let targets: Vec<_> = targets.collect();
+        let mut targets: Vec<_> = targets.collect();
+        targets.dedup();
         if targets.is_empty() { "without a target".to_owned() } else { targets.join(", ") }
     }
 

@@ -27,6 +27,9 @@ pub(crate) use operations::call;
 /// What `X-Amz-Target` begins with.
 pub(crate) const TARGET: &str = "AWSEvents";
 
+/// The `source` of what schedules fire.
+const SCHEDULER: &str = "aws.events";
+
 /// All buses and rules. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Events(Arc<Shared>);
@@ -51,6 +54,15 @@ pub struct Matched {
     pub event: Value,
     /// The rules that it matched.
     pub rules: Vec<Arc<Rule>>,
+}
+
+impl Matched {
+    /// The rule whose schedule fired, by its id in the template.
+    #[must_use]
+    pub fn schedule(&self) -> Option<&str> {
+        let is_fired = self.event["source"] == SCHEDULER;
+        self.rules.first().filter(|_| is_fired).map(|rule| rule.id.as_str())
+    }
 }
 
 impl Default for Events {
@@ -94,7 +106,7 @@ impl Events {
             "version": "0",
             "id": Uuid::new_v4().to_string(),
             "detail-type": "Scheduled Event",
-            "source": "aws.events",
+            "source": SCHEDULER,
             "account": self.0.account,
             "time": timestamp(DateTime::from(SystemTime::now())),
             "region": self.0.region,
