@@ -241,9 +241,17 @@ impl Bench {
 
     /// A signed call of any URL.
     pub(crate) async fn call(&self, method: &str, url: &str, body: &[u8]) -> Answer {
-        let headers = self.signature(method, url, body);
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        wire::request(method, &Url::parse(url), &headers, body).await
+        request(method, url, &self.signature(method, url, body), body).await
+    }
+
+    /// A call whose signature has one digit changed.
+    pub(crate) async fn forged(&self, method: &str, url: &str, body: &[u8]) -> Answer {
+        let mut headers = self.signature(method, url, body);
+        for (_, value) in headers.iter_mut().filter(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+            let digit = value.pop().unwrap();
+            value.push(if digit == '0' { '1' } else { '0' });
+        }
+        request(method, url, &headers, body).await
     }
 
     fn signature(&self, method: &str, url: &str, body: &[u8]) -> Vec<(String, String)> {
@@ -274,6 +282,11 @@ impl Bench {
             .http_client(http.build_https());
         aws_sdk_apigatewaymanagement::Client::from_conf(config.build())
     }
+}
+
+async fn request(method: &str, url: &str, headers: &[(String, String)], body: &[u8]) -> Answer {
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    wire::request(method, &Url::parse(url), &headers, body).await
 }
 
 /// The conformance stack on ports of its own.

@@ -9,6 +9,7 @@ use tidings_test::Client;
 use super::bench::{Bench, assert_quiet, with_stage};
 use super::facts::Grade::{Cap, Code, Doc, Infer, Unsure, User};
 use super::facts::{Check, Fact, anywhere, fact, here};
+use super::hello::{self, Version};
 
 pub(crate) const FACTS: &[Fact] = &[
     fact(
@@ -135,7 +136,7 @@ pub(crate) const FACTS: &[Fact] = &[
         Doc,
         "Creating WebSocket APIs",
         "Only TLS 1.2 and 1.3 are spoken.",
-        Check::None("the local gateway speaks plain HTTP, as a laptop has no certificate"),
+        anywhere!(only_new_versions_of_tls_are_spoken),
     ),
     fact("3.19", Infer, "the header is only passed through", "Origin is not checked.", anywhere!(any_origin_may_come)),
     fact(
@@ -286,6 +287,15 @@ async fn nothing_else_reaches_the_client(bench: Arc<Bench>) {
     let (answer, _) = wire::handshake(&format!("{}?status=400&body=secret&protocol=one", bench.main), &[]).await;
     assert_eq!((answer.status == 101, answer.header("x-other")), (false, None));
     assert!(!answer.body.contains("secret"), "{}", answer.body);
+}
+
+async fn only_new_versions_of_tls_are_spoken(bench: Arc<Bench>) {
+    let url = Url::parse(&bench.main);
+    for (version, is_spoken) in
+        [(Version::Tls10, false), (Version::Tls11, false), (Version::Tls12, true), (Version::Tls13, true)]
+    {
+        assert_eq!(hello::is_spoken(&url, version).await, is_spoken, "{version:?}");
+    }
 }
 
 async fn any_origin_may_come(bench: Arc<Bench>) {

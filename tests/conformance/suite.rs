@@ -9,6 +9,7 @@ mod connect;
 mod disconnect;
 mod events;
 mod facts;
+mod hello;
 mod management;
 mod messages;
 mod run;

@@ -18,7 +18,7 @@ use super::integration::{self, Failure, ProxyResponse};
 use super::request::Handshake;
 use super::responses::Refusal;
 use super::settings::Settings;
-use super::signature::Signature;
+use super::signature::{Signature, Signed};
 use super::watched::Attempt;
 use super::{Api, Shared, ids, mapped, socket};
 use tidings_local_stack::{ConnectAuthorization, Integration, Stage};
@@ -161,7 +161,7 @@ async fn admit(shared: &Shared, api: &Api, origin: &mut Origin, handshake: Hands
 fn caller(shared: &Shared, handshake: &Handshake) -> Result<Option<Caller>, Refusal> {
     let Settings { strict, keys, account_id, .. } = &shared.settings;
     match Signature::of(handshake) {
-        Some(signature) if !strict || signature.is_valid(handshake, keys, SystemTime::now()) => {
+        Some(signature) if !strict || signature.is_valid(handshake, Signed::HANDSHAKE, keys, SystemTime::now()) => {
             Ok(Some(signature.caller(account_id)))
         }
         None if !strict => Ok(None),

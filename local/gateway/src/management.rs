@@ -1,5 +1,7 @@
 //! The `@connections` API: send to a connection, look at it, close it.
 
+use std::time::SystemTime;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::Request;
@@ -15,7 +17,9 @@ use tracing::debug;
 
 use super::connections::{Connection, SendError};
 use super::events::Identity;
+use super::request::Handshake;
 use super::responses::{Refusal, with_request_id};
+use super::signature::{Signature, Signed};
 use super::traffic::MAX_MESSAGE;
 use super::{Shared, ids};
 
@@ -70,13 +74,19 @@ async fn answer(
     request: Request,
     seen: &mut Option<Utf8Bytes>,
 ) -> Result<Response, Refusal> {
+    let method = request.method().clone();
+    let head = shared.settings.strict.then(|| Handshake::new(&request));
+    let body = read_body(request.into_body()).await?;
+    if let Some(head) = head {
+        verify(shared, &head, Signed { method: &method, body: &body })?;
+    }
     if !ids::is_well_formed(id) {
         return Err(Refusal::bad_request(format!("Invalid connectionId: {id}")));
     }
     let find = || shared.connections.get(id).filter(|one| scope.holds(one)).ok_or_else(Refusal::gone);
-    match *request.method() {
+    match method {
         Method::POST => {
-            let message = read_message(request.into_body()).await?;
+            let message = message(body)?;
             *seen = Some(message.clone());
             match find()?.try_send(message) {
                 Ok(()) => Ok(Response::new(Body::empty())),
@@ -113,9 +123,15 @@ fn iso(epoch_ms: i64) -> String {
         .unwrap_or_default()
 }
 
-/// Reads a message of at most 128 KB. It goes out as a text frame and so must be UTF-8; what AWS does with other
-/// bytes is not known, and to refuse them shows the mistake at once.
-async fn read_message(mut body: Body) -> Result<Utf8Bytes, Refusal> {
+/// Whether the keys of this gateway signed the call.
+fn verify(shared: &Shared, head: &Handshake, signed: Signed<'_>) -> Result<(), Refusal> {
+    let keys = &shared.settings.keys;
+    let is_valid = |signature: Signature| signature.is_valid(head, signed, keys, SystemTime::now());
+    Signature::of(head).is_some_and(is_valid).then_some(()).ok_or_else(Refusal::invalid_signature)
+}
+
+/// Reads a message of at most 128 KB.
+async fn read_body(mut body: Body) -> Result<Vec<u8>, Refusal> {
     let mut message = Vec::new();
     let mut length = 0;
     while let Some(frame) = body.frame().await {
@@ -129,15 +145,18 @@ async fn read_message(mut body: Body) -> Result<Utf8Bytes, Refusal> {
             message.extend_from_slice(data);
         }
     }
-    if length > MAX_MESSAGE {
-        return Err(Refusal::payload_too_large());
-    }
-    let message = String::from_utf8(message)
+    if length > MAX_MESSAGE { Err(Refusal::payload_too_large()) } else { Ok(message) }
+}
+
+/// A message goes out as a text frame and so must be UTF-8; what AWS does with other bytes is not known, and to refuse them shows
+/// the mistake at once.
+fn message(body: Vec<u8>) -> Result<Utf8Bytes, Refusal> {
+    let message = String::from_utf8(body)
         .map_err(|_| Refusal::bad_request("the data must be UTF-8: it is sent as a text frame".to_owned()))?;
     Ok(message.into())
 }
 
-/// Whether a call looks signed: Signature Version 4 for the service `execute-api`. The signature is not verified.
+/// Whether a call looks signed: Signature Version 4 for the service `execute-api`. [`verify`] looks at the signature itself.
 pub(super) fn is_signed(headers: &HeaderMap) -> bool {
     let Some(authorization) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
         return false;

@@ -104,6 +104,13 @@ impl Refusal {
         let message = "Missing Authentication Token".to_owned();
         Self::new(StatusCode::FORBIDDEN, "MissingAuthenticationTokenException", message)
     }
+
+    /// A call of `@connections` whose signature is not of the keys, not of the call, or old. The text is that of AWS's other services.
+    pub(super) fn invalid_signature() -> Self {
+        let message = "The request signature we calculated does not match the signature you provided. Check your AWS \
+                       Secret Access Key and signing method. Consult the service documentation for details.";
+        Self::new(StatusCode::FORBIDDEN, "InvalidSignatureException", message.to_owned())
+    }
 }
 
 impl IntoResponse for Refusal {

@@ -1,4 +1,4 @@
-//! Signature Version 4 of a connecting client, in a header or in the query, for routes with `AWS_IAM`.
+//! Signature Version 4, in a header or in the query: of a connecting client for routes with `AWS_IAM`, and of calls of `@connections`.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,6 +7,7 @@ use aws_sigv4::http_request::{
     SessionTokenMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
 };
 use aws_sigv4::sign::v4::SigningParams;
+use http::Method;
 use time::PrimitiveDateTime;
 use time::format_description::FormatItem;
 use time::macros::format_description;
@@ -35,8 +36,20 @@ pub(super) struct Signature {
     expires: Option<u64>,
 }
 
+/// What a signature is made for, beside the head.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Signed<'a> {
+    pub(super) method: &'a Method,
+    pub(super) body: &'a [u8],
+}
+
+impl Signed<'static> {
+    /// As each handshake is.
+    pub(super) const HANDSHAKE: Self = Self { method: &Method::GET, body: b"" };
+}
+
 impl Signature {
-    /// The signature of a handshake, if it has one for API Gateway.
+    /// The signature of a request, if it has one for API Gateway.
     pub(super) fn of(handshake: &Handshake) -> Option<Self> {
         Self::in_header(handshake).or_else(|| Self::in_query(handshake))
     }
@@ -102,13 +115,13 @@ impl Signature {
         }
     }
 
-    /// Whether these keys made it for this handshake, and it is fresh.
-    pub(super) fn is_valid(&self, handshake: &Handshake, keys: &SigningKeys, now: SystemTime) -> bool {
+    /// Whether these keys made it for this request, and it is fresh.
+    pub(super) fn is_valid(&self, head: &Handshake, signed: Signed<'_>, keys: &SigningKeys, now: SystemTime) -> bool {
         let Some(signed_at) = self.signed_at() else { return false };
         let until = signed_at + self.expires.map_or(SKEW, Duration::from_secs);
         self.access_key == keys.access_key_id
             && (signed_at.checked_sub(SKEW).is_some_and(|from| from <= now) && now <= until)
-            && self.expected(handshake, keys, signed_at).is_some_and(|expected| expected == self.signature)
+            && self.expected(head, signed, keys, signed_at).is_some_and(|expected| expected == self.signature)
     }
 
     fn signed_at(&self) -> Option<SystemTime> {
@@ -116,8 +129,14 @@ impl Signature {
         Some(SystemTime::from(date.assume_utc()))
     }
 
-    /// The signature that the keys make for the handshake.
-    fn expected(&self, handshake: &Handshake, keys: &SigningKeys, signed_at: SystemTime) -> Option<String> {
+    /// The signature that the keys make for the request.
+    fn expected(
+        &self,
+        head: &Handshake,
+        signed: Signed<'_>,
+        keys: &SigningKeys,
+        signed_at: SystemTime,
+    ) -> Option<String> {
         let credentials =
             Credentials::new(&keys.access_key_id, &keys.secret_access_key, self.token.clone(), None, "tidings");
         let identity = credentials.into();
@@ -139,10 +158,11 @@ impl Signature {
             .ok()?
             .into();
         let added = ["x-amz-date", "x-amz-security-token"];
-        let signed = self.signed_headers.iter().filter(|name| !added.contains(&name.as_str()));
-        let headers: Option<Vec<_>> = signed.map(|name| Some((name.as_str(), handshake.header(name)?))).collect();
-        let uri = format!("https://{}{}", handshake.host(), handshake.unsigned_target());
-        let request = SignableRequest::new("GET", uri, headers?.into_iter(), SignableBody::Bytes(b"")).ok()?;
+        let names = self.signed_headers.iter().filter(|name| !added.contains(&name.as_str()));
+        let headers: Option<Vec<_>> = names.map(|name| Some((name.as_str(), head.header(name)?))).collect();
+        let uri = format!("https://{}{}", head.host(), head.unsigned_target());
+        let body = SignableBody::Bytes(signed.body);
+        let request = SignableRequest::new(signed.method.as_str(), uri, headers?.into_iter(), body).ok()?;
         sign(request, &parameters).ok().map(|output| output.signature().to_owned())
     }
 

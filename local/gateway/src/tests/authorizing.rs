@@ -1,5 +1,6 @@
 //! The REQUEST authorizer.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings};
@@ -142,12 +143,23 @@ fn signed() -> tidings_local_stack::WebSocketApi {
     api
 }
 
-fn keys() -> SigningKeys {
+pub(super) fn keys() -> SigningKeys {
     SigningKeys { access_key_id: "AKID".to_owned(), secret_access_key: "secret".to_owned(), session_token: None }
 }
 
-/// What the SDKs' signer makes of a handshake: headers, or a query.
-fn sign(address: std::net::SocketAddr, secret: &str, in_query: bool, at: SystemTime) -> Vec<(String, String)> {
+const TARGET: &str = "/dev?user=u%201";
+
+fn sign(address: SocketAddr, secret: &str, in_query: bool, at: SystemTime) -> Vec<(String, String)> {
+    sign_call(("GET", &format!("http://{address}{TARGET}"), b""), secret, in_query, at)
+}
+
+/// What the SDKs' signer makes of a method, a URL and a body: headers, or a query.
+pub(super) fn sign_call(
+    (method, uri, body): (&str, &str, &[u8]),
+    secret: &str,
+    in_query: bool,
+    at: SystemTime,
+) -> Vec<(String, String)> {
     let credentials = aws_credential_types::Credentials::new("AKID", secret, None, None, "test");
     let identity = credentials.into();
     let mut settings = SigningSettings::default();
@@ -157,8 +169,7 @@ fn sign(address: std::net::SocketAddr, secret: &str, in_query: bool, at: SystemT
     }
     let builder = v4::SigningParams::builder().identity(&identity).region("us-east-1").name("execute-api");
     let parameters = builder.time(at).settings(settings).build().unwrap().into();
-    let uri = format!("http://{address}/dev?user=u%201");
-    let request = SignableRequest::new("GET", uri, std::iter::empty(), SignableBody::Bytes(b"")).unwrap();
+    let request = SignableRequest::new(method, uri, std::iter::empty(), SignableBody::Bytes(body)).unwrap();
     let (instructions, _) = aws_sigv4::http_request::sign(request, &parameters).unwrap().into_parts();
     let (headers, query) = instructions.into_parts();
     let headers = headers.iter().map(|header| (header.name().to_owned(), header.value().to_owned()));
@@ -166,7 +177,7 @@ fn sign(address: std::net::SocketAddr, secret: &str, in_query: bool, at: SystemT
     headers.chain(query.iter().map(|(name, value)| ((*name).to_owned(), encode(value)))).collect()
 }
 
-fn by_header(signature: &[(String, String)]) -> Vec<(&str, &str)> {
+pub(super) fn by_header(signature: &[(String, String)]) -> Vec<(&str, &str)> {
     signature.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
@@ -193,7 +204,7 @@ async fn a_signature_in_headers_or_query_is_verified_and_told_to_functions() {
     let app = App::with_settings([signed()], friendly(), settings).await;
     let now = SystemTime::now();
     let header = sign(app.address, "secret", false, now);
-    app.open("/dev?user=u%201", &by_header(&header)).await.unwrap();
+    app.open(TARGET, &by_header(&header)).await.unwrap();
     let query = sign(app.address, "secret", true, now);
     app.open(&by_query(&query), &[]).await.unwrap();
     for event in app.functions.invoked("connect", 2).await {
@@ -209,7 +220,7 @@ async fn a_signature_in_headers_or_query_is_verified_and_told_to_functions() {
         assert!(!headers.keys().any(|name| name.eq_ignore_ascii_case("authorization")), "{headers:?}");
     }
     let wrong = sign(app.address, "guessed", false, now);
-    assert_eq!(app.refused("/dev?user=u%201", &by_header(&wrong)).await, 403);
+    assert_eq!(app.refused(TARGET, &by_header(&wrong)).await, 403);
     assert_eq!(app.refused("/dev?user=other", &by_header(&header)).await, 403);
     let old = sign(app.address, "secret", true, now - Duration::from_secs(3600));
     assert_eq!(app.refused(&by_query(&old), &[]).await, 403);

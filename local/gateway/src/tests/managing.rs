@@ -1,8 +1,11 @@
 //! The `@connections` API.
 
+use std::time::{Duration, SystemTime};
+
 use serde_json::{Value, json};
 
 use super::super::Settings;
+use super::authorizing::{by_header, keys, sign_call};
 use super::harness::*;
 
 const UNKNOWN: &str = "BFHPhfCWIAMCKlQ=";
@@ -179,8 +182,8 @@ async fn wrong_paths_and_methods_are_forbidden() {
 }
 
 #[tokio::test]
-async fn strict_refuses_unsigned_calls_and_nothing_else() {
-    let settings = Settings { strict: true, ..Settings::default() };
+async fn strict_refuses_calls_that_its_keys_did_not_sign() {
+    let settings = Settings { strict: true, keys: keys(), ..Settings::default() };
     let app = App::with_settings([usual()], friendly(), settings).await;
     let (mut client, id) = app.connect_with_id().await;
     let path = format!("/dev/@connections/{id}");
@@ -189,12 +192,25 @@ async fn strict_refuses_unsigned_calls_and_nothing_else() {
         let answer = app.http("POST", &path, headers, b"x").await;
         check(&answer, 403, Some("MissingAuthenticationTokenException"), missing);
     }
-    let signed = format!(
-        "AWS4-HMAC-SHA256 Credential=AKID/20250101/us-east-1/execute-api/aws4_request, \
-         SignedHeaders=host;x-amz-date, Signature={}",
-        "0".repeat(64)
-    );
-    let answer = app.http("POST", &path, &[("Authorization", &signed)], b"signed").await;
+    let path = format!("/dev/%40connections/{}", id.replace('=', "%3D"));
+    let url = format!("http://{}{path}", app.address);
+    let now = SystemTime::now();
+    let signed = |body, secret, at| sign_call(("POST", &url, body), secret, false, at);
+    let hour = Duration::from_secs(3600);
+    for (what, signature) in [
+        ("other keys", signed(b"signed", "guessed", now)),
+        ("another body", signed(b"other", "secret", now)),
+        ("old", signed(b"signed", "secret", now - hour)),
+        ("from the future", signed(b"signed", "secret", now + hour)),
+    ] {
+        let answer = app.http("POST", &path, &by_header(&signature), b"signed").await;
+        assert_eq!(
+            (answer.status, answer.header("x-amzn-errortype")),
+            (403, Some("InvalidSignatureException")),
+            "{what}"
+        );
+    }
+    let answer = app.http("POST", &path, &by_header(&signed(b"signed", "secret", now)), b"signed").await;
     check(&answer, 200, None, "");
     assert_eq!(receive_text(&mut client).await, "signed");
 }
