@@ -25,9 +25,9 @@ use crate::going_live::{World, notification};
 use crate::registry::{connection, made_at, on_both_engines, registry};
 
 /// Messages of one run; `TIDINGS_OPERATIONS` for more.
-const OPERATIONS: usize = 200;
+const OPERATIONS: usize = 100;
 /// The same on DynamoDB Local, which is slow.
-const OPERATIONS_ON_DYNAMODB_LOCAL: usize = 100;
+const OPERATIONS_ON_DYNAMODB_LOCAL: usize = 60;
 const SIDE_BY_SIDE: usize = 24;
 /// Topics in which something is done at a time.
 const TOPICS: usize = 4;
