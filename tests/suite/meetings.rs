@@ -139,6 +139,18 @@ async fn what_is_said_between_the_last_look_of_a_lanes_holder_and_its_release_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_appended_when_the_lane_was_just_given_back_is_pushed_by_who_appended_it() {
+    let scene = Scene::new().await;
+    let taker = LaneTaker { owner: "holder", cause: Some("another"), ends_at: now() + 60_000 };
+    let (lease, at) = scene.registry.take_lane(&scene.topic, &taker, now()).await.unwrap().expect("nobody holds it");
+    let (first, by) = (scene.segment("first"), worker("first"));
+    let first = scene.say_and_stop(&first, &by, &["PutItem log"]).await;
+    lease.release(&at).await.unwrap();
+    first.await;
+    assert_eq!(scene.offsets(), [[1], [1]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_is_live_before_a_worker_takes_the_lane_gets_what_it_pushes() {
     let scene = Scene::new().await;
     let (first, second) = (scene.segment("first"), scene.segment("second"));
