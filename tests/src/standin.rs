@@ -30,6 +30,8 @@ pub enum Behaviour {
     Invalid,
     /// This status for so many posts, then takes messages.
     Answers(u16, u32),
+    /// Takes so many messages, then answers this status for ever.
+    TakesAndAnswers(u32, u16),
     /// Does not answer the first post, and does not deliver it.
     HangsOnce,
     /// Never answers.
@@ -237,13 +239,9 @@ impl Standin {
                 let body = format!(r#"{{"message":"Invalid connectionId: {id}"}}"#);
                 return Some((StatusCode::BAD_REQUEST, headers, body).into_response());
             }
-            Behaviour::Answers(status, times) if used.posts <= times => {
-                let status = StatusCode::from_u16(status).unwrap();
-                return Some((status, r#"{"message":"injected"}"#).into_response());
-            }
-            _ if fastrand::f64() < *self.throttled.lock().unwrap() => {
-                return Some((StatusCode::TOO_MANY_REQUESTS, r#"{"message":"injected"}"#).into_response());
-            }
+            Behaviour::Answers(status, times) if used.posts <= times => return Some(injected(status)),
+            Behaviour::TakesAndAnswers(times, status) if used.posts > times => return Some(injected(status)),
+            _ if fastrand::f64() < *self.throttled.lock().unwrap() => return Some(injected(429)),
             Behaviour::HangsOnce if used.posts == 1 => return None,
             Behaviour::Hangs => return None,
             _ => used.messages.push(message.clone()),
@@ -276,6 +274,10 @@ pub fn management(endpoint: &str, deadline: Duration) -> aws_sdk_apigatewaymanag
         .retry_config(RetryConfig::disabled())
         .http_client(crate::engine::http());
     aws_sdk_apigatewaymanagement::Client::from_conf(config.build())
+}
+
+fn injected(status: u16) -> Response {
+    (StatusCode::from_u16(status).unwrap(), r#"{"message":"injected"}"#).into_response()
 }
 
 fn gone() -> Response {

@@ -30,6 +30,7 @@ mod integrations;
 mod keep_alive;
 mod lanes;
 mod long_poll;
+mod meetings;
 mod metrics;
 mod mixed;
 mod nobodies;

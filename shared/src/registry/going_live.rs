@@ -133,7 +133,8 @@ impl Registry {
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         Ok(match self.conditionally(request).await? {
-            Ok(before) => Written::Ours { replaced: !before.is_empty() },
+            // Of a row that was not there the embedded engine returns the key.
+            Ok(before) => Written::Ours { replaced: before.keys().any(|name| ![PK, SK].contains(&name.as_str())) },
             Err(there) => match compared(&there, place) {
                 // Its answer was lost, and it was repeated.
                 Ordering::Equal => Written::Ours { replaced: true },

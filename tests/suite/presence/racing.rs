@@ -13,17 +13,17 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
 use serde_json::Value;
-use tests::engine::{Table, http};
+use tests::engine::{Engine, Table, http};
 use tests::faults::Faulty;
 use tests::queues::Served;
-use tests::races::{Fate, Race, say};
+use tests::races::{Fate, Race, say, stop_before};
 use tests::standin::Standin;
 use tests::{now, queues};
 use tidings::clock::Clock;
 use tidings::delivery::{Delivery, Limits};
 use tidings::fanout::{FanOut, Queues};
 use tidings::lookout::Lookout;
-use tidings::presence::{Check, Presence};
+use tidings::presence::{Check, Presence, Subject};
 use tidings::registry::{Connection, Registry};
 use tidings::{ConnectionId, Topic, UserId};
 
@@ -33,8 +33,10 @@ use super::LONGEST_LIFE_MS;
 use crate::fanout::invocation;
 use crate::registry::on_both_engines;
 
-/// Users of one run; `TIDINGS_OPERATIONS` for more.
-const USERS: usize = 20;
+/// Connections of one run, from their beginning to their end; `TIDINGS_OPERATIONS` for more.
+const CONNECTIONS: usize = 40;
+/// Connections of a user, or fewer.
+const MOST_OF_A_USER: usize = 3;
 const TOPICS: usize = 40;
 const SIDE_BY_SIDE: usize = 24;
 const LOOKS_SIDE_BY_SIDE: usize = 160;
@@ -58,7 +60,24 @@ struct World {
     looks: Served,
     lists: Served,
     is_over: AtomicBool,
+    users: usize,
     race: Race,
+}
+
+/// How many connections a user has.
+fn connections(race: &Race, user: usize) -> usize {
+    race.random(format!("u{user}")).usize(1..=MOST_OF_A_USER)
+}
+
+/// How many users have all connections.
+fn users(race: &Race) -> usize {
+    let mut all = 0;
+    let comes = |user: &usize| {
+        let comes = all < race.operations();
+        all += connections(race, *user);
+        comes
+    };
+    (0..).take_while(comes).count()
 }
 
 impl World {
@@ -72,7 +91,7 @@ impl World {
         let delivery = Delivery::new(sockets, registry.clone(), limits, Clock::System);
         let queues = Queues { notifications: looks.queue(), fan_out: lists.queue(), dead_letters: queues::nowhere() };
         let fan_out = FanOut::new(delivery, queues);
-        Self { registry, fan_out, looks, lists, is_over: AtomicBool::new(false), race }
+        Self { registry, fan_out, looks, lists, is_over: AtomicBool::new(false), users: users(&race), race }
     }
 
     /// Takes looks out of the queue until it is over. Those that die, or fail, come again.
@@ -211,12 +230,12 @@ async fn end(world: &World, course: Course, id: &ConnectionId, room: &[Topic; 1]
 }
 
 /// Lets users come and go; who is there at last.
-async fn run(world: &Arc<World>) -> BTreeSet<UserId> {
-    let users = stream::iter(0..world.race.operations()).map(|user| {
+async fn come_and_go(world: &Arc<World>) -> BTreeSet<UserId> {
+    let users = stream::iter(0..world.users).map(|user| {
         let world = Arc::clone(world);
         async move {
-            let connections = world.race.random(format!("u{user}")).usize(1..4);
-            let there = join_all((0..connections).map(|number| live(&world, user, number))).await;
+            let lives = (0..connections(&world.race, user)).map(|number| live(&world, user, number));
+            let there = join_all(lives).await;
             there.contains(&true).then(|| name(user))
         }
     });
@@ -257,8 +276,8 @@ async fn settle(world: &World) {
 
 async fn check(world: &World, table: &Table, there: &BTreeSet<UserId>) {
     let (told, lists) = told(world).await;
-    say(&format!("{} users of {}, told by {lists} lists", there.len(), world.race.operations()));
-    let wrong: Vec<_> = (0..world.race.operations())
+    say(&format!("{} users of {}, told by {lists} lists", there.len(), world.users));
+    let wrong: Vec<_> = (0..world.users)
         .map(name)
         .filter(|user| told.get(user).copied().unwrap_or_default() != there.contains(user))
         .collect();
@@ -285,11 +304,39 @@ async fn check(world: &World, table: &Table, there: &BTreeSet<UserId>) {
 on_both_engines!(random_interleavings_of_users_who_come_go_and_die_end_in_what_was_told_of_them);
 
 async fn random_interleavings_of_users_who_come_go_and_die_end_in_what_was_told_of_them(table: Table) {
-    let world = Arc::new(World::new(&table, Race::begin(USERS), FAULTS).await);
+    Race::run(table, CONNECTIONS, &STEPS, async |table: Table, race| run(&table, race).await).await;
+}
+
+async fn run(table: &Table, race: Race) {
+    let world = Arc::new(World::new(table, race, FAULTS).await);
     let worker = tokio::spawn(Arc::clone(&world).work());
-    let there = run(&world).await;
+    let there = come_and_go(&world).await;
     settle(&world).await;
     worker.await.unwrap();
-    check(&world, &table, &there).await;
-    world.race.check_ends(&STEPS);
+    check(&world, table, &there).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_overtaken_tells_nobody_what_it_read_before() {
+    let table = Engine::Embedded.table().await.unwrap();
+    let world = World::new(&table, Race::alone(), (0.0, 0.0)).await;
+    let (room, look) = ([topic(0)], Check { subject: Subject { topic: Some(topic(0)), user: name(0) }, seen: false });
+    let by = invocation("look", Duration::from_secs(60));
+    let connected = async |id: &str| {
+        let mut connection = Connection::new(ConnectionId::parse(id).unwrap());
+        (connection.user, connection.topics, connection.connected_at) = (Some(name(0)), room.to_vec(), now());
+        world.registry.connect(&connection).await.unwrap();
+        connection
+    };
+    let first = connected("c1").await;
+    world.fan_out.look(&look, 1, &by).await.unwrap();
+    world.registry.disconnect(&first.id, &first.socket).await.unwrap();
+    let overtaken = world.fan_out.look(&look, 1, &by);
+    let overtaken = stop_before(&["Query here", "UpdateItem pres"], overtaken).await;
+    connected("c2").await;
+    world.fan_out.look(&look, 1, &by).await.unwrap();
+    overtaken.await.unwrap();
+    let rows = table.rows().await;
+    let told: Vec<_> = rows.iter().filter_map(|row| row.get("told")).map(|told| *told.as_bool().unwrap()).collect();
+    assert_eq!(told, [true]);
 }
