@@ -32,7 +32,7 @@ use crate::fanout;
 use crate::registry::{connection, made_at, on_both_engines, registry};
 
 /// Operations of one run, four messages for each client; `TIDINGS_OPERATIONS` for more.
-const OPERATIONS: usize = 200;
+const OPERATIONS: usize = 150;
 const SIDE_BY_SIDE: usize = 24;
 /// The same on DynamoDB Local, which is slow.
 const OPERATIONS_ON_DYNAMODB_LOCAL: usize = 100;
