@@ -8,7 +8,7 @@ use tidings_test::Client;
 
 use super::bench::{Bench, assert_quiet, with_stage};
 use super::facts::Grade::{Cap, Code, Doc, Infer, Unsure, User};
-use super::facts::{Check, Fact, anywhere, fact, here};
+use super::facts::{Fact, anywhere, fact, here};
 use super::hello::{self, Version};
 
 pub(crate) const FACTS: &[Fact] = &[
