@@ -47,6 +47,8 @@ pub enum Protocol {
     WebPubSubReliable,
     /// `webpubsub.outbox`: the same, of clients that do, for there is an outbox for each.
     WebPubSubOutbox,
+    /// `webpubsub.raw`: its clients that offer no subprotocol. They receive the bare data, and send it.
+    WebPubSubRaw,
     /// What the application [brings](bring).
     Own,
 }
@@ -398,13 +400,14 @@ pub fn encode_told(told: &Told) -> String {
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::TidingsV1Json,
         Self::Raw,
         Self::Centrifuge,
         Self::WebPubSub,
         Self::WebPubSubReliable,
         Self::WebPubSubOutbox,
+        Self::WebPubSubRaw,
         Self::Own,
     ];
 
@@ -418,6 +421,7 @@ impl Protocol {
             Self::WebPubSub => "webpubsub",
             Self::WebPubSubReliable => "webpubsub.reliable",
             Self::WebPubSubOutbox => "webpubsub.outbox",
+            Self::WebPubSubRaw => "webpubsub.raw",
             Self::Own => own::brought().map_or("", own::Own::name),
         }
     }
@@ -428,7 +432,7 @@ impl Protocol {
         match self {
             Self::TidingsV1Json | Self::Raw => Some(self.name()),
             Self::Own => own::brought().map(own::Own::name),
-            Self::Centrifuge => None,
+            Self::Centrifuge | Self::WebPubSubRaw => None,
             Self::WebPubSub => Some(web_pubsub::SUBPROTOCOL),
             Self::WebPubSubReliable | Self::WebPubSubOutbox => Some(web_pubsub::RELIABLE_SUBPROTOCOL),
         }
@@ -458,6 +462,13 @@ impl Protocol {
         self.family() == Self::WebPubSub
     }
 
+    /// Whether its clients are told that they are connected, and why they are closed, as those of Web PubSub are: to one that
+    /// receives bare data, each frame would be data.
+    #[must_use]
+    pub fn has_system_frames(self) -> bool {
+        self.is_web_pubsub() && self != Self::WebPubSubRaw
+    }
+
     /// Whether what is for a connection is numbered and kept until its client has it, and another socket may carry it on.
     #[must_use]
     pub fn has_outbox(self) -> bool {
@@ -467,7 +478,7 @@ impl Protocol {
     /// The one that a stack names where it speaks this one.
     fn family(self) -> Self {
         match self {
-            Self::WebPubSubReliable | Self::WebPubSubOutbox => Self::WebPubSub,
+            Self::WebPubSubReliable | Self::WebPubSubOutbox | Self::WebPubSubRaw => Self::WebPubSub,
             protocol => protocol,
         }
     }
@@ -510,7 +521,7 @@ impl Protocol {
     #[must_use]
     pub fn keep_alive(self) -> Option<Bytes> {
         match self {
-            Self::TidingsV1Json | Self::Raw | Self::Own => None,
+            Self::TidingsV1Json | Self::Raw | Self::WebPubSubRaw | Self::Own => None,
             Self::Centrifuge => Some(centrifuge::keep_alive().into()),
             Self::WebPubSub | Self::WebPubSubReliable | Self::WebPubSubOutbox => Some(web_pubsub::keep_alive().into()),
         }
@@ -552,6 +563,7 @@ impl Protocol {
                 Some(own) => own.encode_message(notification, target).into(),
                 None => raw::encode_message(notification),
             },
+            Self::WebPubSubRaw => raw::encode_message(notification),
             // Only clients of Centrifugo's follow single connections.
             Self::Centrifuge if matches!(target, Target::Watchers(topic) if topic.is_watching()) => {
                 centrifuge::encode_moved(notification, target)

@@ -17,7 +17,7 @@ mod roles;
 pub use audience::{hub_of_client, path_of};
 pub use body::{InvalidBody, payload};
 pub use claims::{Claimed, InvalidClaims, claimed};
-pub use client::Client;
+pub use client::{Client, SendsTo};
 pub use errand::{Errand, Step};
 pub use grants::{Grants, GrantsFull, MAX_GRANT_BYTES};
 pub use greeting::Greeting;

@@ -31,7 +31,7 @@ struct Arguments {
     #[arg(long)]
     seed: Option<u64>,
     /// How many clients in JavaScript, Python and Go
-    #[arg(long, value_delimiter = ',', num_args = 3, default_value = "60,30,10")]
+    #[arg(long, value_delimiter = ',', default_value = "60,30,10")]
     clients: Vec<usize>,
     /// How many channels there are; each client is subscribed to two
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(4..=100))]

@@ -14,12 +14,15 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::stack::Stack;
 use crate::wire::{Url, request};
 use program::{Language, Program};
 use wire::{Counts, Wire};
+
+/// How often a message is said that is not answered.
+const ATTEMPTS: usize = 5;
 
 /// What is to happen.
 #[derive(Debug, Clone)]
@@ -76,6 +79,8 @@ pub struct Report {
     pub sockets: u64,
     /// Those of them that were cut.
     pub cuts: u64,
+    /// How sockets ended, and the errors and disconnects that clients were told.
+    pub told: BTreeMap<String, u64>,
     /// From the last message until every client had every one.
     pub settled: Duration,
     /// What should not have been, a line each.
@@ -103,10 +108,12 @@ impl fmt::Display for Report {
             self.pushes() * 100.0,
             self.settled.as_secs_f64()
         )?;
+        let told = self.told.iter().map(|(what, count)| format!("\n  {what}: {count}")).collect::<String>();
         match self.failures.as_slice() {
             [] => f.write_str("each once, rising by one, none missing"),
             failures => write!(f, "{} FAILURES\n  {}", failures.len(), failures.join("\n  ")),
-        }
+        }?;
+        f.write_str(&told)
     }
 }
 
@@ -169,13 +176,22 @@ async fn say(plan: &Plan, stack: &Stack) -> BTreeMap<String, u64> {
     ends
 }
 
-/// One message, and its offset.
+/// One message, and its offset. Where the answer is none of the stack's, as API Gateway's after half a minute, it is said again
+/// under its key, as servers do.
 async fn publish(api: &str, key: &str, channel: String, number: u64) -> (String, u64) {
-    let body = json!({"channel": channel, "data": {"n": number}}).to_string();
-    let answer = request("POST", &Url::parse(api), &[("X-API-Key", key)], body.as_bytes()).await;
-    let answer: Value = serde_json::from_str(&answer.body).unwrap();
-    let offset = answer["result"]["offset"].as_u64();
-    (channel, offset.unwrap_or_else(|| panic!("a message was refused: {answer}")))
+    let body = json!({"channel": channel, "data": {"n": number}, "idempotency_key": number.to_string()}).to_string();
+    let mut answer = None;
+    for _ in 0..ATTEMPTS {
+        let said = request("POST", &Url::parse(api), &[("X-API-Key", key)], body.as_bytes()).await;
+        let said = answer.insert(said);
+        let read: Value = serde_json::from_str(&said.body).unwrap_or_default();
+        match read["result"]["offset"].as_u64() {
+            Some(offset) => return (channel, offset),
+            None if said.status < 500 => break,
+            None => sleep(Duration::from_secs(1)).await,
+        }
+    }
+    panic!("a message was refused: {answer:?}")
 }
 
 fn report(
@@ -200,6 +216,7 @@ fn report(
         recovered: counts.recovered,
         sockets: counts.sockets,
         cuts: counts.cuts,
+        told: counts.told,
         settled,
         failures,
     }

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
 use tests::issuer::secret_token;
 use tests::stack::Stack;
-use tests::{engine, eventually, now};
+use tests::{engine, eventually, now, wire};
 use tidings::metrics::Metric;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -104,8 +104,18 @@ async fn all(listeners: &[Listener], what: &str, times: usize) {
 }
 
 async fn start(keep_alive: &str) -> Stack {
+    start_that_keeps("false", keep_alive).await
+}
+
+/// Whether it keeps what clients of Web PubSub miss is said first.
+async fn start_that_keeps(reliable: &str, keep_alive: &str) -> Stack {
     Stack::start_with(|options| {
-        let parameters = [("Authentication", "hs256"), ("AllowAnonymous", "false"), ("KeepAlive", keep_alive)];
+        let parameters = [
+            ("Authentication", "hs256"),
+            ("AllowAnonymous", "false"),
+            ("KeepAlive", keep_alive),
+            ("WebPubSubReliable", reliable),
+        ];
         options.parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         options.idle_timeout = IDLE;
     })
@@ -127,8 +137,8 @@ async fn let_eight_minutes_go_by(stack: &Stack) {
     assert!(!answer.failed, "{answer:?}");
 }
 
-async fn say(stack: &Stack, times: usize) {
-    for number in 0..times {
+async fn say(stack: &Stack, numbers: std::ops::Range<u64>) {
+    for number in numbers {
         let body = json!({"to": {"topic": "room/quiet"}, "data": number}).to_string();
         assert!(!stack.invoke("notifier", &body).await.failed);
     }
@@ -153,7 +163,7 @@ async fn a_quiet_client_of_each_library_stays_connected_with_signs_of_life_and_e
         let_eight_minutes_go_by(&stack).await;
         sleep(TURN).await;
     }
-    say(&stack, 3).await;
+    say(&stack, 0..3).await;
     all_have(&listeners, 1..=3).await;
     assert!(listeners.iter().all(|one| one.times("subscribed") == 1), "none has gone away");
     let expected = turns * listeners.len() as u64;
@@ -169,10 +179,52 @@ async fn without_signs_of_life_a_quiet_client_of_each_library_comes_back_and_mis
     let stack = start("false").await;
     let listeners = listeners(&stack).await;
     all(&listeners, "subscribed", 1).await;
-    say(&stack, 2).await;
+    say(&stack, 0..2).await;
     all_have(&listeners, 1..=2).await;
     all(&listeners, "subscribed", 2).await;
-    say(&stack, 2).await;
+    say(&stack, 2..4).await;
     all_have(&listeners, 1..=4).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_client_of_web_pubsub_that_is_closed_recovers_and_one_that_a_server_closes_begins_anew() {
+    let stack = start_that_keeps("true", "false").await;
+    let listeners = listeners_of_web_pubsub(&stack).await;
+    let count = listeners.len() as u64;
+    all(&listeners, "subscribed", 1).await;
+    say(&stack, 0..2).await;
+    all_have(&listeners, 1..=2).await;
+    // Each comes back twice.
+    until(&stack, &[(Metric::ConnectionsOpened, 3 * count)]).await;
+    say(&stack, 2..4).await;
+    all_have(&listeners, 1..=4).await;
+    assert!(listeners.iter().all(|one| one.times("subscribed") == 1), "their connections never ended");
+
+    let target = format!("{}/api/hubs/room/:closeConnections", stack.root());
+    let key = stack.running().secrets().text("tidings-dev/webpubsub-key").unwrap();
+    let token = secret_token(key.as_bytes(), &json!({"aud": target, "exp": now() / 1_000 + 60}));
+    let authorization = format!("Bearer {token}");
+    let headers = [("Authorization", authorization.as_str())];
+    assert_eq!(wire::request("POST", &wire::Url::parse(&target), &headers, b"").await.status, 204);
+    all(&listeners, "subscribed", 2).await;
+    say(&stack, 4..5).await;
+    all_have(&listeners, 1..=5).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_client_of_web_pubsub_that_is_closed_comes_back_where_nothing_is_kept() {
+    let stack = start("false").await;
+    let listeners = listeners_of_web_pubsub(&stack).await;
+    all(&listeners, "subscribed", 2).await;
+    let mut numbers = 0..;
+    let have = async || {
+        // What is said while one of them is away again is lost to it.
+        let number = numbers.next()?;
+        say(&stack, number..number + 1).await;
+        listeners.iter().all(|one| !one.got().is_empty()).then_some(())
+    };
+    eventually("a message for each", PATIENCE, have).await;
     stack.stop().await;
 }

@@ -180,6 +180,32 @@ async fn whoever_dies_while_posting_is_followed_once_its_lease_is_over_and_its_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_whoever_dies_may_have_posted_several_the_socket_is_closed_and_the_next_one_gets_them() {
+    let setup = embedded().await;
+    let one = setup.connect("one").await;
+    assert_eq!(setup.say("one", 1).await.delivered, 1);
+    setup.registry.confirm(&one.id, 1).await.unwrap();
+    let now = tests::now();
+    let expires_at = one.connected_at / 1_000 + 86_400;
+    for (number, name) in [(2, "x"), (3, "y")] {
+        let frame = format!(r#"{{"data":{number}}}"#);
+        let kept = Kept { number, name: name.to_owned(), at: now, until: i64::MAX, frame };
+        setup.registry.keep(&one.id, &kept, expires_at).await.unwrap().unwrap();
+    }
+    setup.registry.take_outbox(&one.id, "dead", (now - 2_000, now - 1_000)).await.unwrap();
+    assert_eq!(setup.say("one", 4).await.delivered, 1, "it is kept");
+    assert_eq!((setup.numbers("one"), setup.standin.used("one").is_closed), (vec![(1, 1)], true));
+    setup.standin.add("next", Behaviour::Takes);
+    let was = setup.registry.move_to(&one.id, &socket("next"), now, 0).await.unwrap().unwrap();
+    setup.delivery.resume(&one.id, &socket("next"), &was.socket).await.unwrap();
+    assert_eq!(setup.numbers("next"), [(2, 2), (3, 3), (4, 4)]);
+    // One alone may come twice under its number, which is no lower one.
+    assert!(matches!(setup.registry.take_outbox(&one.id, "dead", (now, now - 1_000)).await.unwrap(), Taken::Taken(_)));
+    assert_eq!(setup.say("one", 5).await.delivered, 1);
+    assert_eq!(setup.numbers("next").last(), Some(&(5, 5)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_confirms_nothing_or_does_not_come_back_is_forgotten() {
     let setup = embedded().await;
     let (full, away) = (setup.connect("full").await, setup.connect("away").await);
@@ -256,7 +282,15 @@ async fn one_race(setup: &Setup, id: String) {
         }
         sockets
     };
-    let (sockets, (), ()) = tokio::join!(moves, worker(0), worker(7));
+    let (mut sockets, (), ()) = tokio::join!(moves, worker(0), worker(7));
+    let last = sockets.last().unwrap().clone();
+    if setup.standin.used(last.as_str()).is_closed {
+        let next = socket(&format!("{id}-back"));
+        setup.standin.add(next.as_str(), Behaviour::Takes);
+        setup.registry.move_to(&one.id, &next, tests::now(), 0).await.unwrap().unwrap();
+        setup.delivery.resume(&one.id, &next, &last).await.unwrap();
+        sockets.push(next);
+    }
     check(setup, &sockets);
 }
 

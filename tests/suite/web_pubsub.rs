@@ -19,6 +19,11 @@ use tokio::time::timeout;
 
 use tests::clients::{for_javascript, for_python, has};
 
+/// Where frames overtake one another in the tests that are about that.
+const SEED: u64 = 7;
+/// How many seeds there are where they are run one after the other; 10 is the whole form.
+const SEEDS: &str = "TIDINGS_SEEDS";
+
 /// A notification that a program has sent, and who is told whether it was taken.
 type Asked = (String, oneshot::Sender<bool>);
 
@@ -41,9 +46,22 @@ async fn control(proxy: &'static Proxy, asked: mpsc::Sender<Asked>) -> String {
     address
 }
 
-/// Starts a stack, with its frames in disorder where there is a seed, and runs a program against it. It prints what holds.
+/// A stack, and the program that is run against it.
+struct Run<'a> {
+    /// Where frames overtake one another.
+    seed: Option<u64>,
+    /// Whether its clients recover.
+    is_reliable: bool,
+    /// Which of its checks are made; all where it is absent.
+    checks: Option<&'a str>,
+    program: &'a Path,
+    script: &'a str,
+    folder: &'a Path,
+}
+
+/// Starts a stack and runs the program against it. It prints what holds.
 #[expect(clippy::print_stderr, reason = "what the client has checked")]
-async fn run((seed, is_reliable): (Option<u64>, bool), program: &Path, script: &str, folder: &Path) {
+async fn run(Run { seed, is_reliable, checks, program, script, folder }: Run<'_>) {
     let stack = Stack::start_with(|options| {
         let parameters = [
             ("Authentication", "hs256"),
@@ -62,7 +80,7 @@ async fn run((seed, is_reliable): (Option<u64>, bool), program: &Path, script: &
     let (key, tokens) = (secret("webpubsub-key"), secret("tokens"));
     let mut command = Command::new(program);
     command.args([script, &proxy.url(stack.url()), &key, &tokens, &control]).current_dir(folder);
-    command.args(is_reliable.then_some("reliable"));
+    command.args(is_reliable.then_some("reliable")).args(checks);
     let output = command.output();
     tokio::pin!(output);
     let output = loop {
@@ -76,33 +94,43 @@ async fn run((seed, is_reliable): (Option<u64>, bool), program: &Path, script: &
     };
     let said = String::from_utf8_lossy(&output.stdout);
     eprintln!("{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{script}: {said}");
+    assert!(output.status.success(), "{script}, seed {seed:?}: {said}");
     assert!(!stack.log().contains(&key), "no key is logged");
     stack.stop().await;
 }
 
-async fn javascript(seed: Option<u64>) {
+async fn javascript(seed: Option<u64>, checks: Option<&str>) {
     if has("npm").await {
         let folder = for_javascript().await;
-        run((seed, false), Path::new("node"), "webpubsub.mjs", &folder).await;
+        let (program, script) = (Path::new("node"), "webpubsub.mjs");
+        run(Run { seed, is_reliable: false, checks, program, script, folder: &folder }).await;
     }
 }
 
 async fn python(seed: Option<u64>, is_reliable: bool) {
     if has("python3").await {
         let folder = for_python().await;
-        run((seed, is_reliable), &folder.join("venv/bin/python"), "webpubsub_client.py", &folder).await;
+        let (program, script) = (folder.join("venv/bin/python"), "webpubsub_client.py");
+        run(Run { seed, is_reliable, checks: None, program: &program, script, folder: &folder }).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_library_for_javascript_connects_joins_sends_comes_back_and_is_refused() {
-    javascript(None).await;
+    javascript(None, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_library_for_javascript_does_the_same_where_frames_overtake_one_another() {
-    javascript(Some(7)).await;
+    javascript(Some(SEED), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_each_seed_joins_and_leaves_of_the_library_for_javascript_end_as_the_last_one_says() {
+    let seeds = std::env::var(SEEDS).map_or(1, |count| count.parse().unwrap());
+    for seed in 1..=seeds {
+        javascript(Some(seed), Some("sent at once")).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,13 +140,14 @@ async fn the_library_for_python_connects_joins_sends_comes_back_and_is_refused()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_library_for_python_does_the_same_where_frames_overtake_one_another() {
-    python(Some(7), false).await;
+    python(Some(SEED), false).await;
 }
 
 async fn reliably(seed: Option<u64>) {
     if has("npm").await {
         let folder = for_javascript().await;
-        run((seed, true), Path::new("node"), "webpubsub_reliable.mjs", &folder).await;
+        let (program, script) = (Path::new("node"), "webpubsub_reliable.mjs");
+        run(Run { seed, is_reliable: true, checks: None, program, script, folder: &folder }).await;
     }
 }
 
@@ -129,7 +158,7 @@ async fn the_library_for_javascript_recovers_where_that_is_kept_and_nobody_recov
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_library_for_javascript_recovers_where_frames_overtake_one_another() {
-    reliably(Some(7)).await;
+    reliably(Some(SEED)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Azure Web PubSub's API for servers: its official libraries, unmodified, and what they hide on the wire.
 
 mod libraries;
+mod raw;
 
 use serde_json::{Value, json};
 use tests::issuer::secret_token;

@@ -323,7 +323,8 @@ impl<S> Authorizer<S> {
     fn protocol(&self, handshake: &Handshake) -> Result<Protocol, Denial> {
         let spoken = &self.deps.spoken;
         let known = Protocol::of_handshake(handshake, spoken);
-        if known.is_none() && handshake.subprotocols().any(is_binary) {
+        let is_offered = handshake.subprotocols().any(|name| spoken.offered(name).is_some());
+        if !is_offered && handshake.subprotocols().any(is_binary) {
             return Err(Denial::Handshake(ONLY_BINARY));
         }
         let protocol = known.unwrap_or_default();

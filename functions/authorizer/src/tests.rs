@@ -427,8 +427,12 @@ async fn clients_of_web_pubsub_need_a_token_of_theirs_or_a_stack_that_asks_nobod
     for query in [json!({"hub": "a/b"}), json!({}), json!({"hub": "chat", "access_token": "x.y.z"})] {
         assert!(!is_allowed(&ask(&anybody, &of_web_pubsub(&query)).await.unwrap()), "{query}");
     }
-    let binary = json!({"headers": {"Sec-WebSocket-Protocol": "protobuf.webpubsub.azure.v1"}});
+    let raw = json!({"queryStringParameters": {"hub": "chat", "protocol": "webpubsub.raw"}});
+    assert_eq!(ask(&anybody, &raw).await.unwrap()["context"]["protocol"], "webpubsub.raw");
+    let mut binary = json!({"headers": {"Sec-WebSocket-Protocol": "protobuf.webpubsub.azure.v1"}});
     assert!(!is_allowed(&ask(&anybody, &binary).await.unwrap()));
+    binary["queryStringParameters"] = raw["queryStringParameters"].clone();
+    assert!(!is_allowed(&ask(&anybody, &binary).await.unwrap()), "it has binary frames all the same");
 
     let key = SigningKey::es256("k");
     let issuer = issuer(&[&key]).await;

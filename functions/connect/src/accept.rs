@@ -140,7 +140,7 @@ impl<S> Connect<S> {
             durable_topics = durable.len(),
             "connected"
         );
-        if connection.protocol.is_web_pubsub() {
+        if connection.protocol.has_system_frames() {
             self.greet(&connection, token).await;
         }
         self.tell(&connection).await;

@@ -6,7 +6,7 @@ use tidings::permissions::Action;
 use tidings::protocol::web_pubsub::is_binary;
 use tidings::protocol::{Protocol, Spoken};
 use tidings::registry::{Connection, WebPubSub};
-use tidings::web_pubsub::Client;
+use tidings::web_pubsub::{Client, SendsTo};
 use tidings::{Caller, Handshake, Refusal, Topic};
 
 /// A handshake, checked.
@@ -46,6 +46,9 @@ impl Asked {
         connection.connected_at = handshake.connected_at;
         connection.topics = topics;
         connection.web_pubsub = caller.web_pubsub.clone().filter(|_| protocol.is_web_pubsub()).map(WebPubSub::new);
+        if let Some(kept) = connection.web_pubsub.as_mut().filter(|_| protocol == Protocol::WebPubSubRaw) {
+            kept.client.sends_to = sends_to(handshake, &kept.client)?;
+        }
         Ok(Self { connection, caller, subprotocol })
     }
 }
@@ -107,6 +110,21 @@ fn groups(handshake: &Handshake, caller: &Caller) -> Result<Vec<Topic>, Refusal>
     topics.sort_unstable();
     topics.dedup();
     Ok(topics)
+}
+
+/// Where the frames of a client of Web PubSub go that offers no subprotocol; `None` where they are events.
+fn sends_to(handshake: &Handshake, client: &Client) -> Result<Option<SendsTo>, Refusal> {
+    let mode = handshake.query("webpubsub_mode").unwrap_or("sendEvent");
+    if mode.eq_ignore_ascii_case("sendEvent") {
+        return Ok(None);
+    }
+    if !mode.eq_ignore_ascii_case("sendToGroup") {
+        return Err(invalid("?webpubsub_mode= is not known; use sendEvent or sendToGroup"));
+    }
+    let group = handshake.query("group").unwrap_or_default().to_owned();
+    client.hub.group(&group).map_err(invalid)?;
+    let no_echo = handshake.query("noEcho").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    Ok(Some(SendsTo { group, no_echo }))
 }
 
 fn topics(handshake: &Handshake) -> Result<Vec<Topic>, Refusal> {
@@ -271,6 +289,31 @@ mod tests {
             query(event, &[("topic", &["a"])]);
         });
         assert_eq!(refusal.unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn a_client_of_web_pubsub_without_a_subprotocol_says_where_its_frames_go() {
+        let raw = |pairs: &[(&str, &[&str])]| {
+            read(|event| {
+                event["requestContext"]["authorizer"]["webPubSub"] = json!(r#"{"hub":"chat","groups":["g"]}"#);
+                query(event, &[&[("protocol", &["webpubsub.raw"][..])], pairs].concat());
+            })
+        };
+        let events = raw(&[("webpubsub_mode", &["sendEvent"]), ("group", &["g"])]).unwrap();
+        assert_eq!((events.connection.protocol, events.subprotocol), (Protocol::WebPubSubRaw, None));
+        assert_eq!(events.connection.topics.len(), 2, "those of its token");
+        assert_eq!(events.connection.web_pubsub.unwrap().client.sends_to, None);
+        let messages = raw(&[("webpubsub_mode", &["SendToGroup"]), ("group", &["a/b"]), ("noEcho", &["true"])]);
+        let sends_to = messages.unwrap().connection.web_pubsub.unwrap().client.sends_to;
+        assert_eq!(sends_to, Some(SendsTo { group: "a/b".to_owned(), no_echo: true }));
+        for (pairs, start) in [
+            (&[("webpubsub_mode", &["fly"][..])][..], "?webpubsub_mode= is not known"),
+            (&[("webpubsub_mode", &["sendToGroup"])], "the group is blank"),
+            (&[("topic", &["a"])], "?topic= is not for clients"),
+        ] {
+            let refusal = raw(pairs).unwrap_err();
+            assert!(refusal.status() == 400 && refusal.to_string().starts_with(start), "{refusal}");
+        }
     }
 
     #[test]

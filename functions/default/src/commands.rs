@@ -20,7 +20,7 @@ use crate::{history, inbox, presence, publish, subscribe};
 
 /// Longest text that goes back as the route's response, in bytes: one frame (Developer Guide, quotas of WebSocket APIs).
 /// Longer ones are posted, for posts may have several frames.
-const LONGEST_RESPONSE: usize = 32 * 1_024;
+pub(crate) const LONGEST_RESPONSE: usize = 32 * 1_024;
 
 /// What carries out commands, and an application's own actions.
 pub struct Commands<S = ()> {

@@ -5,12 +5,13 @@
 
 mod events;
 mod groups;
+mod raw;
 
 use tidings::metrics::{Metric, Recorder};
 use tidings::protocol::web_pubsub::{
     self, AckError, Asked, BadFrame, Command, ErrorName, ack, decode, disconnected, pong,
 };
-use tidings::protocol::{ClientError, ErrorCode};
+use tidings::protocol::{ClientError, ErrorCode, Protocol};
 use tidings::registry::{Connection, Place, RegistryError, WebPubSub};
 
 use crate::commands::Commands;
@@ -71,6 +72,9 @@ pub(crate) fn refused(error: RegistryError) -> Undone {
 impl<S: 'static> Commands<S> {
     /// Answers a frame.
     pub(crate) async fn web_pubsub(&self, frame: Frame, recorder: &Recorder, verdict: &Verdict) -> Option<String> {
+        if frame.caller.protocol == Protocol::WebPubSubRaw {
+            return self.raw_web_pubsub(&frame, recorder, verdict).await;
+        }
         if let Verdict::Dismiss(error) = verdict {
             return self.send_away(&frame, &error.message).await;
         }

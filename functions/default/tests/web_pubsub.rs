@@ -29,6 +29,15 @@ async fn silent(_: Context<()>, (): ()) -> Result<(), Error> {
     Ok(())
 }
 
+async fn told(_: Context<()>, body: serde_json::Map<String, Value>) -> Result<Reply, Error> {
+    match body["data"].as_str() {
+        Some("no") => Err(Error::new("No", "not that")),
+        Some("nothing") => Ok(Reply::default()),
+        Some("much") => Ok(Reply::with("m".repeat(40_000).into())),
+        _ => Ok(Reply::with(json!({"got": body}))),
+    }
+}
+
 struct Given {
     commands: Commands<()>,
     registry: Registry,
@@ -43,7 +52,8 @@ impl Given {
         standin.add(ID, Behaviour::Takes);
         let registry = Registry::new(table.client(), &table.name);
         let services = Services::new(registry.clone(), standin.client(Duration::from_secs(5)), queue.queue());
-        let commands = Function::new().on("echo", echo).on("silent", silent).core(services).await.unwrap();
+        let commands =
+            Function::new().on("echo", echo).on("silent", silent).on("message", told).core(services).await.unwrap();
         let mut connection = Connection::new(ConnectionId::parse(ID).unwrap());
         connection.protocol = Protocol::WebPubSubReliable;
         connection.connected_at = tests::now();
@@ -55,17 +65,21 @@ impl Given {
 
     /// What a frame is answered; `Null` for nothing.
     async fn ask_text(&self, text: &str) -> Value {
+        let answer = self.answer("webpubsub.reliable", text).await;
+        answer.map(|text| serde_json::from_str(&text).unwrap()).unwrap_or_default()
+    }
+
+    async fn answer(&self, protocol: &str, text: &str) -> Option<String> {
         let said = format!(r#"{{"hub":"h","roles":{ROLES}}}"#);
         let said = |name: &str| match name {
             "principalId" | "user" => Some("alice"),
-            "protocol" => Some("webpubsub.reliable"),
+            "protocol" => Some(protocol),
             "webPubSub" => Some(said.as_str()),
             _ => None,
         };
         let mut frame = Frame::new(Caller::read(ConnectionId::parse(ID).unwrap(), said).unwrap(), text);
         (frame.message, frame.at) = ("m".to_owned(), tests::now());
-        let answer = self.commands.handle(frame).await.unwrap();
-        answer.map(|text| serde_json::from_str(&text).unwrap()).unwrap_or_default()
+        self.commands.handle(frame).await.unwrap()
     }
 
     async fn ask(&self, frame: Value) -> Value {
@@ -95,6 +109,22 @@ async fn an_event_is_an_action_whose_answer_comes_as_a_message_before_the_ack() 
     assert_eq!(given.posted()[1]["data"]["got"], json!({"data": "hi", "dataType": "text"}));
     let unasked = given.ask(json!({"type": "event", "event": "echo", "data": 1})).await;
     assert_eq!((unasked, given.posted().len()), (Value::Null, 3), "nobody waits for an ack");
+}
+
+#[tokio::test]
+async fn a_frame_of_a_client_without_a_subprotocol_is_the_event_message_and_is_answered_with_bare_data() {
+    let given = Given::new().await;
+    let raw = async |text: &str| given.answer("webpubsub.raw", text).await;
+    let command = r#"{"type":"ping"}"#;
+    let got = json!({"got": {"data": command, "dataType": "text"}});
+    assert_eq!(raw(command).await, Some(got.to_string()), "it is no command");
+    assert_eq!(raw("nothing").await, None);
+    assert_eq!(raw("much").await, None, "it is too long for the route's response");
+    assert_eq!(given.posted(), [json!("m".repeat(40_000))]);
+    assert!(!given.standin.used(ID).is_closed);
+    assert_eq!(raw("no").await, None);
+    assert!(given.standin.used(ID).is_closed, "there are no words for what fails");
+    assert_eq!(given.posted().len(), 1, "and none are said");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! One address for a WebSocket API and an HTTP API, as a CloudFront distribution before both gives it: `/client/hubs/{hub}` is a
-//! stage of the former, which has no paths of its own, and gets the hub as `?hub=`; `/api/hubs/…` and `/api/health` are the
-//! latter's.
+//! stage of the former, which has no paths of its own, and gets the hub as `?hub=`, and what a client speaks who offers no
+//! subprotocol as `?protocol=`; `/api/hubs/…` and `/api/health` are the latter's.
 
 use std::sync::Arc;
 
@@ -17,6 +17,9 @@ use super::{Gateway, HttpGateway, Shared, dispatch};
 
 /// The name under which a handshake gets its hub.
 const HUB: &str = "hub=";
+/// What a client speaks who offers nothing and says nothing.
+const PROTOCOL: &str = "protocol=";
+const RAW: &str = "protocol=webpubsub.raw";
 
 /// Where clients and servers are led to.
 #[derive(Debug, Clone)]
@@ -76,7 +79,11 @@ fn target(stage: &str, query: &str, hub: Option<&str>) -> Option<PathAndQuery> {
     let hub = hub.map(|hub| format!("{HUB}{hub}"));
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let pairs = pairs.filter(|pair| hub.is_none() || !pair.starts_with(HUB)).chain(hub.as_deref());
-    format!("/{stage}?{}", pairs.collect::<Vec<_>>().join("&")).parse().ok()
+    let mut pairs: Vec<_> = pairs.collect();
+    if !pairs.iter().any(|pair| pair.starts_with(PROTOCOL)) {
+        pairs.push(RAW);
+    }
+    format!("/{stage}?{}", pairs.join("&")).parse().ok()
 }
 
 #[cfg(test)]
@@ -86,9 +93,12 @@ mod tests {
     #[test]
     fn a_hub_in_the_path_counts_and_becomes_the_one_of_the_query() {
         let target = |query: &str, hub: Option<&str>| target("dev", query, hub).unwrap().to_string();
-        assert_eq!(target("", Some("chat")), "/dev?hub=chat");
-        assert_eq!(target("access_token=a.b&hub=x&hubs=1", Some("c%5B")), "/dev?access_token=a.b&hubs=1&hub=c%5B");
-        assert_eq!(target("hub=x&access_token=a", None), "/dev?hub=x&access_token=a");
-        assert_eq!(target("", None), "/dev?");
+        let raw = "protocol=webpubsub.raw";
+        assert_eq!(target("", Some("chat")), format!("/dev?hub=chat&{raw}"));
+        let expected = format!("/dev?access_token=a.b&hubs=1&hub=c%5B&{raw}");
+        assert_eq!(target("access_token=a.b&hub=x&hubs=1", Some("c%5B")), expected);
+        assert_eq!(target("hub=x&access_token=a", None), format!("/dev?hub=x&access_token=a&{raw}"));
+        assert_eq!(target("protocol=webpubsub", Some("h")), "/dev?protocol=webpubsub&hub=h", "who says so knows");
+        assert_eq!(target("", None), format!("/dev?{raw}"));
     }
 }

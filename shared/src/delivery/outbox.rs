@@ -80,6 +80,8 @@ struct Holder<'a> {
     posted: u64,
     /// When the lease is over, in milliseconds since the epoch.
     until: i64,
+    /// Whether whoever had it before died, and may have posted more than it has written down.
+    is_forsaken: bool,
 }
 
 impl Parcel {
@@ -323,7 +325,9 @@ impl Outboxes {
         let now = self.clock.milliseconds();
         let until = now + LEASE_MS;
         Ok(match self.registry.take_outbox(id, &owner, (now, until)).await? {
-            Taken::Taken(Outbox { socket, posted, .. }) => Ok(Holder { id, owner, socket, posted, until }),
+            Taken::Taken(Outbox { socket, posted, is_forsaken, .. }) => {
+                Ok(Holder { id, owner, socket, posted, until, is_forsaken })
+            }
             Taken::Refused(outbox) => Err(outbox),
         })
     }
@@ -332,6 +336,9 @@ impl Outboxes {
     /// finds it held.
     async fn post_all(&self, mut holder: Holder<'_>) -> Result<Outcome, RegistryError> {
         let id = holder.id;
+        if holder.is_forsaken && self.registry.kept_above(id, holder.posted, 2).await?.len() > 1 {
+            return self.have_it_come_back(&holder).await;
+        }
         loop {
             let outcome = self.post_entries(&mut holder).await?;
             let gone_at = matches!(outcome, Outcome::Gone | Outcome::Invalid).then(|| self.clock.milliseconds());
@@ -351,6 +358,19 @@ impl Outboxes {
                 Err(_) => return Ok(Outcome::Delivered),
             }
         }
+    }
+
+    /// Closes a socket that may have got more than is written down: posted again, numbers would fall on it. Its client comes back,
+    /// and the next socket gets what it has not confirmed.
+    async fn have_it_come_back(&self, holder: &Holder<'_>) -> Result<Outcome, RegistryError> {
+        tracing::info!(connection.id = %holder.id, "closes a socket: whoever posted to it has died");
+        let now = self.clock.milliseconds();
+        if self.registry.release_outbox(holder.id, &holder.owner, holder.posted, Some(now)).await?
+            && let Err(error) = self.sockets.delete(&holder.socket).await
+        {
+            tracing::info!(connection.id = %holder.id, error = crate::describe(&error), "could not close a socket");
+        }
+        Ok(Outcome::Delivered)
     }
 
     /// Posts entries in their order until there is none, or one is not taken.

@@ -83,6 +83,9 @@ pub(super) const OK_AT: &str = "ok_at";
 pub(super) const POSTED: &str = "posted";
 /// Up to which number a client has said that it has them.
 pub(super) const CONFIRMED: &str = "confirmed";
+/// When the lease of an outbox was over that was not given back before the present one, in milliseconds since the epoch; 0 where
+/// it was.
+pub(super) const FORSAKEN: &str = "forsaken";
 /// Since when the socket of an outbox is gone, in milliseconds since the epoch.
 pub(super) const GONE_AT: &str = "gone_at";
 /// When the socket came that carries a connection, in milliseconds since the epoch; absent while it is the first one.

@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::types::{
 use super::items::{self, Connection, Item};
 use super::keys::{self, Key};
 use super::names::{
-    CONFIRMED, CONNECTED_AT, EXPIRES_AT, FRAME, GONE_AT, ID, LEASE, LIVE, MOVED_AT, OWNER, POSTED, SK, SOCKET, STATE,
-    STORED_AT, UNTIL, WEB_PUBSUB,
+    CONFIRMED, CONNECTED_AT, EXPIRES_AT, FORSAKEN, FRAME, GONE_AT, ID, LEASE, LIVE, MOVED_AT, OWNER, POSTED, SK,
+    SOCKET, STATE, STORED_AT, UNTIL, WEB_PUBSUB,
 };
 use super::{Registry, RegistryError, batch, retry};
 use crate::ids::{ConnectionId, Socket};
@@ -31,6 +31,8 @@ pub struct Outbox {
     pub confirmed: u64,
     /// Until when somebody posts, in milliseconds since the epoch; 0 where nobody does.
     pub lease: i64,
+    /// Whether whoever had the lease before who has it now did not give it back: what was posted is not known then.
+    pub is_forsaken: bool,
     /// Since when the socket is known to be gone, in milliseconds since the epoch.
     pub gone_at: Option<i64>,
     /// When this socket came; `None` for the first one. In milliseconds since the epoch.
@@ -78,6 +80,7 @@ impl Outbox {
             posted: count(POSTED)?,
             confirmed: count(CONFIRMED)?,
             lease: time(LEASE)?.unwrap_or_default(),
+            is_forsaken: time(FORSAKEN)?.is_some_and(|until| until > 0),
             gone_at: time(GONE_AT)?,
             moved_at: time(MOVED_AT)?,
             expires_at: items::number(item, EXPIRES_AT)?,
@@ -195,7 +198,7 @@ impl Registry {
     ) -> Result<Taken, RegistryError> {
         let request = self
             .outbox_row(id)
-            .update_expression("SET #lease = :until, #owner = :owner")
+            .update_expression("SET #forsaken = if_not_exists(#lease, :none), #lease = :until, #owner = :owner")
             .condition_expression(
                 "#state = :live AND attribute_not_exists(#gone_at) AND (attribute_not_exists(#lease) OR #lease < :now)",
             )
@@ -203,6 +206,8 @@ impl Registry {
             .expression_attribute_names("#gone_at", GONE_AT)
             .expression_attribute_names("#lease", LEASE)
             .expression_attribute_names("#owner", OWNER)
+            .expression_attribute_names("#forsaken", FORSAKEN)
+            .expression_attribute_values(":none", number(0))
             .expression_attribute_values(":live", AttributeValue::S(LIVE.to_owned()))
             .expression_attribute_values(":now", number(now))
             .expression_attribute_values(":until", number(until))

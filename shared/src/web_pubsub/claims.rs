@@ -58,7 +58,7 @@ pub fn claimed(claims: &Map<String, Value>, hub: Option<&Hub>) -> Result<Claimed
     let groups = texts(claims, "webpubsub.group")?;
     groups.iter().try_for_each(|group| hub.group(group).map(drop))?;
     let roles = Roles::from(texts(claims, "role")?);
-    Ok(Claimed { user, client: Client { hub, roles, groups } })
+    Ok(Claimed { user, client: Client { roles, groups, ..Client::of(hub) } })
 }
 
 /// A claim that may be one text or a list of texts; nothing where it is not there.

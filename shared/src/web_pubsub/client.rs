@@ -17,13 +17,27 @@ pub struct Client {
     /// The groups that it is in from the beginning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// Where its frames go, where it offered no subprotocol and they are no events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sends_to: Option<SendsTo>,
+}
+
+/// The group that all frames of a client are messages to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SendsTo {
+    /// Its name.
+    pub group: String,
+    /// Whether the sender itself gets nothing.
+    #[serde(default)]
+    pub no_echo: bool,
 }
 
 impl Client {
     /// Somebody in a hub who may do nothing with groups.
     #[must_use]
     pub fn of(hub: Hub) -> Self {
-        Self { hub, roles: Roles::default(), groups: Vec::new() }
+        Self { hub, roles: Roles::default(), groups: Vec::new(), sends_to: None }
     }
 
     /// Whether it may do this on a group, or on all of them (`None`), with what it was granted and denied since.

@@ -2,19 +2,13 @@
 
 import pytest
 
-TOKEN = "the address of a stack on this machine begins with ws://, and they want wss://"
 OTHER_HOST = "calls a host of somebody else's"
 ENTRA = "wants a credential of Microsoft Entra"
-RAW = "connects without a subprotocol: there are no raw clients of Web PubSub here"
 
 LEFT_OUT = {
-    "test_smoke.py::TestWebpubsubSmoke::test_get_client_access_token": TOKEN,
-    "test_smoke_async.py::TestWebpubsubSmokeAsync::test_get_client_access_token": TOKEN,
     "test_smoke.py::TestWebpubsubSmoke::test_webpubsub_send_to_all_api_management_proxy_counter_test": OTHER_HOST,
     "test_reverse_proxy.py::TestWebpubsubReverseProxy::test_reverse_proxy_endpoint_redirection_identity": ENTRA,
     "test_reverse_proxy_async.py::TestWebpubsubReverseProxyAsync::test_reverse_proxy_endpoint_redirection_identity": ENTRA,
-    "test_list_connections.py::TestListConnections::test_list_connections": RAW,
-    "test_list_connections_async.py::TestListConnectionsAsync::test_list_connections": RAW,
 }
 
 

@@ -92,10 +92,8 @@ func manyClients(arguments []string) {
 	channels := map[string]string{}
 	for number := numbers[1]; number < numbers[1]+numbers[0]; number++ {
 		client := centrifuge.NewJsonClient(url, centrifuge.Config{
-			Token:             token(fmt.Sprintf("go%d", number)),
-			HandshakeTimeout:  5 * time.Second,
-			MinReconnectDelay: 50 * time.Millisecond,
-			MaxReconnectDelay: time.Second,
+			Token:            token(fmt.Sprintf("go%d", number)),
+			HandshakeTimeout: 5 * time.Second,
 		})
 		client.OnDisconnected(func(event centrifuge.DisconnectedEvent) {
 			of.fails("%d is disconnected: %d %s", number, event.Code, event.Reason)

@@ -40,7 +40,7 @@ function follow(client, number, channel) {
 }
 
 const ready = Array.from({ length: count }, (_, index) => first + index).flatMap((number) => {
-  const options = { token: token(`js${number}`), websocket: WebSocket, minReconnectDelay: 50, maxReconnectDelay: 1000 };
+  const options = { token: token(`js${number}`), websocket: WebSocket };
   const client = new Centrifuge(url, options);
   client.on('disconnected', ({ code, reason }) => report.failures.push(`${number} is disconnected: ${code} ${reason}`));
   client.connect();

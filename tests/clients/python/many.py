@@ -49,7 +49,7 @@ class Told(ClientEventHandler):
 
 async def start(number):
     permitted = token(SECRET, f"python{number}", "subscribe:room/*")
-    client = Client(URL, token=permitted, events=Told(), min_reconnect_delay=0.05, max_reconnect_delay=1.0)
+    client = Client(URL, token=permitted, events=Told())
     await client.connect()
     for channel in (number % CHANNELS, (number + 3) % CHANNELS):
         key = f"{number} room/{channel}"

@@ -37,10 +37,15 @@ pub(super) async fn start(plan: &Plan, folder: &Path) -> Stack {
 
 /// The project's template with these changes.
 pub(crate) fn impatient() -> String {
+    changed(&CHANGES)
+}
+
+/// The project's template with other words in what is about the notifier.
+pub(crate) fn changed(changes: &[(&str, &str)]) -> String {
     let mut text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
     let at = text.find("\n  NotifierFunction:").unwrap();
     let mut rest = text.split_off(at);
-    for (old, new) in CHANGES {
+    for (old, new) in changes {
         assert!(rest.contains(old), "the template has no {old:?}");
         rest = rest.replace(old, new);
     }

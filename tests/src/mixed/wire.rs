@@ -1,7 +1,8 @@
 //! What lies between all clients and their server: it cuts sockets, and counts in which way messages go through them.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -16,7 +17,7 @@ use crate::about;
 use crate::wire::Url;
 
 /// How often it happened.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Counts {
     /// Sockets that were opened.
     pub(super) sockets: u64,
@@ -26,6 +27,8 @@ pub(super) struct Counts {
     pub(super) pushed: u64,
     /// Publications in replies to subscribes.
     pub(super) recovered: u64,
+    /// How sockets ended, and the errors and disconnects that clients were told.
+    pub(super) told: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +37,7 @@ struct Counters {
     cuts: AtomicU64,
     pushed: AtomicU64,
     recovered: AtomicU64,
+    told: Mutex<BTreeMap<String, u64>>,
 }
 
 #[derive(Debug)]
@@ -64,10 +68,11 @@ impl Wire {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let Counters { sockets, cuts, pushed, recovered } = &*self.counters;
+        let Counters { sockets, cuts, pushed, recovered, told } = &*self.counters;
+        let told = told.lock().unwrap().clone();
         let [sockets, cuts, pushed, recovered] =
             [sockets, cuts, pushed, recovered].map(|count| count.load(Ordering::Relaxed));
-        Counts { sockets, cuts, pushed, recovered }
+        Counts { sockets, cuts, pushed, recovered, told }
     }
 }
 
@@ -89,10 +94,30 @@ async fn socket(
         }
         counters.cuts.fetch_add(1, Ordering::Relaxed);
     };
-    tokio::select! {
-        () = up(from_client, to_server) => {}
-        () = down(from_server, to_client, &counters) => {}
-        () = cut => {}
+    let mut seen = Seen::default();
+    let end = tokio::select! {
+        () = up(from_client, to_server) => "by its client",
+        () = down(from_server, to_client, &counters, &mut seen) => "by the server",
+        () = cut => "by a cut",
+    };
+    counters.note(format!("ended {end} {}", seen.stage()));
+}
+
+/// How far a connection has come.
+#[derive(Debug, Default)]
+struct Seen {
+    is_open: bool,
+    is_connected: bool,
+    subscribed: usize,
+}
+
+impl Seen {
+    fn stage(&self) -> String {
+        match (self.is_open, self.is_connected) {
+            (false, _) => "in its handshake".to_owned(),
+            (_, false) => "before it was connected".to_owned(),
+            _ => format!("with {} subscriptions", self.subscribed),
+        }
     }
 }
 
@@ -101,10 +126,14 @@ async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
 }
 
 /// What comes from the server is looked at before it goes on.
-async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, counters: &Counters) {
+async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, counters: &Counters, seen: &mut Seen) {
     let (mut piece, mut frames) = (vec![0; 16 * 1024], Frames::default());
     while let Ok(length @ 1..) = from.read(&mut piece).await {
-        frames.add(&piece[..length], |line| counters.count(line));
+        frames.add(&piece[..length], |line| counters.count(line, seen));
+        seen.is_open |= frames.is_open;
+        if let Some(status) = frames.status.take().filter(|status| status != "101") {
+            counters.note(format!("handshake {status}"));
+        }
         if to.write_all(&piece[..length]).await.is_err() {
             return;
         }
@@ -112,7 +141,18 @@ async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, counters: &Counte
 }
 
 impl Counters {
-    fn count(&self, line: &Value) {
+    fn note(&self, what: String) {
+        *self.told.lock().unwrap().entry(what).or_default() += 1;
+    }
+
+    fn count(&self, line: &Value, seen: &mut Seen) {
+        seen.is_connected |= line["connect"].is_object();
+        seen.subscribed += usize::from(line["subscribe"].is_object());
+        for (kind, said) in [("error", &line["error"]), ("disconnect", &line["push"]["disconnect"])] {
+            if let Some(code) = said["code"].as_u64() {
+                self.note(format!("{kind} {code}"));
+            }
+        }
         let publications = line["subscribe"]["publications"].as_array().map_or(0, Vec::len);
         self.recovered.fetch_add(publications as u64, Ordering::Relaxed);
         let is_pushed = line["push"].get("pub").is_some();
@@ -125,6 +165,8 @@ impl Counters {
 struct Frames {
     rest: Vec<u8>,
     is_open: bool,
+    /// What the handshake was answered, until somebody takes it.
+    status: Option<String>,
 }
 
 impl Frames {
@@ -132,6 +174,8 @@ impl Frames {
         self.rest.extend_from_slice(piece);
         if !self.is_open {
             let Some(end) = self.rest.windows(4).position(|four| four == b"\r\n\r\n") else { return };
+            let head = String::from_utf8_lossy(&self.rest[..end]).into_owned();
+            self.status = head.split(' ').nth(1).map(str::to_owned);
             self.rest.drain(..end + 4);
             self.is_open = true;
         }

@@ -88,7 +88,7 @@ impl Call<'_> {
 fn farewell(protocol: Protocol, reason: &str) -> Option<String> {
     match protocol {
         Protocol::Centrifuge => Some(disconnect(Disconnect::FORCE_NO_RECONNECT)),
-        protocol if protocol.is_web_pubsub() => Some(web_pubsub::disconnected(reason)),
+        protocol if protocol.has_system_frames() => Some(web_pubsub::disconnected(reason)),
         _ => None,
     }
 }

@@ -5,21 +5,25 @@ use tidings::notification::Payload;
 use tidings::protocol::web_pubsub::{self, AckError, ErrorName, Event};
 
 use super::{Sender, Undone, failed};
+use crate::actions::Reply;
 
 impl<S: 'static> Sender<'_, S> {
     /// Has the action of the event's name carried out. What it answers is a message from the server, before the ack.
     pub(super) async fn event(&self, event: Event) -> Result<(), Undone> {
+        let reply = self.act(event).await?;
+        let Some(data) = reply.data() else { return Ok(()) };
+        let sent = self.commands.services.sockets.send(&self.connection.socket, web_pubsub::reply(data)).await;
+        sent.map_err(|error| failed(&error))
+    }
+
+    /// What the action of the event's name answers.
+    pub(super) async fn act(&self, event: Event) -> Result<Reply, Undone> {
         let Ok(action) = self.commands.actions.of(&event.name) else {
             let message = format!("nothing here handles the event {:?}", event.name);
             return Err(AckError::new(ErrorName::InternalServerError, message).into());
         };
-        let reply = match action(self.commands.context(self.frame), body(event.payload)).await {
-            Ok(reply) => reply,
-            Err(error) => return Err(error.into_client().map_or_else(|error| failed(error.as_ref()), Undone::from)),
-        };
-        let Some(data) = reply.data() else { return Ok(()) };
-        let sent = self.commands.services.sockets.send(&self.connection.socket, web_pubsub::reply(data)).await;
-        sent.map_err(|error| failed(&error))
+        let done = action(self.commands.context(self.frame), body(event.payload)).await;
+        done.map_err(|error| error.into_client().map_or_else(|error| failed(error.as_ref()), Undone::from))
     }
 }
 
