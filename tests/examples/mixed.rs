@@ -13,7 +13,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use tests::mixed::{Plan, run};
 
 /// The least share of messages that come as pushes.
@@ -56,7 +57,10 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let [js, python, go] = arguments.clients[..] else { return ExitCode::from(2) };
+    let [js, python, go] = arguments.clients[..] else {
+        let message = "--clients takes three numbers, such as 60,30,10: of JavaScript, Python and Go";
+        Arguments::command().error(ErrorKind::ValueValidation, message).exit();
+    };
     let plan = Plan {
         clients: [js, python, go],
         channels: arguments.channels as usize,
