@@ -27,7 +27,7 @@ const LOCAL_FUNCTION: &str = "notifier";
 #[command(after_help = EXAMPLES, group = audience(), override_usage = USAGE)]
 pub(super) struct Arguments {
     /// What to send: JSON, or any text with --text; `-` reads it from standard input
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     data: String,
     /// To the subscribers of a topic; repeatable
     #[arg(long = "topic", value_name = "TOPIC")]
@@ -299,6 +299,14 @@ mod tests {
     #[test]
     fn an_audience_is_required() {
         assert!(Cli::try_parse_from(["notify", "{}"]).is_err());
+    }
+
+    #[test]
+    fn a_flag_that_does_not_exist_is_named_and_not_taken_for_what_is_to_be_sent() {
+        let error = Cli::try_parse_from(["notify", "--topik", "t", "{}"]).unwrap_err().to_string();
+        assert!(error.contains("'--topik'") && error.contains("'--topic'"), "{error}");
+        assert_eq!(parse(&["--everyone", "--text", "--", "-x"]).data, "-x");
+        assert_eq!(parse(&["--everyone", "-"]).data, "-");
     }
 
     #[test]

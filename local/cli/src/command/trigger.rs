@@ -47,7 +47,7 @@ enum Event {
         /// The stream's name
         stream: String,
         /// The record's data, as text
-        #[arg(allow_hyphen_values = true)]
+        #[arg(allow_negative_numbers = true)]
         data: String,
         /// The partition key
         #[arg(long, value_name = "KEY", default_value = "1")]
@@ -66,7 +66,7 @@ enum Event {
         /// Its logical id in the template, its name or its ARN
         topic: String,
         /// The message
-        #[arg(allow_hyphen_values = true)]
+        #[arg(allow_negative_numbers = true)]
         message: String,
     },
 }
