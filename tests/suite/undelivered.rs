@@ -2,6 +2,7 @@
 
 mod telling;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -25,13 +26,15 @@ async fn received(stack: &Stack, queue: &str, count: usize) -> Vec<Value> {
     .await
 }
 
-/// What was told of one kind, once there is so much.
+/// What was told of one kind, once there is so much. An event may come twice, under its id.
 async fn told(stack: &Stack, kind: &str, count: usize) -> Vec<Value> {
     eventually(&format!("{count} events {kind}"), PATIENCE, async || {
         let messages = stack.receive("Told").await;
         let events = messages.iter().map(|message| serde_json::from_str(message.body.as_deref().unwrap()).unwrap());
         let details = events.filter(|event: &Value| event["detail-type"] == kind).map(|event| event["detail"].clone());
-        Some(details.collect::<Vec<_>>()).filter(|details| details.len() == count)
+        let mut ids = BTreeSet::new();
+        let details: Vec<_> = details.filter(|detail: &Value| ids.insert(detail["id"].to_string())).collect();
+        (details.len() == count).then_some(details)
     })
     .await
 }
