@@ -48,11 +48,16 @@ impl Setup {
         connected.web_pubsub = Some(WebPubSub::new(serde_json::from_str(r#"{"hub":"h"}"#).unwrap()));
         self.registry.connect(&connected).await.unwrap();
         self.standin.add(id, Behaviour::Takes);
-        self.delivery.greet((&connected.id, &connected.socket), None, "token").await.unwrap();
+        self.delivery.greet((&connected.id, &connected.socket), None, "token", in_a_minute()).await.unwrap();
         connected
     }
 
     async fn say(&self, topic: &str, number: u64) -> Report {
+        self.say_until(topic, number, in_a_minute()).await
+    }
+
+    /// Says something in an invocation that has time until then.
+    async fn say_until(&self, topic: &str, number: u64, deadline: Instant) -> Report {
         let delivery = &self.delivery;
         // The same where it comes again.
         static BEGIN: OnceLock<i64> = OnceLock::new();
@@ -70,7 +75,7 @@ impl Setup {
             begun: BTreeMap::new(),
             resumable: false,
             retry: Retry::No,
-            deadline: Instant::now() + Duration::from_secs(60),
+            deadline,
             save: &save,
             recorder: &Metrics::default().recorder(),
         };
@@ -84,6 +89,10 @@ impl Setup {
         let numbered = frames.filter_map(|frame| frame["sequenceId"].as_u64().zip(frame["data"].as_u64()));
         numbered.collect()
     }
+}
+
+fn in_a_minute() -> Instant {
+    Instant::now() + Duration::from_secs(60)
 }
 
 fn socket(name: &str) -> Socket {
@@ -147,7 +156,7 @@ async fn another_socket_gets_what_is_not_confirmed_under_the_old_numbers_and_the
     let was = setup.registry.move_to(&one.id, &next, now, now - LONGEST_MOVING_MS).await.unwrap().unwrap();
     assert_eq!(was.socket, one.socket);
     assert_eq!(setup.say("one", 6).await.delivered, 1, "it waits for the handshake");
-    setup.delivery.resume(&one.id, &next, &was.socket).await.unwrap();
+    setup.delivery.resume(&one.id, &next, &was.socket, in_a_minute()).await.unwrap();
     setup.say("one", 7).await;
     assert_eq!(setup.numbers("next"), [(2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7)]);
     assert_eq!(setup.registry.connection(&one.id).await.unwrap().unwrap().socket, next);
@@ -197,12 +206,48 @@ async fn where_whoever_dies_may_have_posted_several_the_socket_is_closed_and_the
     assert_eq!((setup.numbers("one"), setup.standin.used("one").is_closed), (vec![(1, 1)], true));
     setup.standin.add("next", Behaviour::Takes);
     let was = setup.registry.move_to(&one.id, &socket("next"), now, 0).await.unwrap().unwrap();
-    setup.delivery.resume(&one.id, &socket("next"), &was.socket).await.unwrap();
+    setup.delivery.resume(&one.id, &socket("next"), &was.socket, in_a_minute()).await.unwrap();
     assert_eq!(setup.numbers("next"), [(2, 2), (3, 3), (4, 4)]);
     // One alone may come twice under its number, which is no lower one.
     assert!(matches!(setup.registry.take_outbox(&one.id, "dead", (now, now - 1_000)).await.unwrap(), Taken::Taken(_)));
     assert_eq!(setup.say("one", 5).await.delivered, 1);
     assert_eq!(setup.numbers("next").last(), Some(&(5, 5)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_another_that_posts_gives_up_when_its_time_is_up_and_takes_that_for_no_overload() {
+    let setup = embedded().await;
+    let one = setup.connect("one").await;
+    let now = tests::now();
+    setup.registry.take_outbox(&one.id, "other", (now, now + 9_000)).await.unwrap();
+    let begin = Instant::now();
+    let report = setup.say_until("one", 1, begin + Duration::from_millis(300)).await;
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert_eq!((report.delivered, report.delayed, report.throttled, report.failed), (0, 1, 0, 0), "{report:?}");
+    assert!(setup.registry.release_outbox(&one.id, "other", 0, None).await.unwrap());
+    // It comes again, by name.
+    assert_eq!((setup.say("one", 1).await.delivered, setup.numbers("one")), (1, vec![(1, 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_posts_when_its_time_is_up_leaves_the_rest_to_others_and_no_socket_is_closed_for_it() {
+    let setup = embedded().await;
+    let one = setup.connect("one").await;
+    let expires_at = one.connected_at / 1_000 + 86_400;
+    for number in 1..=20 {
+        let frame = format!(r#"{{"data":{number}}}"#);
+        let kept = Kept { number, name: number.to_string(), at: tests::now(), until: i64::MAX, frame };
+        setup.registry.keep(&one.id, &kept, expires_at).await.unwrap().unwrap();
+    }
+    setup.standin.slow_down(Duration::from_millis(100));
+    let report = setup.say_until("one", 21, Instant::now() + Duration::from_millis(700)).await;
+    let posted = setup.numbers("one").len();
+    assert!((1..20).contains(&posted), "{posted}");
+    assert_eq!((report.delivered, report.delayed, report.throttled), (0, 1, 0), "{report:?}");
+    setup.standin.slow_down(Duration::ZERO);
+    assert_eq!(setup.say("one", 21).await.delivered, 1);
+    assert_eq!(setup.numbers("one"), Vec::from_iter((1..=21).map(|number| (number, number))));
+    assert!(!setup.standin.used("one").is_closed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,7 +322,7 @@ async fn one_race(setup: &Setup, id: String) {
             setup.standin.add(next.as_str(), Behaviour::Takes);
             setup.standin.add(&format!("{id}-{number}-never"), Behaviour::Gone);
             let was = setup.registry.move_to(&one.id, &next, tests::now(), 0).await.unwrap().unwrap();
-            setup.delivery.resume(&one.id, &next, &was.socket).await.unwrap();
+            setup.delivery.resume(&one.id, &next, &was.socket, in_a_minute()).await.unwrap();
             sockets.push(next);
         }
         sockets
@@ -288,7 +333,7 @@ async fn one_race(setup: &Setup, id: String) {
         let next = socket(&format!("{id}-back"));
         setup.standin.add(next.as_str(), Behaviour::Takes);
         setup.registry.move_to(&one.id, &next, tests::now(), 0).await.unwrap().unwrap();
-        setup.delivery.resume(&one.id, &next, &last).await.unwrap();
+        setup.delivery.resume(&one.id, &next, &last, in_a_minute()).await.unwrap();
         sockets.push(next);
     }
     check(setup, &sockets);

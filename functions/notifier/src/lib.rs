@@ -186,7 +186,7 @@ impl Notifier {
                 return woken.map_err(|error| Undelivered::Failed(error, None));
             }
             Asked::Errand(errand) => {
-                let run = Box::pin(self.deps.fan_out.run_errand(&errand)).await;
+                let run = Box::pin(self.deps.fan_out.run_errand(&errand, invocation)).await;
                 return run.map_err(|error| Undelivered::Failed(error, None));
             }
             Asked::Tell(identified) => {

@@ -48,6 +48,9 @@ pub(super) struct Outboxes {
     sockets: Sockets,
     registry: Registry,
     clock: Clock,
+    /// When whoever posts gives back what it holds: an invocation that ended with it would leave a socket behind that may have
+    /// got more than is written down.
+    deadline: Instant,
 }
 
 /// What is to be put into an outbox.
@@ -111,9 +114,9 @@ impl Parcel {
 }
 
 impl Delivery {
-    /// What posts to those who have an outbox.
-    pub(super) fn outboxes(&self) -> Outboxes {
-        Outboxes { sockets: self.sockets.clone(), registry: self.registry.clone(), clock: self.clock }
+    /// What posts to those who have an outbox, until then.
+    pub(super) fn outboxes(&self, deadline: Instant) -> Outboxes {
+        Outboxes { sockets: self.sockets.clone(), registry: self.registry.clone(), clock: self.clock, deadline }
     }
 
     /// Tells a client that it is connected, with what it recovers the connection by, and posts what is for it by now.
@@ -125,26 +128,33 @@ impl Delivery {
         (id, socket): (&ConnectionId, &Socket),
         user: Option<&UserId>,
         reconnection_token: &str,
+        deadline: Instant,
     ) -> Result<(), RegistryError> {
-        self.outboxes().begin(id, socket, connected(id, user, Some(reconnection_token))).await
+        self.outboxes(deadline).begin(id, socket, connected(id, user, Some(reconnection_token))).await
     }
 
     /// Goes on with a connection over a socket that carries it now, where the old one stopped, which is closed.
     ///
     /// # Errors
     /// When that is to be tried again.
-    pub async fn resume(&self, id: &ConnectionId, socket: &Socket, old: &Socket) -> Result<(), RegistryError> {
+    pub async fn resume(
+        &self,
+        id: &ConnectionId,
+        socket: &Socket,
+        old: &Socket,
+        deadline: Instant,
+    ) -> Result<(), RegistryError> {
         if old != socket
             && let Err(error) = self.sockets.delete(old).await
         {
             tracing::info!(connection.id = %id, error = crate::describe(&error), "could not close the old socket");
         }
-        self.outboxes().begin(id, socket, keep_alive()).await
+        self.outboxes(deadline).begin(id, socket, keep_alive()).await
     }
 
     /// Sends a client away that wants to recover a connection which has ended: it begins anew at once.
-    pub async fn send_away(&self, id: &ConnectionId, socket: &Socket) {
-        let outboxes = self.outboxes();
+    pub async fn send_away(&self, id: &ConnectionId, socket: &Socket, deadline: Instant) {
+        let outboxes = self.outboxes(deadline);
         for frame in [disconnected("the connection has ended"), connected(id, None, None)] {
             outboxes.say_first(socket, frame).await;
         }
@@ -298,8 +308,8 @@ impl Outboxes {
                 if is_settled(&outbox, number) {
                     return Ok(Outcome::Delivered);
                 }
-                if begin.elapsed() > LONGEST_WAIT {
-                    return Ok(Outcome::Throttled);
+                if begin.elapsed() > LONGEST_WAIT || self.is_time_up() {
+                    return Ok(Outcome::Deferred);
                 }
                 sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_millis(400));
@@ -312,6 +322,10 @@ impl Outboxes {
                 return Ok(Outcome::Delivered);
             }
         }
+    }
+
+    fn is_time_up(&self) -> bool {
+        Instant::now() >= self.deadline
     }
 
     /// Whether a socket has come, and nobody goes on over it.
@@ -373,12 +387,15 @@ impl Outboxes {
         Ok(Outcome::Delivered)
     }
 
-    /// Posts entries in their order until there is none, or one is not taken.
+    /// Posts entries in their order until there is none, one is not taken, or the time is up.
     async fn post_entries(&self, holder: &mut Holder<'_>) -> Result<Outcome, RegistryError> {
         loop {
             let page = self.registry.kept_above(holder.id, holder.posted, PAGE).await?;
             let is_last = page.len() < PAGE as usize;
             for kept in page {
+                if self.is_time_up() {
+                    return Ok(Outcome::Deferred);
+                }
                 // What is not worth anything any more is a gap, which no library minds.
                 if kept.until > self.clock.milliseconds() {
                     match self.post_entry(holder, &kept).await? {
@@ -441,6 +458,9 @@ impl Outboxes {
         {
             match self.post_all(holder).await? {
                 Outcome::Delivered => {}
+                Outcome::Deferred => {
+                    return Err(RegistryError::Queue("the outbox holds more than there was time for".into()));
+                }
                 outcome => {
                     tracing::warn!(connection.id = %id, ?outcome, "what is in an outbox waits for what comes next")
                 }
@@ -455,7 +475,9 @@ impl Outboxes {
         let message = Message::new(frame.into());
         loop {
             match post(self.sockets.clone(), socket.clone(), message.clone()).await {
-                Outcome::Gone | Outcome::Throttled | Outcome::Passing(_) if begin.elapsed() < HANDSHAKE => {
+                Outcome::Gone | Outcome::Throttled | Outcome::Passing(_)
+                    if begin.elapsed() < HANDSHAKE && !self.is_time_up() =>
+                {
                     sleep(Duration::from_millis(150)).await;
                 }
                 outcome => return outcome,

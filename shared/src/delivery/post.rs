@@ -29,6 +29,8 @@ pub(super) enum Outcome {
     Passing(String),
     /// Anything else: not worth another attempt.
     Refused(String),
+    /// It stands in an outbox, and is not posted: somebody else does that, or there was no time left. API Gateway was not asked.
+    Deferred,
 }
 
 pub(super) async fn post(sockets: Sockets, socket: Socket, message: Message) -> Outcome {

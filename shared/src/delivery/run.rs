@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
             ok_since: None,
             lagging_members: 0,
             strict: strict::Strict::new(job.doorkeeper, job.begun),
-            outboxes: delivery.outboxes(),
+            outboxes: delivery.outboxes(job.deadline),
             ready: VecDeque::new(),
             posts: FuturesUnordered::new(),
             waiting: FuturesUnordered::new(),

@@ -60,6 +60,7 @@ impl Run<'_> {
             Outcome::Throttled => self.settle_throttled(attempt),
             Outcome::Passing(reason) => return self.settle_failure(attempt, reason),
             Outcome::Refused(reason) => self.fail(&attempt, reason),
+            Outcome::Deferred => self.settle_deferred(attempt),
             Outcome::Forbidden(reason) => self.settle_forbidden(attempt, reason),
             Outcome::TooLarge => {
                 let bytes = self.message(&attempt).bytes.len();
@@ -131,6 +132,14 @@ impl Run<'_> {
         }
         let pause = Duration::from_millis(50) * 2_u32.pow(attempt.throttles.min(5));
         self.wait(attempt, pause);
+    }
+
+    /// What stands in the outbox of a member is looked after later, unless others of an ordered topic wait for it.
+    fn settle_deferred(&mut self, attempt: Attempt) {
+        match self.lagging {
+            Lagging::GoesOnByName => self.delay(attempt),
+            Lagging::IsClosed => self.settle_lagging(attempt),
+        }
     }
 
     /// A member of an ordered topic that does not take its message is tried in place, for a later message must not overtake

@@ -169,6 +169,8 @@ impl Run<'_> {
                 self.close_uncertain(attempt);
             }
             Outcome::Forbidden(reason) => self.settle_forbidden(attempt, reason),
+            // Those who come of an outbox are not strict: their library sorts.
+            Outcome::Deferred => self.settle_lagging(attempt),
             Outcome::TooLarge => {
                 let bytes = self.message(&attempt).bytes.len();
                 return Err(DeliveryError::PayloadTooLarge { bytes, most: MAX_MESSAGE_BYTES });
