@@ -19,9 +19,13 @@ async fn start() -> Stack {
 
 /// A stack whose frames overtake one another where there is a seed.
 async fn start_shuffled(seed: Option<u64>) -> Stack {
+    start_with(&[], seed).await
+}
+
+async fn start_with(more: &[(&str, &str)], seed: Option<u64>) -> Stack {
     Stack::start_with(|options| {
-        let parameters = [("Protocols", "centrifuge,webpubsub"), ("Authentication", "anonymous")];
-        options.parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let parameters = [&[("Protocols", "centrifuge,webpubsub"), ("Authentication", "anonymous")], more].concat();
+        options.parameters = parameters.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         options.shuffle = seed;
     })
     .await
