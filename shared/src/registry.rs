@@ -65,6 +65,7 @@ pub use outbox::{Kept, Outbox, Taken};
 pub(crate) use place::By;
 pub use place::Place;
 pub use polls::PollLease;
+pub(crate) use presence::TellingTurn;
 pub use session::Nobody;
 pub use strict::{Standing, Strict};
 

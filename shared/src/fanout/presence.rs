@@ -17,7 +17,7 @@ use crate::metrics::Metric;
 use crate::notification::{Notification, Payload, Target};
 use crate::presence::{Check, Client, MOST_TOLD_OF, Moved, State, Subject};
 use crate::protocol::centrifuge::{self, ClientInfo};
-use crate::registry::RegistryError;
+use crate::registry::{RegistryError, TellingTurn};
 
 /// Looks at the same user that may meet, before one of them comes again later.
 const ATTEMPTS: u32 = 10;
@@ -110,7 +110,7 @@ impl FanOut {
         let Some(turn) = registry.take_turn(topic, &owner, clock.milliseconds()).await? else {
             return self.look_later(&again, NEXT_LIST).await;
         };
-        let told = self.tell_list(topic, turn.change, invocation).await;
+        let told = self.tell_list(topic, &turn, invocation).await;
         // Also where it failed: whoever comes next can go on at once.
         let ended = registry.end_turn(topic, turn).await;
         let is_all = told?;
@@ -119,11 +119,14 @@ impl FanOut {
     }
 
     /// Sends a list of what was not sent yet, and marks it as sent; whether that was all.
-    async fn tell_list(&self, topic: &Topic, change: i64, invocation: &Invocation) -> Result<bool, FanOutError> {
+    async fn tell_list(&self, topic: &Topic, turn: &TellingTurn, invocation: &Invocation) -> Result<bool, FanOutError> {
         let (unsent, goes_on) = self.delivery.registry().unsent(topic, MOST_TOLD_OF).await?;
+        if !turn.holds(self.delivery.clock().milliseconds()) {
+            return Ok(false);
+        }
         let (list, is_whole) = fitting(unsent);
         if !list.is_empty() {
-            self.send_list(topic, change, &list).await?;
+            self.send_list(topic, turn.change, &list).await?;
             invocation.recorder.add(Metric::PresenceEvents, list.len() as u64);
             self.mark_sent(topic, list).await?;
         }

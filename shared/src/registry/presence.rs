@@ -7,6 +7,8 @@ mod ends;
 mod here;
 mod told;
 
+pub(crate) use told::TellingTurn;
+
 use aws_sdk_dynamodb::types::{AttributeValue, WriteRequest};
 
 use super::change::Change;

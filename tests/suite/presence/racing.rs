@@ -340,3 +340,38 @@ async fn who_was_overtaken_tells_nobody_what_it_read_before() {
     let told: Vec<_> = rows.iter().filter_map(|row| row.get("told")).map(|told| *told.as_bool().unwrap()).collect();
     assert_eq!(told, [true]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_after_its_turn_was_over_tells_nobody_under_its_number() {
+    let table = Engine::Embedded.table().await.unwrap();
+    let world = World::new(&table, Race::alone(), (0.0, 0.0)).await;
+    let (room, look) = ([topic(0)], Check { subject: Subject { topic: Some(topic(0)), user: name(0) }, seen: false });
+    let by = invocation("look", Duration::from_secs(60));
+    let connected = async |id: &str| {
+        let mut connection = Connection::new(ConnectionId::parse(id).unwrap());
+        (connection.user, connection.topics, connection.connected_at) = (Some(name(0)), room.to_vec(), now());
+        world.registry.connect(&connection).await.unwrap();
+        connection
+    };
+    let told_lists = async |count| {
+        tests::eventually("a list", Duration::from_secs(60), async || {
+            world.fan_out.look(&look, 1, &by).await.unwrap();
+            (world.lists.count().await == count).then_some(())
+        })
+        .await;
+    };
+    let first = connected("c1").await;
+    let frozen = world.fan_out.look(&look, 1, &by);
+    let frozen = stop_before(&["UpdateItem told", "Query pres"], frozen).await;
+    // Its turn has to end first.
+    world.registry.disconnect(&first.id, &first.socket).await.unwrap();
+    told_lists(1).await;
+    connected("c2").await;
+    // What is to be told is written, and whoever wanted to tell it is gone.
+    let died = world.fan_out.look(&look, 1, &by);
+    drop(stop_before(&["UpdateItem pres", "UpdateItem pres", "UpdateItem told"], died).await);
+    frozen.await.unwrap();
+    told_lists(2).await;
+    let (told, _) = told(&world).await;
+    assert_eq!(told, BTreeMap::from([(name(0), true)]));
+}

@@ -18,6 +18,8 @@ use crate::presence::{State, Subject};
 
 /// How long somebody may take to tell, in milliseconds.
 const LONGEST_TURN: i64 = 10_000;
+/// By how much clocks may differ, in milliseconds.
+const SKEW: i64 = 1_000;
 /// One list of a topic in so many milliseconds.
 const BETWEEN_LISTS: i64 = 1_000;
 
@@ -27,6 +29,15 @@ pub(crate) struct TellingTurn {
     owner: String,
     /// The number of what is told now: higher than that of all before.
     pub(crate) change: i64,
+}
+
+impl TellingTurn {
+    /// Whether nobody else can have taken a turn by `now` (milliseconds since the epoch), whatever its clock says.
+    ///
+    /// What is read later must not be told under this turn's number: others may have told under a higher one what came before.
+    pub(crate) fn holds(&self, now: i64) -> bool {
+        now < self.change + LONGEST_TURN - SKEW
+    }
 }
 
 fn read(item: &Item) -> Result<State, RegistryError> {
