@@ -94,6 +94,14 @@ impl World {
         Self { registry, fan_out, looks, lists, is_over: AtomicBool::new(false), users: users(&race), race }
     }
 
+    /// Connects the first user, in its topic.
+    async fn connected(&self, id: &str) -> Connection {
+        let mut connection = Connection::new(ConnectionId::parse(id).unwrap());
+        (connection.user, connection.topics, connection.connected_at) = (Some(name(0)), vec![topic(0)], now());
+        self.registry.connect(&connection).await.unwrap();
+        connection
+    }
+
     /// Takes looks out of the queue until it is over. Those that die, or fail, come again.
     async fn work(self: Arc<Self>) {
         let mut count = 0;
@@ -320,20 +328,14 @@ async fn run(table: &Table, race: Race) {
 async fn who_was_overtaken_tells_nobody_what_it_read_before() {
     let table = Engine::Embedded.table().await.unwrap();
     let world = World::new(&table, Race::alone(), (0.0, 0.0)).await;
-    let (room, look) = ([topic(0)], Check { subject: Subject { topic: Some(topic(0)), user: name(0) }, seen: false });
+    let look = Check { subject: Subject { topic: Some(topic(0)), user: name(0) }, seen: false };
     let by = invocation("look", Duration::from_secs(60));
-    let connected = async |id: &str| {
-        let mut connection = Connection::new(ConnectionId::parse(id).unwrap());
-        (connection.user, connection.topics, connection.connected_at) = (Some(name(0)), room.to_vec(), now());
-        world.registry.connect(&connection).await.unwrap();
-        connection
-    };
-    let first = connected("c1").await;
+    let first = world.connected("c1").await;
     world.fan_out.look(&look, 1, &by).await.unwrap();
     world.registry.disconnect(&first.id, &first.socket).await.unwrap();
     let overtaken = world.fan_out.look(&look, 1, &by);
     let overtaken = stop_before(&["Query here", "UpdateItem pres"], overtaken).await;
-    connected("c2").await;
+    world.connected("c2").await;
     world.fan_out.look(&look, 1, &by).await.unwrap();
     overtaken.await.unwrap();
     let rows = table.rows().await;
@@ -345,14 +347,8 @@ async fn who_was_overtaken_tells_nobody_what_it_read_before() {
 async fn who_reads_after_its_turn_was_over_tells_nobody_under_its_number() {
     let table = Engine::Embedded.table().await.unwrap();
     let world = World::new(&table, Race::alone(), (0.0, 0.0)).await;
-    let (room, look) = ([topic(0)], Check { subject: Subject { topic: Some(topic(0)), user: name(0) }, seen: false });
+    let look = Check { subject: Subject { topic: Some(topic(0)), user: name(0) }, seen: false };
     let by = invocation("look", Duration::from_secs(60));
-    let connected = async |id: &str| {
-        let mut connection = Connection::new(ConnectionId::parse(id).unwrap());
-        (connection.user, connection.topics, connection.connected_at) = (Some(name(0)), room.to_vec(), now());
-        world.registry.connect(&connection).await.unwrap();
-        connection
-    };
     let told_lists = async |count| {
         tests::eventually("a list", Duration::from_secs(60), async || {
             world.fan_out.look(&look, 1, &by).await.unwrap();
@@ -360,13 +356,13 @@ async fn who_reads_after_its_turn_was_over_tells_nobody_under_its_number() {
         })
         .await;
     };
-    let first = connected("c1").await;
+    let first = world.connected("c1").await;
     let frozen = world.fan_out.look(&look, 1, &by);
     let frozen = stop_before(&["UpdateItem told", "Query pres"], frozen).await;
     // Its turn has to end first.
     world.registry.disconnect(&first.id, &first.socket).await.unwrap();
     told_lists(1).await;
-    connected("c2").await;
+    world.connected("c2").await;
     // What is to be told is written, and whoever wanted to tell it is gone.
     let died = world.fan_out.look(&look, 1, &by);
     drop(stop_before(&["UpdateItem pres", "UpdateItem pres", "UpdateItem told"], died).await);
