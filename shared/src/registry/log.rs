@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::Error;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 
+use super::batch::MAX_READS;
 use super::items::{self, Item};
 use super::keys::{self, Key};
 use super::names::{EPOCH, EXPIRES_AT, FLOOR, ID, NOTIFICATION, OFFSET, PK, SK};
@@ -135,7 +136,7 @@ fn head_expires_at(retention: Retention, now: i64) -> i64 {
 }
 
 impl Registry {
-    /// The heads of these logs, at most a hundred; a log without one is left out.
+    /// The heads of these logs; a log without one is left out.
     ///
     /// # Errors
     /// When DynamoDB fails or a head is malformed.
@@ -144,8 +145,10 @@ impl Registry {
             let head = self.head(log).await?;
             return Ok(head.into_iter().map(|head| (log.clone(), head)).collect());
         }
-        let keys = logs.iter().map(|log| Key::head(log).attributes()).collect();
-        let rows = self.read_batch(keys).await?;
+        let mut rows = Vec::with_capacity(logs.len());
+        for logs in logs.chunks(MAX_READS) {
+            rows.extend(self.read_batch(logs.iter().map(|log| Key::head(log).attributes()).collect()).await?);
+        }
         let by_key: HashMap<_, _> = rows.iter().filter_map(|row| Some((items::text(row, PK)?.as_str(), row))).collect();
         let known = logs.iter().filter_map(|log| Some((log, *by_key.get(Key::head(log).pk.as_str())?)));
         known.map(|(log, row)| Ok((log.clone(), Head::read(row)?))).collect()

@@ -1,7 +1,10 @@
 //! Who is there, and what was told of it.
 //!
 //! Beside the membership of a topic in which it is kept stand two rows: that the connection is here, and when its time is
-//! over. They are written and deleted with it. Where a bus is told of users, the membership of a user has the latter too.
+//! over. They are written with it. Where a bus is told of users, the membership of a user has the latter too.
+//!
+//! The former is deleted with the membership. The latter stays until somebody was asked to look, so that whoever dies in
+//! between leaves something that is found: when the time is over, somebody is asked in any case.
 
 mod ends;
 mod here;
@@ -43,10 +46,10 @@ impl Registry {
         connection: &Connection,
         membership: Membership<'_>,
     ) -> Vec<WriteRequest> {
-        let beside = self.beside(connection, membership);
+        let here = self.here_row(connection, membership);
         match change {
-            Change::Join => beside.into_iter().map(batch::put).collect(),
-            Change::Leave => beside.iter().filter_map(Key::of).map(batch::delete).collect(),
+            Change::Join => here.into_iter().chain(self.end_row(connection, membership)).map(batch::put).collect(),
+            Change::Leave => here.iter().filter_map(Key::of).map(batch::delete).collect(),
         }
     }
 
@@ -71,21 +74,29 @@ impl Registry {
         Ok(())
     }
 
-    /// The rows beside a membership.
-    fn beside(&self, connection: &Connection, membership: Membership<'_>) -> Vec<Item> {
-        let Some(lookout) = &self.lookout else { return Vec::new() };
-        let user = connection.user.as_ref();
+    /// That a connection is here, beside its membership of a topic in which that is kept.
+    fn here_row(&self, connection: &Connection, membership: Membership<'_>) -> Option<Item> {
+        let lookout = self.lookout.as_ref()?;
+        let Membership::Topic(topic) = membership else { return None };
+        if !lookout.keeps(topic) {
+            return None;
+        }
+        let mut here = Key::here(topic, connection.user.as_ref(), &connection.id).attributes();
+        here.insert(SINCE.to_owned(), number(lookout.now()));
+        here.insert(EXPIRES_AT.to_owned(), number(connection.expires_at()));
+        here.extend(connection.shown().map(|info| (INFO.to_owned(), AttributeValue::S(info.clone()))));
+        Some(here)
+    }
+
+    /// When the time of such a membership is over, or that of a user's of whom a bus is told.
+    fn end_row(&self, connection: &Connection, membership: Membership<'_>) -> Option<Item> {
+        let lookout = self.lookout.as_ref()?;
         match membership {
             Membership::Topic(topic) if lookout.keeps(topic) => {
-                let mut here = Key::here(topic, user, &connection.id).attributes();
-                here.insert(SINCE.to_owned(), number(lookout.now()));
-                here.insert(EXPIRES_AT.to_owned(), number(connection.expires_at()));
-                let info = connection.shown().map(|info| (INFO.to_owned(), AttributeValue::S(info.clone())));
-                here.extend(info);
-                [here].into_iter().chain(user.map(|user| end(connection, Some(topic), user))).collect()
+                Some(end(connection, Some(topic), connection.user.as_ref()?))
             }
-            Membership::User(user) if lookout.keeps_users() => vec![end(connection, None, user)],
-            _ => Vec::new(),
+            Membership::User(user) if lookout.keeps_users() => Some(end(connection, None, user)),
+            _ => None,
         }
     }
 
@@ -117,11 +128,14 @@ impl Registry {
             .map_err(RegistryError::Unlooked)
     }
 
-    /// Asks somebody to look at who left with a connection, once all of it is deleted.
+    /// Asks somebody to look at who left with a connection, once all of it is deleted; nobody needs to look again then when
+    /// its time is over.
     pub(super) async fn look_at_gone(&self, connection: &Connection) -> Result<(), RegistryError> {
         let Some(lookout) = &self.lookout else { return Ok(()) };
         self.have_followers_told(connection, &connection.topics).await?;
-        lookout.left(&self.subjects(connection, memberships(connection))).await.map_err(RegistryError::Unlooked)
+        lookout.left(&self.subjects(connection, memberships(connection))).await.map_err(RegistryError::Unlooked)?;
+        let ends = memberships(connection).filter_map(|membership| self.end_row(connection, membership));
+        self.write_all(ends.filter_map(|end| Key::of(&end)).map(batch::delete).collect()).await
     }
 
     /// Asks somebody to look at who came to topics or left them, once that is written.

@@ -52,7 +52,7 @@ impl Registry {
         let (id, socket) = (&connection.id, &connection.socket);
         let taken_back = match self.disconnect(id, socket).await {
             // Memberships of a connection that somebody else forgets may come after that.
-            Ok(None) => self.leave_everything(connection, &[]).await,
+            Ok(None) => self.forget(connection, &[]).await,
             outcome => outcome.map(drop),
         };
         if let Err(error) = taken_back {
@@ -149,9 +149,14 @@ impl Registry {
     pub async fn disconnect(&self, id: &ConnectionId, socket: &Socket) -> Result<Option<Connection>, RegistryError> {
         let Some(row) = self.delete_connection(id, socket).await? else { return Ok(None) };
         let (connection, left) = (items::read(&row)?, items::left_topics(&row)?);
-        self.leave_everything(&connection, &left).await?;
-        self.look_at_gone(&connection).await?;
+        self.forget(&connection, &left).await?;
         Ok(Some(connection))
+    }
+
+    /// Deletes all that a connection has beside its own row, and has somebody look at who left with it.
+    async fn forget(&self, connection: &Connection, left: &[Topic]) -> Result<(), RegistryError> {
+        self.leave_everything(connection, left).await?;
+        self.look_at_gone(connection).await
     }
 
     /// Deletes all that a connection has, and what it has left lately.

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
 use serde_json::Value;
-use tests::engine::{Engine, Table, http};
+use tests::engine::{Engine, Row, Table, http};
 use tests::faults::Faulty;
 use tests::queues::Served;
 use tests::races::{Fate, Race, say, stop_before};
@@ -21,10 +21,10 @@ use tests::standin::Standin;
 use tests::{now, queues};
 use tidings::clock::Clock;
 use tidings::delivery::{Delivery, Limits};
-use tidings::fanout::{FanOut, Queues};
+use tidings::fanout::{FanOut, Invocation, Queues};
 use tidings::lookout::Lookout;
 use tidings::presence::{Check, Presence, Subject};
-use tidings::registry::{Connection, Registry};
+use tidings::registry::{Connection, Registry, RegistryError};
 use tidings::{ConnectionId, Topic, UserId};
 
 use tokio::sync::Semaphore;
@@ -138,6 +138,16 @@ impl World {
         } else {
             self.looks.give_back(message).await;
         }
+    }
+
+    /// Looks at whatever is to be looked at now; how much that was.
+    async fn looks_through(&self, by: &Invocation) -> usize {
+        let messages = self.looks.take().await;
+        for message in &messages {
+            let check = Check::parse(message.body.as_deref().unwrap()).unwrap();
+            self.fan_out.look(&check, 1, by).await.unwrap();
+        }
+        messages.len()
     }
 
     /// Does something by name that may fail, or die anywhere in it, again and again until it is through.
@@ -285,13 +295,15 @@ async fn settle(world: &World) {
 async fn check(world: &World, table: &Table, there: &BTreeSet<UserId>) {
     let (told, lists) = told(world).await;
     say(&format!("{} users of {}, told by {lists} lists", there.len(), world.users));
-    let wrong: Vec<_> = (0..world.users)
-        .map(name)
-        .filter(|user| told.get(user).copied().unwrap_or_default() != there.contains(user))
-        .collect();
-    assert!(wrong.is_empty(), "told of these is not what is: {wrong:?}");
+    let rows = table.rows().await;
+    for user in (0..world.users).map(name) {
+        let (told, is_there) = (told.get(&user).copied(), there.contains(&user));
+        let is_of_user = |row: &&Row| format!("{row:?}").contains(&format!("\"{user}"));
+        let rows = || rows.iter().filter(is_of_user).collect::<Vec<_>>();
+        assert_eq!(told.unwrap_or_default(), is_there, "told of {user}: {told:?}, with the rows {:#?}", rows());
+    }
     let mut written = BTreeSet::new();
-    for row in table.rows().await {
+    for row in rows {
         if !row["pk"].as_s().unwrap().starts_with("pres#") || !row.contains_key("told") {
             continue;
         }
@@ -370,4 +382,34 @@ async fn who_reads_after_its_turn_was_over_tells_nobody_under_its_number() {
     told_lists(2).await;
     let (told, _) = told(&world).await;
     assert_eq!(told, BTreeMap::from([(name(0), true)]));
+}
+
+/// Who leaves, and then dies: its registry asks nobody to look.
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_leaving_nobody_was_asked_to_look_at_has_left_when_the_time_is_over() {
+    let table = Engine::Embedded.table().await.unwrap();
+    let world = World::new(&table, Race::alone(), (0.0, 0.0)).await;
+    let mute = Lookout::new(Presence::parse(r#"["**"]"#).unwrap(), false, queues::nowhere());
+    let mute = Registry::new(table.client(), &table.name).with_lookout(mute);
+    let by = invocation("look", Duration::from_secs(60));
+    for user in 0..2 {
+        let mut connection = Connection::new(ConnectionId::parse(format!("c{user}")).unwrap());
+        (connection.user, connection.topics) = (Some(name(user)), vec![topic(user)]);
+        connection.connected_at = now() - LONGEST_LIFE_MS + SHORT_LIFE_MS;
+        world.registry.connect(&connection).await.unwrap();
+        assert_eq!(world.looks_through(&by).await, 1);
+        let left = match user {
+            0 => mute.disconnect(&connection.id, &connection.socket).await.map(drop),
+            _ => mute.unsubscribe(&connection.id, &connection.topics).await,
+        };
+        assert!(matches!(left, Err(RegistryError::Unlooked(_))), "{left:?}");
+    }
+    tests::eventually("ends of both", Duration::from_secs(60), async || {
+        world.fan_out.look_at_ends(&by).await.unwrap();
+        world.looks_through(&by).await;
+        (world.lists.count().await == 4).then_some(())
+    })
+    .await;
+    let (told, _) = told(&world).await;
+    assert_eq!(told, BTreeMap::from([(name(0), false), (name(1), false)]));
 }
