@@ -11,6 +11,7 @@ mod doorkeeper;
 mod errand;
 mod greeting;
 mod handover;
+mod heads;
 mod identified;
 mod keep_alive;
 mod lane;
@@ -36,6 +37,8 @@ use crate::metrics::Recorder;
 use crate::queue::{Queue, QueueError};
 use crate::registry::RegistryError;
 
+use heads::Heads;
+
 pub use doorkeeper::PassedMember;
 pub use publishing::{InLog, Said, publish};
 pub use segment::{InvalidSegment, Segment, estimate, plan, split};
@@ -59,6 +62,7 @@ pub struct FanOut {
     delivery: Delivery,
     queues: Queues,
     history: History,
+    heads: Heads,
     bus: Option<EventBus>,
 }
 
@@ -141,7 +145,7 @@ impl FanOut {
     /// Delivers through `delivery`, and hands on through `queues`.
     #[must_use]
     pub fn new(delivery: Delivery, queues: Queues) -> Self {
-        Self { delivery, queues, history: History::default(), bus: None }
+        Self { delivery, queues, history: History::default(), heads: Heads::default(), bus: None }
     }
 
     /// With logs for the audiences that these rules name; without them there are none.

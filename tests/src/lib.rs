@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this is test code: what cannot be is to end the test")]
 
 pub mod browser;
+pub mod calls;
 pub mod chaos;
 pub mod clients;
 pub mod conflicts;

@@ -283,7 +283,7 @@ pub(crate) fn happens(share: f64) -> bool {
 }
 
 /// What is called, and of which rows: `PutItem log` for an entry.
-fn step(request: &HttpRequest) -> String {
+pub(crate) fn step(request: &HttpRequest) -> String {
     let target = request.headers().get("x-amz-target").unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default();
     let body: Value = request.body().bytes().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();

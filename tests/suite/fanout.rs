@@ -2,23 +2,28 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
+use futures_util::poll;
 use serde_json::{Value, json};
+use tests::calls::Calls;
 use tests::crowd::{Crowd, Faults, TOPIC};
-use tests::engine::Engine;
+use tests::engine::{Engine, http};
 #[cfg(target_os = "linux")]
 use tests::kill::kill_one;
 use tests::queues;
 use tests::stack::Stack;
 use tests::standin::{Behaviour, Outage, Standin};
 use tests::{eventually, now};
-use tidings::NotificationId;
 use tidings::clock::Clock;
 use tidings::delivery::{Delivery, Limits};
 use tidings::fanout::{FanOut, FanOutError, Invocation, Queues, Segment};
+use tidings::history::History;
+use tidings::log::LogName;
 use tidings::metrics::Metrics;
-use tidings::notification::{Defaults, Notification, scope};
-use tidings::registry::{Attempt, Claim, Position};
+use tidings::notification::{Defaults, Notification, Target, scope};
+use tidings::registry::{Attempt, Claim, Position, Registry};
 use tidings::trigger::Trigger;
+use tidings::{NotificationId, Topic};
 
 use crate::registry::{connection, made_at, registry};
 
@@ -112,8 +117,14 @@ pub(crate) struct Workshop {
 
 /// A fan-out in this process, with a queue that takes nothing.
 pub(crate) async fn workshop(members: usize) -> Workshop {
+    workshop_that_calls(members, &Calls::default()).await
+}
+
+/// The same, whose calls of DynamoDB are counted.
+async fn workshop_that_calls(members: usize, calls: &Calls) -> Workshop {
     let table = Engine::Embedded.table().await.unwrap();
-    let (standin, registry) = (Standin::start().await, registry(&table).with_page_rows(100));
+    let registry = Registry::new(table.client_through(calls.client(http())), &table.name).with_page_rows(100);
+    let standin = Standin::start().await;
     for number in 0..members {
         let member = made_at(now() - 3_600_000, connection(&format!("c{number}"), None, &["t"]));
         registry.connect(&member).await.unwrap();
@@ -168,6 +179,60 @@ async fn a_worker_that_dies_between_its_plan_and_its_parts_is_followed_by_one_th
     let error = fan_out.work(&segment, &invocation("next", Duration::from_secs(60))).await.unwrap_err();
     assert!(matches!(error, FanOutError::Queue(_)), "{error:?}");
     assert!(standin.counts().values().all(|count| *count == 0));
+}
+
+/// Notifications for this many users, and two for one topic, each with a log.
+fn logged_segments(users: usize) -> Vec<Segment> {
+    let to_users = (0..users).map(|user| json!({"user": format!("u{user}")}));
+    let to = to_users.chain([json!({"topic": "t"}), json!({"topic": "t"})]).enumerate();
+    to.map(|(number, to)| {
+        let defaults = Defaults { id: NotificationId::parse(&format!("n{number}")).unwrap(), at: now() };
+        let text = json!({"to": to, "data": number}).to_string();
+        Segment::whole(Notification::parse(&text, &defaults).unwrap(), "sqs-1")
+    })
+    .collect()
+}
+
+async fn take_up_at_once(fan_out: &FanOut, segments: &[Segment]) {
+    let taken = segments.iter().enumerate().map(async |(number, segment)| {
+        fan_out.take_up(segment, &invocation(&format!("r/{number}"), Duration::from_secs(20))).await
+    });
+    try_join_all(taken).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_of_logs_that_a_batch_of_notifications_wants_are_read_in_one_call_and_singly_where_that_fails() {
+    // The lane of an ordered topic looks at its head, too.
+    let history = r#"[{"to":{"topic":"**"},"seconds":300},{"to":{"user":"*"},"seconds":300}]"#;
+    let history = History::parse(history).unwrap();
+    let topic = LogName::Topic(Topic::parse("t").unwrap());
+    for (calls, together, singly) in [(Calls::default(), 1, 0), (Calls::refusing("BatchGetItem"), 1, 12)] {
+        let Workshop { fan_out, .. } = workshop_that_calls(0, &calls).await;
+        let fan_out = fan_out.with_history(history.clone());
+        let registry = fan_out.delivery().registry();
+        registry
+            .begin_log(&topic, history.of(&Target::Topic(Topic::parse("t").unwrap())).unwrap(), now())
+            .await
+            .unwrap();
+        take_up_at_once(&fan_out, &logged_segments(10)).await;
+        assert_eq!((calls.take("BatchGetItem"), calls.take("GetItem head")), (together, singly));
+        let head = registry.head(&topic).await.unwrap();
+        assert_eq!(head.map(|head| head.offset), Some(2), "both are in the log");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_that_waits_for_another_to_read_the_head_of_its_log_too_goes_on_where_that_one_ends() {
+    let Workshop { fan_out, .. } = workshop(0).await;
+    let fan_out = fan_out.with_history(History::parse(tidings::history::DEFAULT).unwrap());
+    let segments = logged_segments(2);
+    let time = Duration::from_secs(20);
+    let (one, other) = (invocation("one", time), invocation("other", time));
+    let mut first = Box::pin(fan_out.take_up(&segments[0], &one));
+    let mut second = Box::pin(fan_out.take_up(&segments[1], &other));
+    assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+    drop(first);
+    tokio::time::timeout(time, second).await.expect("it waits for nobody").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

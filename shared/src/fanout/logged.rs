@@ -50,9 +50,11 @@ impl FanOut {
         Some(Log { name: target.log()?, retention })
     }
 
-    /// The head of a log; a new one, which is not written yet, where there is none.
+    /// The head of a log, read together with those of others that are wanted at the same time; a new one, which is not
+    /// written yet, where there is none.
     pub(super) async fn head_of(&self, log: &Log, invocation: &Invocation) -> Result<Head, RegistryError> {
-        head_of(self.delivery.registry(), log, invocation.now).await
+        let head = self.heads.read(self.delivery.registry(), &log.name).await?;
+        Ok(head.unwrap_or_else(|| Head::of_new_log(log.retention, invocation.now)))
     }
 
     /// Appends a part to its log, and counts it; see [`append`].

@@ -19,6 +19,8 @@ use rate::RateRow;
 
 /// The topic that everybody is subscribed to.
 pub(crate) const TOPIC: &str = "crowd";
+/// What its members speak, unless somebody says otherwise.
+pub(crate) const PROTOCOL: &str = "tidings.v1.json";
 /// A row of a membership has about so many bytes; DynamoDB counts names and values.
 const ROW_BYTES: u64 = 105;
 /// Rows on a page where the reader sets no limit: 1 MB of them.
@@ -35,6 +37,8 @@ pub(crate) struct Audience {
 #[derive(Debug)]
 struct State {
     size: AtomicU64,
+    /// What the members speak.
+    protocol: Mutex<&'static str>,
     /// Half read units that queries have cost.
     half_units: AtomicU64,
     rate: RateRow,
@@ -74,6 +78,7 @@ impl Audience {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let state = Arc::new(State {
             size: AtomicU64::new(size),
+            protocol: Mutex::new(PROTOCOL),
             half_units: AtomicU64::new(0),
             rate: RateRow::default(),
             connected_at: now - 3_600_000,
@@ -87,6 +92,11 @@ impl Audience {
     /// From now on it has so many members.
     pub(crate) fn resize(&self, size: u64) {
         self.state.size.store(size, Ordering::Relaxed);
+    }
+
+    /// From now on its members speak this, as the registry writes it.
+    pub(crate) fn speak(&self, protocol: &'static str) {
+        *self.state.protocol.lock().unwrap_or_else(PoisonError::into_inner) = protocol;
     }
 
     /// Nobody has reserved any posts.
@@ -118,8 +128,11 @@ impl State {
             "Query" => Reply::json(self.query(&read())),
             "Scan" => Reply::json(self.scan(&read())),
             "UpdateItem" => self.update(&read()),
-            "GetItem" => head(&read()),
-            "BatchGetItem" => Reply::json(self.connections(&serde_json::from_slice(&request.body).unwrap_or_default())),
+            "GetItem" => Reply::json(match read().key.get("pk") {
+                Some(key) if is_head(&key.text) => json!({"Item": head(&key.text)}).to_string(),
+                _ => "{}".to_owned(),
+            }),
+            "BatchGetItem" => Reply::json(self.rows(&serde_json::from_slice(&request.body).unwrap_or_default())),
             _ => Reply::json("{}"),
         }
     }
@@ -134,13 +147,14 @@ impl State {
         let first = bound(":after").map_or(first, |after| behind(after, size));
         let last = bound(":to").map_or(last, |to| behind(to, size));
         let end = last.min(first + read.limit.unwrap_or(DEFAULT_PAGE));
+        let protocol = *self.protocol.lock().unwrap_or_else(PoisonError::into_inner);
         let mut items = String::new();
         for number in first..end {
             let comma = if number > first { "," } else { "" };
             // Writing to a string cannot fail.
             let _ = write!(
                 items,
-                r#"{comma}{{"sk":{{"S":"{}"}},"protocol":{{"S":"tidings.v1.json"}},"connected_at":{{"N":"{}"}},"expires_at":{{"N":"{}"}}}}"#,
+                r#"{comma}{{"sk":{{"S":"{}"}},"protocol":{{"S":"{protocol}"}},"connected_at":{{"N":"{}"}},"expires_at":{{"N":"{}"}}}}"#,
                 sort_key(number, size),
                 self.connected_at,
                 self.connected_at / 1_000 + 8_100
@@ -177,12 +191,15 @@ impl State {
         Reply::json(r#"{"UnprocessedItems":{}}"#)
     }
 
-    /// The rows of connections among those that are asked for.
-    fn connections(&self, request: &Value) -> String {
+    /// The rows of connections and the heads of logs among those that are asked for.
+    fn rows(&self, request: &Value) -> String {
         let tables = request["RequestItems"].as_object().into_iter().flatten();
         let found = tables.map(|(table, wanted)| {
             let keys = wanted["Keys"].as_array().into_iter().flatten();
-            let rows = keys.filter(|key| is_connection(key)).map(|key| self.connection_row(&key["sk"]));
+            let rows = keys.filter_map(|key| match key["pk"]["S"].as_str()? {
+                pk if is_head(pk) => Some(head(pk)),
+                _ => is_connection(key).then(|| self.connection_row(&key["sk"])),
+            });
             (table.clone(), rows.collect())
         });
         json!({"Responses": found.collect::<serde_json::Map<_, Value>>(), "UnprocessedKeys": {}}).to_string()
@@ -194,7 +211,7 @@ impl State {
             return written.clone();
         }
         json!({
-            "sk": sort_key, "protocol": {"S": "tidings.v1.json"}, "connected_at": {"N": self.connected_at.to_string()},
+            "sk": sort_key, "protocol": {"S": PROTOCOL}, "connected_at": {"N": self.connected_at.to_string()},
             "expires_at": {"N": (self.connected_at / 1_000 + 8_100).to_string()},
         })
     }
@@ -214,14 +231,11 @@ impl State {
     }
 }
 
-/// The head of a user's log, who was told something before; anything else is not there.
-fn head(read: &Read) -> Reply {
-    let is_head = read.key.get("pk").is_some_and(|key| key.text.starts_with("head#"));
-    Reply::json(match is_head {
-        true => {
-            r#"{"Item":{"offset":{"N":"1"},"epoch":{"S":"bench001"},"floor":{"N":"0"},"expires_at":{"N":"4102444800"}}}"#
-        }
-        false => "{}",
+/// The head of a user's log, who was told something before.
+fn head(pk: &str) -> Value {
+    json!({
+        "pk": {"S": pk}, "offset": {"N": "1"}, "epoch": {"S": "bench001"}, "floor": {"N": "0"},
+        "expires_at": {"N": "4102444800"},
     })
 }
 
@@ -248,6 +262,10 @@ fn behind(bound: &str, size: u64) -> u64 {
     }
 }
 
+fn is_head(pk: &str) -> bool {
+    pk.starts_with("head#")
+}
+
 fn is_connection(keys: &Value) -> bool {
     keys["pk"]["S"].as_str().is_some_and(|pk| pk.starts_with("subs#"))
 }
@@ -259,6 +277,7 @@ mod tests {
     fn state(size: u64) -> State {
         State {
             size: AtomicU64::new(size),
+            protocol: Mutex::new(PROTOCOL),
             half_units: AtomicU64::new(0),
             rate: RateRow::default(),
             connected_at: 1_000_000,

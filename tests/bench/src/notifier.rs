@@ -1,5 +1,6 @@
 //! The notifier's program with an audience in front of it and sockets behind it.
 
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -31,7 +32,18 @@ impl Notifier {
         pushes_per_second: u64,
         more: &[(&str, &str)],
     ) -> Result<Self> {
-        let command = setup.command("notifier")?;
+        Self::start_as(setup, setup.command("notifier")?, audience, sockets, pushes_per_second, more).await
+    }
+
+    /// The same with another program.
+    pub(crate) async fn start_as(
+        setup: &Setup,
+        command: Vec<OsString>,
+        audience: &Audience,
+        sockets: &Sockets,
+        pushes_per_second: u64,
+        more: &[(&str, &str)],
+    ) -> Result<Self> {
         let environment = environment(audience, sockets, pushes_per_second, more);
         let mut function = Function::start(&command, &environment, &setup.log("notifier")).await?;
         function.initialised().await?;

@@ -36,7 +36,7 @@ pub struct Arguments {
     /// Draw what `--row polling` compares into this file, as SVG
     #[arg(long, value_name = "FILE")]
     pub picture: Option<PathBuf>,
-    /// Compare `--row notifications` with this commit's notifier, which is built in a work tree in the target folder
+    /// Compare `--row notifications` and `--row pushes` with this commit's notifier, built in a work tree in the target folder
     #[arg(long, value_name = "COMMIT")]
     pub baseline: Option<String>,
     /// List the rows and end
