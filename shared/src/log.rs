@@ -66,6 +66,14 @@ pub struct Place {
     pub position: LogPosition,
 }
 
+impl LogPosition {
+    /// Before all that any log has.
+    #[must_use]
+    pub fn before_all() -> Self {
+        Self { offset: 0, epoch: Epoch("0".to_owned()) }
+    }
+}
+
 impl LogName {
     /// Its topic, if it is a topic's.
     #[must_use]

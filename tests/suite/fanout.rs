@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use futures_util::future::try_join_all;
 use futures_util::poll;
 use serde_json::{Value, json};
 use tests::calls::Calls;
 use tests::crowd::{Crowd, Faults, TOPIC};
 use tests::engine::{Engine, http};
+use tests::faults::Faulty;
 #[cfg(target_os = "linux")]
 use tests::kill::kill_one;
 use tests::queues;
+use tests::races::stop_before;
 use tests::stack::Stack;
 use tests::standin::{Behaviour, Outage, Standin};
 use tests::{eventually, now};
@@ -18,12 +21,12 @@ use tidings::clock::Clock;
 use tidings::delivery::{Delivery, Limits};
 use tidings::fanout::{FanOut, FanOutError, Invocation, Queues, Segment};
 use tidings::history::History;
-use tidings::log::LogName;
+use tidings::log::{LogName, MOST_OFFSET};
 use tidings::metrics::Metrics;
 use tidings::notification::{Defaults, Notification, Target, scope};
 use tidings::registry::{Attempt, Claim, Position, Registry};
 use tidings::trigger::Trigger;
-use tidings::{NotificationId, Topic};
+use tidings::{NotificationId, Topic, UserId};
 
 use crate::registry::{connection, made_at, registry};
 
@@ -117,13 +120,13 @@ pub(crate) struct Workshop {
 
 /// A fan-out in this process, with a queue that takes nothing.
 pub(crate) async fn workshop(members: usize) -> Workshop {
-    workshop_that_calls(members, &Calls::default()).await
+    workshop_through(members, http()).await
 }
 
-/// The same, whose calls of DynamoDB are counted.
-async fn workshop_that_calls(members: usize, calls: &Calls) -> Workshop {
+/// The same, which calls DynamoDB through this client.
+async fn workshop_through(members: usize, http: SharedHttpClient) -> Workshop {
     let table = Engine::Embedded.table().await.unwrap();
-    let registry = Registry::new(table.client_through(calls.client(http())), &table.name).with_page_rows(100);
+    let registry = Registry::new(table.client_through(http), &table.name).with_page_rows(100);
     let standin = Standin::start().await;
     for number in 0..members {
         let member = made_at(now() - 3_600_000, connection(&format!("c{number}"), None, &["t"]));
@@ -207,7 +210,7 @@ async fn heads_of_logs_that_a_batch_of_notifications_wants_are_read_in_one_call_
     let history = History::parse(history).unwrap();
     let topic = LogName::Topic(Topic::parse("t").unwrap());
     for (calls, together, singly) in [(Calls::default(), 1, 0), (Calls::refusing("BatchGetItem"), 1, 12)] {
-        let Workshop { fan_out, .. } = workshop_that_calls(0, &calls).await;
+        let Workshop { fan_out, .. } = workshop_through(0, calls.client(http())).await;
         let fan_out = fan_out.with_history(history.clone());
         let registry = fan_out.delivery().registry();
         registry
@@ -219,6 +222,32 @@ async fn heads_of_logs_that_a_batch_of_notifications_wants_are_read_in_one_call_
         let head = registry.head(&topic).await.unwrap();
         assert_eq!(head.map(|head| head.offset), Some(2), "both are in the log");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_whose_worker_dies_behind_its_append_to_a_users_log_stands_there_once() {
+    let Workshop { fan_out, .. } = workshop_through(0, Faulty::client(http(), 0.0, 0.0)).await;
+    let fan_out = fan_out.with_history(History::parse(tidings::history::DEFAULT).unwrap());
+    let to_user = |id: &str| {
+        let defaults = Defaults { id: NotificationId::parse(id).unwrap(), at: now() };
+        Segment::whole(Notification::parse(r#"{"to":{"user":"u"},"data":1}"#, &defaults).unwrap(), "sqs-1")
+    };
+    let time = Duration::from_secs(20);
+    let take_up = async |id| fan_out.take_up(&to_user(id), &invocation(id, time)).await.unwrap();
+    take_up("n0").await;
+    let (dying, short) = (to_user("n1"), invocation("dies", Duration::from_millis(500)));
+    let dying = stop_before(&["PutItem log", "UpdateItem head"], fan_out.take_up(&dying, &short)).await;
+    drop(dying);
+    take_up("n2").await;
+    eventually("the end of a lease", time, async || {
+        fan_out.take_up(&to_user("n1"), &invocation("next", time)).await.ok()
+    })
+    .await;
+    let (registry, log) = (fan_out.delivery().registry(), LogName::User(UserId::parse("u").unwrap()));
+    let head = registry.head(&log).await.unwrap().unwrap();
+    let read = registry.entries(&log, &head.epoch, (0, MOST_OFFSET), false, 9).await.unwrap();
+    let ids: Vec<Value> = read.entries.iter().map(|entry| serde_json::from_str(&entry.notification).unwrap()).collect();
+    assert_eq!(ids.iter().map(|entry| entry["id"].as_str().unwrap()).collect::<Vec<_>>(), ["n0", "n1", "n2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

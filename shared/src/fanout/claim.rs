@@ -14,13 +14,13 @@ pub(super) struct Claimed {
     pub(super) position: Position,
     /// The parts that it was split into, if it was.
     pub(super) plan: Vec<Interval>,
-    /// Where the log of its audience ended when an earlier attempt began.
+    /// Behind which place of the log of its audience it may stand, where there was an earlier attempt.
     pub(super) from: Option<LogPosition>,
 }
 
 impl FanOut {
-    /// Takes the segment; nothing where it is done. `log_end` is where the log of its audience ends, if it is about to be
-    /// appended to.
+    /// Takes the segment; nothing where it is done. `log_end` is where the log of its audience ends, or a place before that,
+    /// if it is about to be appended to.
     pub(super) async fn claim(
         &self,
         segment: &Segment,

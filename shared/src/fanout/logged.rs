@@ -7,7 +7,7 @@ use crate::history::Retention;
 use crate::log::{LogName, LogPosition, Place};
 use crate::metrics::Metric;
 use crate::notification::Target;
-use crate::registry::{Append, Appended, Head, Position, Registry, RegistryError};
+use crate::registry::{Append, Appended, Head, Lease, Position, Registry, RegistryError};
 
 /// How often a log may begin anew under the hands of one append.
 const EPOCHS: usize = 3;
@@ -84,11 +84,10 @@ impl FanOut {
         invocation: &Invocation,
         pass_on: &impl AsyncFn(&Segment) -> Result<Report, FanOutError>,
     ) -> Result<Report, FanOutError> {
-        let head = self.head_of(log, invocation).await?;
-        let claimed = self.claim(&segment, Some(&head.position()), invocation).await?;
-        let Some(Claimed { lease, position, plan, from }) = claimed else {
+        let Some((head, claimed)) = self.claim_logged(&segment, log, invocation).await? else {
             return Ok(Report::new(&segment.notification.id));
         };
+        let Claimed { lease, position, plan, from } = claimed;
         let read = async |segment: &Segment| self.first_page(segment, &Position::default(), most).await;
         let worked = async {
             if log.retention.ordered {
@@ -102,11 +101,11 @@ impl FanOut {
             }
             let first_page = self.append(&mut segment, log, head, from.as_ref(), invocation, read).await?;
             if let Some(report) = self.wait_for_overload(&segment, invocation).await? {
-                lease.release().await?;
+                release_appended(&lease, &segment).await?;
                 return Ok(report);
             }
             if most.is_some_and(|most| first_page.is_above(most)) {
-                lease.release().await?;
+                release_appended(&lease, &segment).await?;
                 return pass_on(&segment).await;
             }
             let is_new = position == Position::default() && plan.is_empty();
@@ -116,6 +115,29 @@ impl FanOut {
         let worked = worked.await;
         release_after(&worked, &lease).await;
         worked
+    }
+
+    /// Takes the segment, and reads the head of its log; nothing where it is done.
+    async fn claim_logged(
+        &self,
+        segment: &Segment,
+        log: &Log,
+        invocation: &Invocation,
+    ) -> Result<Option<(Head, Claimed)>, FanOutError> {
+        if log.name.topic().is_some() {
+            let head = self.head_of(log, invocation).await?;
+            let claimed = self.claim(segment, Some(&head.position()), invocation).await?;
+            return Ok(claimed.map(|claimed| (head, claimed)));
+        }
+        // A user's log is short: an attempt that follows one which died may look through all of it. So the first need not
+        // know where it ends before it takes the segment.
+        let before_all = LogPosition::before_all();
+        let claim = self.claim(segment, Some(&before_all), invocation);
+        let (head, claimed) = futures_util::future::join(self.head_of(log, invocation), claim).await;
+        let Some(claimed) = claimed? else { return Ok(None) };
+        let head = head.map_err(FanOutError::from);
+        release_after(&head, &claimed.lease).await;
+        Ok(Some((head?, claimed)))
     }
 
     /// Sees to it that a message of an ordered topic is pushed, which stands in the log. Where another worker pushes it, the
@@ -144,8 +166,16 @@ pub(super) async fn head_of(registry: &Registry, log: &Log, now: i64) -> Result<
     Ok(head.unwrap_or_else(|| Head::of_new_log(log.retention, now)))
 }
 
+/// Gives a segment back that stands in its log.
+async fn release_appended(lease: &Lease, segment: &Segment) -> Result<(), RegistryError> {
+    match &segment.notification.log {
+        Some(place) => lease.release_appended(&place.position).await,
+        None => lease.release().await,
+    }
+}
+
 /// Appends a part to its log, which gives it its place, and raises the log's head. Beside the head as it was read stands
-/// where the log ended when an earlier attempt began.
+/// behind which place it may stand already, where there was an earlier attempt.
 ///
 /// Beside the raising `meanwhile` runs: nobody may be told of the message before the head is raised, but the audience can
 /// be read.

@@ -60,7 +60,8 @@ pub struct Attempt<'a> {
     pub now: i64,
     /// When the lease ends, in milliseconds since the epoch.
     pub until: i64,
-    /// Where the log of its audience ends, if it is about to be appended to: the first attempt's is kept.
+    /// Where the log of its audience ends, or a place before that, if it is about to be appended to: the first attempt's is
+    /// kept.
     pub log_end: Option<&'a LogPosition>,
 }
 
@@ -75,7 +76,7 @@ pub enum Claim {
         position: Position,
         /// The parts that it was split into, if it was.
         plan: Vec<Interval>,
-        /// Where the log of its audience ended at the first attempt, if there was one before.
+        /// Behind which place of the log of its audience it may stand, if there was an attempt before.
         from: Option<LogPosition>,
     },
     /// Somebody finished it.
@@ -296,6 +297,21 @@ impl Lease {
     pub async fn release(&self) -> Result<(), RegistryError> {
         let values = HashMap::from([(":ended".to_owned(), AttributeValue::N("0".to_owned()))]);
         self.update("SET #lease = :ended", &mut vec![("#lease", names::LEASE)], values).await
+    }
+
+    /// The same for one whose notification stands in a log: whoever comes next looks for it there.
+    ///
+    /// # Errors
+    /// As [`Self::release`].
+    pub async fn release_appended(&self, position: &LogPosition) -> Result<(), RegistryError> {
+        let LogPosition { offset, epoch } = position;
+        let values = HashMap::from([
+            (":ended".to_owned(), AttributeValue::N("0".to_owned())),
+            (":from".to_owned(), AttributeValue::N(offset.saturating_sub(1).to_string())),
+            (":from_epoch".to_owned(), AttributeValue::S(epoch.to_string())),
+        ]);
+        let mut names = vec![("#lease", names::LEASE), ("#from", names::FROM), ("#from_epoch", names::FROM_EPOCH)];
+        self.update("SET #lease = :ended, #from = :from, #from_epoch = :from_epoch", &mut names, values).await
     }
 
     /// Writes down that nothing is left to do.

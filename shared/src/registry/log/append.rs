@@ -30,8 +30,7 @@ pub struct Append<'a> {
     pub notification: &'a str,
     /// The log's head, as it was read before.
     pub head: &'a Head,
-    /// Where the log ended when the notification was first taken up, if this is not the first time: it may stand above that
-    /// already.
+    /// A place above which the notification may stand already, if this is not the first time that it is taken up.
     pub from: Option<&'a LogPosition>,
 }
 
