@@ -36,7 +36,8 @@ pub struct Arguments {
     /// Draw what `--row polling` compares into this file, as SVG
     #[arg(long, value_name = "FILE")]
     pub picture: Option<PathBuf>,
-    /// Compare `--row notifications` and `--row pushes` with this commit's notifier, built in a work tree in the target folder
+    /// Compare `--row notifications`, `pushes` and `instructions` with this commit, which is built in a work tree in the target
+    /// folder
     #[arg(long, value_name = "COMMIT")]
     pub baseline: Option<String>,
     /// List the rows and end
@@ -65,7 +66,7 @@ impl Arguments {
 }
 
 /// The programs of a baseline that are measured.
-pub const BASELINE_PROGRAMS: [&str; 1] = ["notifier"];
+pub const BASELINE_PROGRAMS: [&str; 2] = ["connect", "notifier"];
 
 /// A group of figures that are measured together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

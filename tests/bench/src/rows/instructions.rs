@@ -22,6 +22,8 @@ use crate::table::Line;
 /// A small and a large amount of the same: what the difference costs is what each one costs, without start and end.
 const AMOUNTS: [u64; 2] = [300, 1_300];
 
+const START: &str = "instructions of a start of `connect` with one event, HTTP";
+
 pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let figure = "instructions per push";
     if Command::new("valgrind").arg("--version").output().await.is_err() {
@@ -30,17 +32,28 @@ pub(super) async fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let [few, many] = AMOUNTS.map(|amount| setup.size(amount));
     let each = |(few_count, many_count): (f64, f64)| (many_count - few_count) / (many - few) as f64;
     // With a neighbour more or fewer posts are under way at once, and each costs a few per cent more or less.
-    let pushes = each((pushing(setup, few).await?, pushing(setup, many).await?));
+    let ours = || setup.command("notifier");
+    let pushes = each((pushing(setup, ours()?, few).await?, pushing(setup, ours()?, many).await?));
     let posts = each((posting(setup, few).await?, posting(setup, many).await?));
     // These do one thing after the other.
     let frames = each(try_join!(talking(setup, few), talking(setup, many))?);
-    let (start, bare_start) = try_join!(starting(setup, "connect"), starting(setup, "bare-function"))?;
-    Ok(vec![
+    let start = async |name| starting(setup, setup.command(name)?, name).await;
+    let (start, bare_start) = try_join!(start("connect"), start("bare-function"))?;
+    let mut lines = vec![
         Line::new(figure, pushes, "").against("bare hyper client, unsigned", posts),
         Line::new("instructions of the gateway per round trip", frames, ""),
-        Line::new("instructions of a start of `connect` with one event, HTTP", start, "")
-            .against("bare `lambda_runtime` function", bare_start),
-    ])
+        Line::new(START, start, "").against("bare `lambda_runtime` function", bare_start),
+    ];
+    if let Some(baseline) = &setup.baseline {
+        let program = |name| vec![baseline.program(name).into()];
+        let notifier = || program("notifier");
+        let pushes_then = each((pushing(setup, notifier(), few).await?, pushing(setup, notifier(), many).await?));
+        let start_then = starting(setup, program("connect"), "connect").await?;
+        let name = format!("commit {}", baseline.commit());
+        lines.push(Line::new(figure, pushes, "").against(&name, pushes_then));
+        lines.push(Line::new(START, start, "").against(&name, start_then));
+    }
+    Ok(lines)
 }
 
 /// The words that put a program under callgrind, whose count goes to `log` and whose profile, for `callgrind_annotate`, to
@@ -61,11 +74,11 @@ fn collected(log: &Path) -> Result<f64> {
     count.ok_or_else(|| format!("callgrind counted nothing: see {}", log.display()).into())
 }
 
-async fn pushing(setup: &Setup, members: u64) -> Result<f64> {
+async fn pushing(setup: &Setup, notifier: Vec<OsString>, members: u64) -> Result<f64> {
     let audience = Audience::start(members, None).await?;
     let sockets = Sockets::start(None, None).await?;
     let log = setup.log(&format!("callgrind-notifier-{members}"));
-    let command = under_tool(setup.command("notifier")?, &log);
+    let command = under_tool(notifier, &log);
     let environment = environment(&audience, &sockets, 1_000_000, &[]);
     let mut function = Function::start(&command, &environment, &setup.log("notifier")).await?;
     function.initialised().await?;
@@ -93,11 +106,11 @@ async fn talking(setup: &Setup, messages: u64) -> Result<f64> {
     collected(&log)
 }
 
-async fn starting(setup: &Setup, name: &str) -> Result<f64> {
+async fn starting(setup: &Setup, command: Vec<OsString>, name: &str) -> Result<f64> {
     let audience = Audience::start(0, None).await?;
     let log = setup.log(&format!("callgrind-start-{name}"));
     let environment = start::environment(audience.endpoint(), None);
-    let command = under_tool(setup.command(name)?, &log);
+    let command = under_tool(command, &log);
     let mut function = Function::start(&command, &environment, &setup.log("start")).await?;
     function.initialised().await?;
     let (answer, _) = function.invoke(EVENT, LONGEST).await?;
