@@ -189,7 +189,7 @@ fn logged_segments(users: usize) -> Vec<Segment> {
     let to_users = (0..users).map(|user| json!({"user": format!("u{user}")}));
     let to = to_users.chain([json!({"topic": "t"}), json!({"topic": "t"})]).enumerate();
     to.map(|(number, to)| {
-        let defaults = Defaults { id: NotificationId::parse(&format!("n{number}")).unwrap(), at: now() };
+        let defaults = Defaults { id: NotificationId::parse(format!("n{number}")).unwrap(), at: now() };
         let text = json!({"to": to, "data": number}).to_string();
         Segment::whole(Notification::parse(&text, &defaults).unwrap(), "sqs-1")
     })
