@@ -36,13 +36,16 @@ pub(in crate::delivery) async fn admitted(
     doorkeeper: Option<Arc<Doorkeeper>>,
     members: Vec<Member>,
 ) -> Result<Vec<Admission>, RegistryError> {
-    let looks = members.into_iter().map(|mut member| {
-        if doorkeeper.is_none() {
+    let Some(doorkeeper) = doorkeeper else {
+        let admission = |mut member: Member| {
             // In a topic without order its client takes messages as they come.
             member.strict = None;
-        }
-        let look =
-            doorkeeper.as_ref().filter(|_| member.strict.is_some()).map(|doorkeeper| doorkeeper(member.clone(), false));
+            Admission { member, verdict: Verdict::Live }
+        };
+        return Ok(members.into_iter().map(admission).collect());
+    };
+    let looks = members.into_iter().map(|member| {
+        let look = member.strict.is_some().then(|| doorkeeper(member.clone(), false));
         async move {
             match look {
                 Some(look) => look.await,
@@ -81,7 +84,9 @@ impl Strict {
 
     /// A post to a member was answered.
     pub(super) fn answered(&mut self, attempt: &Attempt) {
-        self.posted.remove(&attempt.number);
+        if attempt.member.strict.is_some() {
+            self.posted.remove(&attempt.number);
+        }
     }
 
     /// A member has got something, and more is to come.
