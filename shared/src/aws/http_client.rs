@@ -46,6 +46,7 @@ pub(super) fn shared(endpoint: &str) -> Way {
 
 /// Connections to services such as the one at `endpoint`. Only local endpoints speak plain HTTP, and then nothing of TLS
 /// is loaded. Where TLS has nobody to trust, each call says so.
+#[cfg(any(feature = "sdk", test))]
 #[must_use]
 pub fn connector_to(endpoint: &str) -> SharedHttpConnector {
     SharedHttpConnector::new(Way::to(endpoint))
