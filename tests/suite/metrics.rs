@@ -41,7 +41,7 @@ fn metric(name: &str) -> Metric {
 /// Waits until a stack has counted so much of everything named.
 pub(crate) async fn until(stack: &Stack, expected: &[(Metric, u64)]) -> BTreeMap<&'static str, u64> {
     let what = format!("{expected:?}");
-    eventually(&what, Duration::from_secs(20), async || {
+    eventually(&what, Duration::from_secs(60), async || {
         let sums = counted(&stack.log());
         let is_there = |(metric, count): &(Metric, u64)| sums.get(metric.name()).copied().unwrap_or(0) >= *count;
         expected.iter().all(is_there).then_some(sums)

@@ -18,7 +18,7 @@ use crate::metrics::until;
 const ORDERED: (&str, &str) = ("History", r#"[{"to":{"topic":"**"},"seconds":300,"ordered":true}]"#);
 const PATIENCE: Duration = Duration::from_secs(90);
 /// A worker waits for the end of an overload that is younger than ten seconds, from when it knows of it.
-const OUTAGE: Duration = Duration::from_secs(20);
+const OUTAGE: Duration = Duration::from_secs(30);
 
 /// Says `count` messages, half of them by direct invokes and half through the queue, at the same time.
 async fn say(crowd: &Crowd, count: usize, pause: Duration) {

@@ -114,6 +114,6 @@ async fn the_tests_in_the_source_package_of_the_library_for_servers_in_python_ho
 async fn the_tests_in_the_source_package_of_the_library_for_clients_in_python_hold_where_what_they_miss_is_kept() {
     if has("python3").await {
         let stack = start_with(&[("WebPubSubReliable", "true")], None).await;
-        tests_of(CLIENT, stack, "--reruns=3 ").await;
+        tests_of(CLIENT, stack, "--reruns=8 ").await;
     }
 }
