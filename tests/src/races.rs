@@ -31,7 +31,7 @@ const COMES_AGAIN: Duration = Duration::from_millis(50);
 /// A message that is not done then never will be.
 const MOST_ATTEMPTS: u32 = 400;
 /// Operations from which on somebody has to end at each call.
-const MANY: usize = 1_000;
+const MANY: usize = 5_000;
 /// Runs side by side: each waits now and then, for leases that are over and looks that come later.
 const RUNS_SIDE_BY_SIDE: usize = 3;
 
