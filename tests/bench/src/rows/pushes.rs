@@ -1,5 +1,5 @@
 //! Pushes for each second of processor time: the notifier, an older one, the same in Node.js, and a bare HTTP client that only
-//! posts. And what the notifier's cost to clients of Centrifuge are beside those to our own.
+//! posts. And pushes to clients of Centrifuge beside those to our own.
 
 use std::ffi::OsString;
 use std::time::Duration;
